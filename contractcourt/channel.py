@@ -1,0 +1,151 @@
+"""A channel as both sides agreed on it, and the commitments it has had since.
+
+All amounts, directions and sides are seen from the node that asked the court: `local` is that
+node, `offered` is an HTLC which that node offered, `to_local_msat` is that node's balance, on
+the peer's commitment too (as lnd and LDK keep them).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.units import (
+    Blocks,
+    BlockHeight,
+    FeeratePerKw,
+    HexBytes,
+    Millisatoshi,
+    PaymentHash,
+    PublicKey,
+    Satoshi,
+    Script,
+    Secret,
+    Signature,
+    Txid,
+)
+
+
+class Side(str, Enum):
+    """One of the two parties, as the node that asked the court sees them."""
+
+    LOCAL = "local"
+    REMOTE = "remote"
+
+    @property
+    def other(self) -> Side:
+        return Side.REMOTE if self is Side.LOCAL else Side.LOCAL
+
+
+class Direction(str, Enum):
+    """Who offered an HTLC: `offered` by our node, or `received` from the peer."""
+
+    OFFERED = "offered"
+    RECEIVED = "received"
+
+
+STATIC_REMOTEKEY = "static_remotekey"
+ANCHORS_ZERO_FEE_HTLC = "anchors_zero_fee_htlc"
+#: Channel types whose commitments the law can build. Any other is watched, and any spend alarms.
+KNOWN_CHANNEL_TYPES = frozenset({STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC})
+
+
+class ChannelSide(msgspec.Struct, frozen=True):
+    """What one side brought to the channel (BOLT 2, open_channel and accept_channel).
+
+    `to_self_delay` is what this side announced: the delay, in blocks, on the *other* side's
+    outputs. `dust_limit_sat` holds for this side's own commitment.
+    """
+
+    funding_pubkey: PublicKey
+    revocation_basepoint: PublicKey
+    payment_basepoint: PublicKey
+    delayed_payment_basepoint: PublicKey
+    htlc_basepoint: PublicKey
+    to_self_delay: Blocks
+    dust_limit_sat: Satoshi
+
+
+class KeyRef(msgspec.Struct, frozen=True):
+    """How the signer finds our secrets: `raw`, imported by channel point; or `lnd`, by index."""
+
+    kind: str
+    index: int | None = None
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """The lasting facts of one channel.
+
+    `channel_point` names it for ever; `funding_outpoint` moves when a splice replaces it.
+    """
+
+    channel_point: OutPoint
+    node: str
+    funding_outpoint: OutPoint
+    capacity_sat: Satoshi
+    channel_type: str
+    opener: Side
+    local: ChannelSide
+    remote: ChannelSide
+    sweep_script: Script
+    key_ref: KeyRef
+
+    @property
+    def anchors(self) -> bool:
+        return self.channel_type == ANCHORS_ZERO_FEE_HTLC
+
+    @property
+    def known_type(self) -> bool:
+        return self.channel_type in KNOWN_CHANNEL_TYPES
+
+    def side(self, side: Side) -> ChannelSide:
+        return self.local if side is Side.LOCAL else self.remote
+
+
+class Htlc(msgspec.Struct, frozen=True):
+    """One HTLC of one commitment. `remote_signature` signs our second-level transaction."""
+
+    id: int
+    direction: Direction
+    amount_msat: Millisatoshi
+    payment_hash: PaymentHash
+    cltv_expiry: BlockHeight
+    remote_signature: Signature | None = None
+
+
+class LocalCommitment(msgspec.Struct, frozen=True):
+    """One of our own commitments: the transaction we may publish.
+
+    `tx` is unsigned (no witness); `remote_signature` is the peer's, SIGHASH_ALL, verified.
+    `per_commitment_point` is ours for `number`; None until the signer has told it.
+    """
+
+    number: int
+    txid: Txid
+    tx: HexBytes
+    remote_signature: Signature
+    feerate_per_kw: FeeratePerKw
+    to_local_msat: Millisatoshi
+    to_remote_msat: Millisatoshi
+    htlcs: tuple[Htlc, ...] = ()
+    per_commitment_point: PublicKey | None = None
+
+
+class RemoteCommitment(msgspec.Struct, frozen=True):
+    """One of the peer's commitments, which only the peer can publish."""
+
+    number: int
+    per_commitment_point: PublicKey
+    feerate_per_kw: FeeratePerKw
+    to_local_msat: Millisatoshi
+    to_remote_msat: Millisatoshi
+    htlcs: tuple[Htlc, ...] = ()
+
+
+class RevokedSecret(msgspec.Struct, frozen=True):
+    """The per-commitment secret by which the peer revoked its commitment `number`."""
+
+    number: int
+    secret: Secret

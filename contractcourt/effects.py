@@ -1,0 +1,127 @@
+"""Everything the law can want. One union of values; carrying one out twice does no harm.
+
+Watches, wake-ups and marks are rows written in the commit that stores the case. Publishing,
+sweeping, notifying and asking the signer go through the outbox after that commit.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import LocalCommitment
+from contractcourt.contract import Contract
+from contractcourt.units import BlockHeight, Satoshi, Script, Txid
+
+
+class CloseKind(str, Enum):
+    """Which transaction spent the funding output (BOLT 5, `bolt5_rules.md` section 3)."""
+
+    COOPERATIVE = "cooperative"
+    LOCAL = "local"
+    REMOTE = "remote"
+    REMOTE_PENDING = "remote_pending"
+    BREACH = "breach"
+    #: The peer is ahead of all we know: we lost data, only our main output can be claimed.
+    DATA_LOSS = "data_loss"
+    #: One of our own commitments, but not one we still hold: an old or a lost state of ours.
+    LOCAL_UNKNOWN = "local_unknown"
+    UNKNOWN_SPEND = "unknown_spend"
+
+
+class PublishCommitment(msgspec.Struct, frozen=True, tag="publish_commitment"):
+    """Sign our commitment and publish it until some commitment confirms."""
+
+    funding_outpoint: OutPoint
+    commitment: LocalCommitment
+
+
+class SweepOutput(msgspec.Struct, frozen=True, tag="sweep_output"):
+    """Spend this contract's output to `sweep_script`; it can be mined in the next block."""
+
+    contract: Contract
+    sweep_script: Script
+
+
+class WatchOutpoint(msgspec.Struct, frozen=True, tag="watch_outpoint"):
+    """Tell the case when this outpoint is spent. `from_height`: where it was made, if known."""
+
+    outpoint: OutPoint
+    script_pubkey: Script
+    from_height: BlockHeight | None = None
+
+
+class UnwatchOutpoint(msgspec.Struct, frozen=True, tag="unwatch_outpoint"):
+    """This outpoint can no longer matter: its own transaction left the chain."""
+
+    outpoint: OutPoint
+
+
+class WakeAt(msgspec.Struct, frozen=True, tag="wake_at"):
+    """Give the case a `HeightReached` when the chain is at `height`."""
+
+    height: BlockHeight
+    reason: str
+    value_at_risk_sat: Satoshi = Satoshi(0)
+
+
+class MarkChannelClosed(msgspec.Struct, frozen=True, tag="mark_channel_closed"):
+    """The close is final: store the channel as closed, in the commit of its resolutions."""
+
+    kind: CloseKind
+    closing_txid: Txid
+    height: BlockHeight
+    resolutions: tuple[Contract, ...]
+
+
+class MarkChannelReopened(msgspec.Struct, frozen=True, tag="mark_channel_reopened"):
+    """A reorg took the close back: the channel is not closed and not resolved."""
+
+
+class MarkFullyResolved(msgspec.Struct, frozen=True, tag="mark_fully_resolved"):
+    """Nothing is left to win or lose."""
+
+    height: BlockHeight
+
+
+class MarkUnresolved(msgspec.Struct, frozen=True, tag="mark_unresolved"):
+    """A reorg took back the spend of a contract: the case is open again."""
+
+
+class NotifyNode(msgspec.Struct, frozen=True, tag="notify_node"):
+    """Send the node a webhook, at least once and in order for one channel."""
+
+    event_type: str
+    data: dict[str, Any]
+
+
+class AskLocalPoint(msgspec.Struct, frozen=True, tag="ask_local_point"):
+    """Ask the signer for our per-commitment point of this commitment number."""
+
+    number: int
+
+
+class RaiseAlarm(msgspec.Struct, frozen=True, tag="raise_alarm"):
+    """Tell the operator. `kind` is a stable name, `message` says what to do."""
+
+    kind: str
+    message: str
+
+
+Effect = (
+    PublishCommitment
+    | SweepOutput
+    | WatchOutpoint
+    | UnwatchOutpoint
+    | WakeAt
+    | MarkChannelClosed
+    | MarkChannelReopened
+    | MarkFullyResolved
+    | MarkUnresolved
+    | NotifyNode
+    | AskLocalPoint
+    | RaiseAlarm
+)

@@ -1,0 +1,136 @@
+"""Everything that can happen to a case. One union; the docket stores these, in order.
+
+Events from the node (webhooks), from the chain (the watcher) and from our own effects
+(publish results, the signer's answers) enter by the same door and are equal before the law.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret
+from contractcourt.units import (
+    BlockHash,
+    BlockHeight,
+    HexBytes,
+    PaymentHash,
+    PublicKey,
+    Secret,
+    Txid,
+)
+
+
+class PublishOutcome(str, Enum):
+    """What the node said of a transaction we gave it (users_ask L5)."""
+
+    ACCEPTED = "accepted"
+    ALREADY_KNOWN = "already_known"
+    DOUBLE_SPEND = "double_spend"
+    MISSING_INPUTS = "missing_inputs"
+    FEE_TOO_LOW = "fee_too_low"
+    NON_FINAL = "non_final"
+    POLICY = "policy"
+    INVALID = "invalid"
+    #: A text that no table knows: retried, and alarmed once.
+    UNKNOWN = "unknown"
+
+
+class ChannelOpened(msgspec.Struct, frozen=True, tag="channel_opened"):
+    """The node asks the court to watch this channel."""
+
+    channel: Channel
+
+
+class ChannelUpdate(msgspec.Struct, frozen=True):
+    """One step of the channel's state: any of its parts, applied in the order written here."""
+
+    local_commitment: LocalCommitment | None = None
+    remote_commitment: RemoteCommitment | None = None
+    remote_pending_commitment: RemoteCommitment | None = None
+    revoked_secret: RevokedSecret | None = None
+
+
+class ChannelUpdated(msgspec.Struct, frozen=True, tag="channel_updated"):
+    """The channel moved on by one or more steps."""
+
+    updates: tuple[ChannelUpdate, ...]
+
+
+class PreimageLearned(msgspec.Struct, frozen=True, tag="preimage_learned"):
+    """The node, or the chain, told a preimage."""
+
+    payment_hash: PaymentHash
+    preimage: Secret
+
+
+class ForceCloseRequested(msgspec.Struct, frozen=True, tag="force_close_requested"):
+    """Somebody asks for our commitment to be published. `requested_at` is ISO 8601, UTC."""
+
+    requested_at: str
+    requested_by: str
+    reason: str
+
+
+class FundingReplaced(msgspec.Struct, frozen=True, tag="funding_replaced"):
+    """A splice or an RBF of the funding: a spend by a candidate is not a close (BOLT 5 C1)."""
+
+    funding_outpoint: OutPoint | None
+    funding_txid_candidates: tuple[Txid, ...]
+
+
+class SpendConfirmed(msgspec.Struct, frozen=True, tag="spend_confirmed"):
+    """A watched outpoint was spent in the block at `height`; `tip_height` is the chain's then."""
+
+    outpoint: OutPoint
+    txid: Txid
+    tx: HexBytes
+    height: BlockHeight
+    block_hash: BlockHash
+    tip_height: BlockHeight
+
+
+class SpendUnconfirmed(msgspec.Struct, frozen=True, tag="spend_unconfirmed"):
+    """The block that held this spend has left the best chain; `tip_height` is what remains."""
+
+    outpoint: OutPoint
+    txid: Txid
+    block_hash: BlockHash
+    tip_height: BlockHeight
+
+
+class HeightReached(msgspec.Struct, frozen=True, tag="height_reached"):
+    """A height in the deadline index has been reached."""
+
+    height: BlockHeight
+
+
+class TransactionPublished(msgspec.Struct, frozen=True, tag="transaction_published"):
+    """What came of an attempt to publish one of our transactions. `reason` is the node's text."""
+
+    txid: Txid
+    outcome: PublishOutcome
+    reason: str = ""
+
+
+class LocalPointLearned(msgspec.Struct, frozen=True, tag="local_point_learned"):
+    """The signer told our per-commitment point for one commitment number."""
+
+    number: int
+    per_commitment_point: PublicKey
+
+
+Event = (
+    ChannelOpened
+    | ChannelUpdated
+    | PreimageLearned
+    | ForceCloseRequested
+    | FundingReplaced
+    | SpendConfirmed
+    | SpendUnconfirmed
+    | HeightReached
+    | TransactionPublished
+    | LocalPointLearned
+)
