@@ -21,6 +21,7 @@ from contractcourt.units import (
     HexBytes,
     PaymentHash,
     PublicKey,
+    Satoshi,
     Secret,
     Txid,
 )
@@ -35,6 +36,17 @@ class State(str, Enum):
     CONTRACT_CLOSED = "CONTRACT_CLOSED"
     WAITING_FULL_RESOLUTION = "WAITING_FULL_RESOLUTION"
     FULLY_RESOLVED = "FULLY_RESOLVED"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What a node's operator may choose. Deltas and depths in blocks, lnd's values by default."""
+
+    #: Go on chain for a received HTLC with a known preimage this long before its expiry.
+    incoming_broadcast_delta: Blocks = Blocks(16)
+    #: Go on chain for an offered HTLC this long before its expiry.
+    outgoing_broadcast_delta: Blocks = Blocks(0)
+    #: A contract is resolved when its spend is buried under this many blocks.
+    final_depth: Blocks = Blocks(6)
 
 
 #: States in which the channel is closed in the database.
@@ -55,7 +67,7 @@ class ForceClose(msgspec.Struct, frozen=True):
 
 
 class FundingSpend(msgspec.Struct, frozen=True):
-    """The transaction on chain that spent the funding output, and what it is."""
+    """The transaction on chain that spent the funding output, and what the law takes it for."""
 
     kind: CloseKind
     txid: Txid
@@ -63,16 +75,38 @@ class FundingSpend(msgspec.Struct, frozen=True):
     height: BlockHeight
     block_hash: BlockHash
     commitment_number: int | None = None
-    #: None for a splice: the outpoint that carries the channel on.
-    replaced_by: OutPoint | None = None
+
+
+class Splice(msgspec.Struct, frozen=True):
+    """Transactions that may replace the funding output without closing the channel.
+
+    `funding_outpoint` is the new one, once the node told it; `local_commitment` spends it.
+    """
+
+    funding_txid_candidates: tuple[Txid, ...] = ()
+    funding_outpoint: OutPoint | None = None
+    local_commitment: LocalCommitment | None = None
+
+
+class RetiredFunding(msgspec.Struct, frozen=True):
+    """A funding output that a confirmed splice replaced, kept because a reorg can revive it."""
+
+    funding_outpoint: OutPoint
+    capacity_sat: Satoshi
+    replaced_by: Txid
+    local_commitment: LocalCommitment | None
 
 
 class KnownPreimage(msgspec.Struct, frozen=True):
+    """A preimage that some HTLC of this channel can be claimed with."""
+
     payment_hash: PaymentHash
     preimage: Secret
 
 
 class LocalPoint(msgspec.Struct, frozen=True):
+    """Our per-commitment point of one commitment number, as the signer told it."""
+
     number: int
     per_commitment_point: PublicKey
 
@@ -83,10 +117,13 @@ class Case(msgspec.Struct, frozen=True):
     `remote_commitments` are the peer's unrevoked ones in order of number: one, or two between
     our commitment_signed and its revoke_and_ack. `revocation_secrets` is the 49-slot store of
     BOLT 3 as (index, secret) pairs. `wanted_local_point` is a number asked of the signer.
+    `failed_htlcs` are offered HTLCs already failed upstream. `path` is every state the case has
+    been in, in order, the present one last.
     """
 
     channel: Channel
     state: State = State.DEFAULT
+    path: tuple[State, ...] = (State.DEFAULT,)
     best_height: BlockHeight = BlockHeight(0)
     local_commitment: LocalCommitment | None = None
     #: The one before, still valid until our node revokes it (BOLT 5 C3).
@@ -94,14 +131,24 @@ class Case(msgspec.Struct, frozen=True):
     remote_commitments: tuple[RemoteCommitment, ...] = ()
     revocation_secrets: tuple[tuple[int, Secret], ...] = ()
     preimages: tuple[KnownPreimage, ...] = ()
-    funding_txid_candidates: tuple[Txid, ...] = ()
+    splice: Splice = Splice()
+    retired_fundings: tuple[RetiredFunding, ...] = ()
     local_points: tuple[LocalPoint, ...] = ()
     wanted_local_point: int | None = None
     force_close: ForceClose | None = None
     funding_spend: FundingSpend | None = None
     contracts: tuple[Contract, ...] = ()
-    #: Blocks under which a contract's spend must be buried to resolve it.
-    final_depth: Blocks = Blocks(6)
+    failed_htlcs: tuple[int, ...] = ()
+    policy: Policy = Policy()
 
+    @property
+    def closed(self) -> bool:
+        """The channel is closed in the database."""
+        return self.state in CLOSED_STATES
 
-__all__ = ["CLOSED_STATES", "BlockHash", "Case", "ForceClose", "FundingSpend", "KnownPreimage", "LocalPoint", "State"]
+    def preimage_of(self, payment_hash: PaymentHash) -> Secret | None:
+        """The preimage of `payment_hash`, if this case knows it."""
+        for known in self.preimages:
+            if known.payment_hash == payment_hash:
+                return known.preimage
+        return None
