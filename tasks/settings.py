@@ -1,0 +1,271 @@
+"""What a process of the court is told from outside: environment first, then DIR/endpoints.json.
+
+`DATABASE_URL`, `REDIS_URL` and `BITCOIND_URL` carry no prefix, as every host names them so;
+everything else is `CONTRACTCOURT_<FIELD>`. A value that the environment does not give is taken
+from the `endpoints.json` which `contractcourt up` writes into its data folder, so that
+`contractcourt channels` beside a running `up` needs no variable at all.
+
+Two known holes of pydantic-settings are closed here: an unknown `CONTRACTCOURT_*` variable (a
+typing mistake in a deadline, say) is refused instead of ignored, and no error shows the value
+it complains about, since values are often secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from contractcourt.errors import ContractCourtError
+
+PREFIX = "CONTRACTCOURT_"
+DEFAULT_DATA_DIR = Path(".contractcourt")
+ENDPOINTS_FILE = "endpoints.json"
+
+# A task that outlives the broker's visibility timeout is delivered again while it still runs.
+# A quarter leaves room for a paused host and a slow acknowledgement (users_ask.md C1).
+VISIBILITY_FACTOR = 4
+
+# Field of Settings <- key of endpoints.json.
+_ENDPOINT_KEYS = {
+    "database_url": "postgres",
+    "redis_url": "redis",
+    "bitcoind_url": "bitcoind",
+    "gateway_url": "gateway",
+    "signer_url": "signer",
+    "operator_token": "operator_token",
+    "signer_token": "signer_token",
+    "seal_key_file": "seal_key_file",
+    "network": "network",
+}
+
+
+class SettingsError(ContractCourtError):
+    """A setting is missing, unknown or makes no sense; the message names it, never its value."""
+
+
+class _EndpointsFile(PydanticBaseSettingsSource):
+    """The last source asked: what a running `up` wrote into the data folder."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Part of the base class; `__call__` answers for all fields at once."""
+        del field
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        data_dir = Path(self.current_state.get("data_dir") or DEFAULT_DATA_DIR)
+        endpoints = read_endpoints(data_dir)
+        given = self.current_state
+        aliases = {
+            name: info.validation_alias for name, info in self.settings_cls.model_fields.items()
+        }
+        return {
+            field: endpoints[key]
+            for field, key in _ENDPOINT_KEYS.items()
+            if key in endpoints and field not in given and aliases[field] not in given
+        }
+
+
+class Settings(BaseSettings):
+    """Everything a process may be told. All times are seconds, all sizes are bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        frozen=True,
+        extra="forbid",
+    )
+
+    # -- Where the parts are. Fields with repr=False may hold a password. --
+    database_url: str | None = Field(None, validation_alias="DATABASE_URL", repr=False)
+    redis_url: str | None = Field(None, validation_alias="REDIS_URL", repr=False)
+    bitcoind_url: str | None = Field(None, validation_alias="BITCOIND_URL", repr=False)
+    """JSON-RPC of the Bitcoin node, `http://user:password@host:port`; or without the user part
+    together with `bitcoind_cookie_file`."""
+    bitcoind_cookie_file: Path | None = None
+    bitcoind_rest: Literal["auto", "on", "off"] = "auto"
+    """Whether raw blocks are read over REST (`-rest=1` on the node)."""
+    bitcoind_zmq_url: str | None = None
+    """`tcp://host:port` of `-zmqpubhashblock`; only a hint, the poll below always works."""
+    network: Literal["main", "test", "testnet4", "signet", "regtest"] = "regtest"
+    """The chain this court serves, in Bitcoin Core's names (`getblockchaininfo`)."""
+
+    # -- The court's own processes --
+    data_dir: Path = DEFAULT_DATA_DIR
+    gateway_url: str | None = None
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = Field(8080, ge=0, le=65535)
+    max_body_bytes: int = Field(1_048_576, ge=1024)
+    operator_token: str | None = Field(None, repr=False, min_length=16)
+    signer_url: str | None = None
+    signer_host: str = "127.0.0.1"
+    signer_port: int = Field(8090, ge=0, le=65535)
+    signer_token: str | None = Field(None, repr=False, min_length=16)
+    seal_key_file: Path | None = None
+    """File with the 32-byte key that seals the signer's secrets at rest; the signer alone
+    needs it."""
+    allow_private_webhooks: bool = False
+    """Allow notify URLs that resolve to private or loopback addresses (always in `up`)."""
+
+    # -- Rhythm --
+    poll_seconds: float = Field(1.0, gt=0, le=60)
+    lease_seconds: float = Field(10.0, ge=2, le=300)
+    reconcile_seconds: float = Field(15.0, ge=1, le=3600)
+    rebroadcast_seconds: float = Field(30.0, ge=1, le=3600)
+    secret_overlap_seconds: int = Field(86_400, ge=0)
+    """How long a rotated webhook secret of a node stays valid beside the new one."""
+
+    # -- Celery --
+    worker_concurrency: int = Field(2, ge=1, le=256)
+    task_time_limit_seconds: int = Field(30, ge=5)
+    task_soft_time_limit_seconds: int = Field(25, ge=1)
+    visibility_timeout_seconds: int = Field(120, ge=20)
+    max_tasks_per_child: int = Field(10_000, ge=1)
+    arbitrate_chunk: int = Field(200, ge=1, le=5000)
+    """At most this many channels are advanced in one task and one commit."""
+
+    # -- Logs --
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _tasks_fit_the_visibility_timeout(self) -> Settings:
+        if self.task_time_limit_seconds * VISIBILITY_FACTOR > self.visibility_timeout_seconds:
+            raise ValueError(
+                f"task_time_limit_seconds x {VISIBILITY_FACTOR} must not exceed "
+                "visibility_timeout_seconds, or the broker delivers tasks a second time while "
+                "they run: lower CONTRACTCOURT_TASK_TIME_LIMIT_SECONDS or raise "
+                "CONTRACTCOURT_VISIBILITY_TIMEOUT_SECONDS"
+            )
+        if self.task_soft_time_limit_seconds >= self.task_time_limit_seconds:
+            raise ValueError(
+                "task_soft_time_limit_seconds must be below task_time_limit_seconds: "
+                "lower CONTRACTCOURT_TASK_SOFT_TIME_LIMIT_SECONDS"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Neither .env files nor secret folders: one way to set a thing is enough."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, _EndpointsFile(settings_cls)
+
+    @property
+    def required_database_url(self) -> str:
+        """`database_url`. Raises SettingsError when nothing gives it."""
+        return self._required("database_url", "DATABASE_URL")
+
+    @property
+    def required_redis_url(self) -> str:
+        """`redis_url`. Raises SettingsError when nothing gives it."""
+        return self._required("redis_url", "REDIS_URL")
+
+    @property
+    def required_bitcoind_url(self) -> str:
+        """`bitcoind_url`. Raises SettingsError when nothing gives it."""
+        return self._required("bitcoind_url", "BITCOIND_URL")
+
+    @property
+    def required_operator_token(self) -> str:
+        """`operator_token`. Raises SettingsError when nothing gives it."""
+        return self._required("operator_token", f"{PREFIX}OPERATOR_TOKEN")
+
+    @property
+    def required_signer_url(self) -> str:
+        """`signer_url`. Raises SettingsError when nothing gives it."""
+        return self._required("signer_url", f"{PREFIX}SIGNER_URL")
+
+    @property
+    def required_signer_token(self) -> str:
+        """`signer_token`. Raises SettingsError when nothing gives it."""
+        return self._required("signer_token", f"{PREFIX}SIGNER_TOKEN")
+
+    @property
+    def required_seal_key_file(self) -> Path:
+        """`seal_key_file`. Raises SettingsError when nothing gives it."""
+        return Path(self._required("seal_key_file", f"{PREFIX}SEAL_KEY_FILE"))
+
+    def _required(self, field: str, variable: str) -> str:
+        value = getattr(self, field)
+        if value is None:
+            raise SettingsError(
+                f"{variable} is not set and {self.data_dir / ENDPOINTS_FILE} does not give it: "
+                f"set {variable}, or start `contractcourt up` and pass its --data-dir"
+            )
+        return str(value)
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings of this process: arguments first, then environment, then endpoints.json.
+
+    Raises:
+        SettingsError: an unknown `CONTRACTCOURT_*` variable, or a value that makes no sense.
+    """
+    refuse_unknown_variables(os.environ)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_in_plain_words(error)) from None
+
+
+def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Raise SettingsError when a `CONTRACTCOURT_*` variable is none that Settings knows."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} - {
+        f"{PREFIX}{name.upper()}" for name in ("database_url", "redis_url", "bitcoind_url")
+    }
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(
+            f"unknown setting {', '.join(unknown)}: correct the name or unset it "
+            "(docs: tasks/settings.py lists every setting)"
+        )
+
+
+def read_endpoints(data_dir: Path) -> dict[str, str]:
+    """The endpoints that `contractcourt up` wrote into `data_dir`; empty when it wrote none.
+
+    Raises:
+        SettingsError: the file is there but cannot be read as what `up` writes.
+    """
+    path = data_dir / ENDPOINTS_FILE
+    try:
+        endpoints = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{path} cannot be read ({type(error).__name__}): run as the user who started "
+            "`contractcourt up`, or start it again"
+        ) from None
+    if not isinstance(endpoints, dict):
+        raise SettingsError(f"{path} is not a JSON object: start `contractcourt up` again")
+    return endpoints
+
+
+def _in_plain_words(error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(str(part) for part in detail["loc"])
+        if name and not name.isupper():
+            name = f"{PREFIX}{name.upper()}"
+        reason = detail["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {reason}" if name else reason)
+    return "; ".join(lines)
