@@ -1,0 +1,128 @@
+"""What a task asks of the signer, what the signer answers, and why it may refuse.
+
+The signer holds the only secrets, so a request carries everything else: the channel, the
+unsigned transaction and, for every input, the output it spends and the contract the law named.
+`contractcourt.signing_policy` holds the rules such a request is judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+import msgspec
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Channel, LocalCommitment
+from contractcourt.contract import Contract
+from contractcourt.errors import ContractCourtError
+from contractcourt.units import HexBytes, PublicKey, Satoshi, Script, Secret, Txid
+
+
+class SigningPurpose(str, Enum):
+    """What a signature is for; each purpose has its own rules."""
+
+    #: Our own commitment, spending the funding output: once per funding output (promise P3).
+    COMMITMENT = "commitment"
+    #: Outputs of a confirmed commitment, towards the node's own scripts.
+    SWEEP = "sweep"
+
+
+class RefusalReason(str, Enum):
+    """Why the signer will not sign. Stable names: they travel in the refusal's `type`."""
+
+    #: The request contradicts itself: inputs that do not match, a witness, a missing part.
+    MALFORMED_REQUEST = "malformed-request"
+    #: The law has no rules for this channel type, so nothing of it is signed.
+    UNSUPPORTED_CHANNEL_TYPE = "unsupported-channel-type"
+    #: Our derived key is not the one this channel was registered with.
+    WRONG_KEY = "wrong-key"
+    #: These keys were first used for a channel of another node.
+    WRONG_NODE = "wrong-node"
+    #: The transaction is not the commitment that the request's own numbers describe.
+    WRONG_COMMITMENT = "wrong-commitment"
+    #: The peer's signature does not verify.
+    BAD_REMOTE_SIGNATURE = "bad-remote-signature"
+    #: Another commitment was signed for this funding output before (promise P3).
+    SECOND_COMMITMENT = "second-commitment"
+    #: The contract is not of a kind that may be spent so.
+    WRONG_CONTRACT = "wrong-contract"
+    #: The script rebuilt from our keys is not the one the spent output pays to.
+    WRONG_SCRIPT = "wrong-script"
+    #: nSequence or nLockTime do not meet the contract's delay or expiry.
+    WRONG_TIMELOCK = "wrong-timelock"
+    #: A preimage or a revocation secret is missing or belongs to something else.
+    WRONG_SECRET = "wrong-secret"
+    #: An output pays a script that the node's owner never allowed.
+    FOREIGN_OUTPUT = "foreign-output"
+    #: The outputs are worth more than the inputs, or the fee is beyond policy.
+    UNREASONABLE_FEE = "unreasonable-fee"
+    #: The script engine rejects the finished transaction.
+    INVALID_TRANSACTION = "invalid-transaction"
+
+
+class SigningRefused(ContractCourtError):
+    """The signer refuses, and asking again will not help."""
+
+    def __init__(self, reason: RefusalReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class SigningInput(msgspec.Struct, frozen=True):
+    """One output to spend, in the order of the transaction's inputs.
+
+    `contract` is None only for the funding output. `preimage` claims an HTLC by its hash;
+    `per_commitment_secret` is the peer's revealed secret of a revoked commitment.
+    """
+
+    outpoint: OutPoint
+    value_sat: Satoshi
+    script_pubkey: Script
+    contract: Contract | None = None
+    preimage: Secret | None = None
+    per_commitment_secret: Secret | None = None
+
+
+class SigningRequest(msgspec.Struct, frozen=True):
+    """One transaction of one channel to sign. `tx` is unsigned: it has no witness."""
+
+    channel: Channel
+    purpose: SigningPurpose
+    tx: HexBytes
+    inputs: tuple[SigningInput, ...]
+    commitment: LocalCommitment | None = None
+
+
+class SignedTransaction(msgspec.Struct, frozen=True):
+    """The signer's answer: the transaction with every witness, ready to publish."""
+
+    tx: HexBytes
+    txid: Txid
+
+
+class PointRequest(msgspec.Struct, frozen=True):
+    """Asks for our per-commitment point of commitment `number` (counted up from 0)."""
+
+    channel: Channel
+    number: int
+
+
+class PointAnswer(msgspec.Struct, frozen=True):
+    """Our per-commitment point of the number asked for."""
+
+    per_commitment_point: PublicKey
+
+
+def commitment_request(
+    channel: Channel, commitment: LocalCommitment, funding_script: Script
+) -> SigningRequest:
+    """The request for our own commitment. `funding_script` is the funding output's P2WSH."""
+    funding = SigningInput(channel.funding_outpoint, channel.capacity_sat, funding_script)
+    return SigningRequest(channel, SigningPurpose.COMMITMENT, commitment.tx, (funding,), commitment)
+
+
+def sweep_request(channel: Channel, tx: HexBytes, contracts: Sequence[Contract]) -> SigningRequest:
+    """The request for a sweep of `contracts`, which stand in the order of the tx's inputs."""
+    inputs = tuple(SigningInput(c.outpoint, c.value_sat, c.script_pubkey, c) for c in contracts)
+    return SigningRequest(channel, SigningPurpose.SWEEP, tx, inputs)
