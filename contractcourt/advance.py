@@ -1,12 +1,36 @@
-"""The heart of the law: `advance(case, event) -> Verdict(case', effects)`."""
+"""The heart of the law: `advance(case, event) -> Verdict(case', effects)`.
+
+Every state meets every event with a decision. What an event means is decided in `arbitrator/`;
+here stands only who hears what, and what is looked at again after each event.
+"""
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import msgspec
 
-from contractcourt.case import Case
-from contractcourt.effects import Effect
-from contractcourt.events import Event
+from contractcourt.arbitrator import closes, contracts, htlcs, machine, splices, updates
+from contractcourt.arbitrator.classification import is_replacement
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bolt3.scripts import funding_script_pubkey
+from contractcourt.case import Case, LocalPoint, Policy
+from contractcourt.effects import Effect, WatchOutpoint
+from contractcourt.errors import LawError
+from contractcourt.events import (
+    ChannelOpened,
+    ChannelUpdated,
+    Event,
+    ForceCloseRequested,
+    FundingReplaced,
+    HeightReached,
+    LocalPointLearned,
+    PreimageLearned,
+    SpendConfirmed,
+    SpendUnconfirmed,
+    TransactionPublished,
+)
+from contractcourt.units import Script
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -16,9 +40,22 @@ class Verdict(msgspec.Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
 
 
-def open_case(event: Event) -> Verdict:
+def open_case(event: Event, policy: Policy = Policy()) -> Verdict:
     """The first verdict of a case. Raises LawError unless `event` is a `ChannelOpened`."""
-    raise NotImplementedError
+    if not isinstance(event, ChannelOpened):
+        raise LawError("a case begins with channel.opened")
+    hearing = Hearing(Case(event.channel, policy=policy))
+    channel = event.channel
+    script = Script(b"")
+    if channel.known_type:
+        script = funding_script_pubkey(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+    else:
+        hearing.alarm(
+            "unknown_channel_type",
+            f"channel type {channel.channel_type} can only be watched: any spend will alarm",
+        )
+    hearing.want(WatchOutpoint(channel.funding_outpoint, script))
+    return Verdict(hearing.case, tuple(hearing.effects))
 
 
 def advance(case: Case, event: Event) -> Verdict:
@@ -27,4 +64,104 @@ def advance(case: Case, event: Event) -> Verdict:
     Raises a LawError, changing nothing, when the event's own content is wrong (a signature, a
     point, a secret, a number): such an event must be refused at the door and never stored.
     """
-    raise NotImplementedError
+    hearing = Hearing(case)
+    _hear(hearing, event)
+    _look_again(hearing)
+    return Verdict(hearing.case, tuple(hearing.effects))
+
+
+def _hear(hearing: Hearing, event: Event) -> None:
+    match event:
+        case ChannelOpened():
+            if event.channel != hearing.case.channel:
+                raise LawError("this channel is already open with other facts")
+        case ChannelUpdated():
+            for update in event.updates:
+                updates.hear_update(hearing, update)
+            closes.reclassify(hearing)
+            _set_alarm_clocks(hearing)
+        case PreimageLearned():
+            updates.hear_preimage(hearing, event)
+            _set_alarm_clocks(hearing)
+        case ForceCloseRequested():
+            machine.request(hearing, event)
+        case FundingReplaced():
+            splices.hear_replacement(hearing, event)
+            _accept_late_splice(hearing)
+        case SpendConfirmed():
+            hearing.see_height(event.tip_height)
+            _hear_spend(hearing, event)
+        case SpendUnconfirmed():
+            hearing.see_height(event.tip_height)
+            _hear_unspend(hearing, event)
+        case HeightReached():
+            hearing.see_height(event.height)
+        case TransactionPublished():
+            decided = hearing.case.force_close
+            if decided is not None and decided.txid == event.txid:
+                machine.hear_outcome(hearing, event.outcome, event.reason)
+        case LocalPointLearned():
+            _hear_local_point(hearing, event)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
+    case = hearing.case
+    if event.outpoint == case.channel.funding_outpoint:
+        if is_replacement(case, event.txid):
+            splices.hear_splice(hearing, event)
+        else:
+            closes.hear_funding_spend(hearing, event)
+    else:
+        # Neither funding nor contract: a watch outlived its reason, which does no harm.
+        contracts.hear_spend(hearing, event)
+
+
+def _hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
+    if splices.hear_unsplice(hearing, event):
+        return
+    if event.outpoint == hearing.case.channel.funding_outpoint:
+        closes.hear_funding_unspend(hearing, event)
+    else:
+        contracts.hear_unspend(hearing, event.outpoint)
+
+
+def _accept_late_splice(hearing: Hearing) -> None:
+    """The splice confirmed before its webhook came: what looked like a close was none."""
+    spend = hearing.case.funding_spend
+    if spend is None or not is_replacement(hearing.case, spend.txid):
+        return
+    event = SpendConfirmed(
+        outpoint=hearing.case.channel.funding_outpoint,
+        txid=spend.txid,
+        tx=spend.tx,
+        height=spend.height,
+        block_hash=spend.block_hash,
+        tip_height=hearing.case.best_height,
+    )
+    closes.take_back(hearing)
+    splices.hear_splice(hearing, event)
+
+
+def _hear_local_point(hearing: Hearing, event: LocalPointLearned) -> None:
+    point = LocalPoint(event.number, event.per_commitment_point)
+    known = hearing.case.local_points
+    if all(other.number != point.number for other in known):
+        hearing.change(local_points=(*known, point))
+
+
+def _set_alarm_clocks(hearing: Hearing) -> None:
+    """Wake at each height where an HTLC would take the channel on chain."""
+    if hearing.case.closed:
+        return
+    for height, at_risk in sorted(htlcs.due_heights(hearing.case).items()):
+        hearing.wake_at(height, "an HTLC is due", at_risk)
+
+
+def _look_again(hearing: Hearing) -> None:
+    """After each event: is an HTLC due, is the close final, did a contract move on?"""
+    machine.run(hearing, machine.Trigger.CHAIN)
+    closes.close_when_buried(hearing)
+    contracts.progress(hearing)
+    machine.run(hearing, machine.Trigger.CHAIN)

@@ -85,6 +85,7 @@ class Splice(msgspec.Struct, frozen=True):
 
     funding_txid_candidates: tuple[Txid, ...] = ()
     funding_outpoint: OutPoint | None = None
+    capacity_sat: Satoshi | None = None
     local_commitment: LocalCommitment | None = None
 
 

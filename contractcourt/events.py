@@ -18,6 +18,7 @@ from contractcourt.units import (
     HexBytes,
     PaymentHash,
     PublicKey,
+    Satoshi,
     Secret,
     Txid,
 )
@@ -79,6 +80,8 @@ class FundingReplaced(msgspec.Struct, frozen=True, tag="funding_replaced"):
 
     funding_outpoint: OutPoint | None
     funding_txid_candidates: tuple[Txid, ...]
+    #: Of the new funding output; needed before commitments that spend it can be checked.
+    capacity_sat: Satoshi | None = None
 
 
 class SpendConfirmed(msgspec.Struct, frozen=True, tag="spend_confirmed"):

@@ -1,0 +1,130 @@
+"""What a transaction that spends the funding output is (`bolt5_rules.md` section 3).
+
+Judged by txids where we hold them, then by the commitment number that the transaction itself
+carries, then by the scripts on its outputs. Amounts are never assumed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3 import closing, numbers, points, secrets
+from contractcourt.bolt3.recognition import CommitmentOutput, OutputKind, recognise_outputs
+from contractcourt.case import Case
+from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
+from contractcourt.effects import CloseKind
+from contractcourt.units import PublicKey, Txid
+
+
+class Classified(msgspec.Struct, frozen=True):
+    """A spend of the funding output, named. `owner` is None when it is no commitment."""
+
+    kind: CloseKind
+    owner: Side | None = None
+    number: int | None = None
+    per_commitment_point: PublicKey | None = None
+    htlcs: tuple[Htlc, ...] = ()
+
+
+def is_replacement(case: Case, txid: Txid) -> bool:
+    """C1: a splice, or an RBF of the funding, that the node told us of: not a close."""
+    return txid in case.splice.funding_txid_candidates
+
+
+def classify(case: Case, tx: Transaction) -> Classified:
+    """Name a spend of the funding output, C2 to C7; C1 is `is_replacement`.
+
+    Our own commitments come first, by txid, so that a stale number can never turn one of them
+    into somebody's breach.
+    """
+    if not case.channel.known_type:
+        return Classified(CloseKind.UNKNOWN_SPEND)
+    own = _own_commitment(case, tx.txid())
+    if own is not None:
+        return _as_local(case, own)
+    number = commitment_number(case.channel, tx)
+    if number is not None:
+        return _by_number(case, tx, number)
+    if closing.has_closing_shape(tx):
+        return Classified(CloseKind.COOPERATIVE)
+    return Classified(CloseKind.UNKNOWN_SPEND)
+
+
+def commitment_number(channel: Channel, tx: Transaction) -> int | None:
+    """The number a commitment of this channel carries, or None when it has no such shape."""
+    if tx.version != 2 or len(tx.inputs) != 1:
+        return None
+    opener, accepter = channel.side(channel.opener), channel.side(channel.opener.other)
+    factor = numbers.obscuring_factor(opener.payment_basepoint, accepter.payment_basepoint)
+    return numbers.decode(tx.locktime, tx.inputs[0].sequence, factor)
+
+
+def _own_commitment(case: Case, txid: Txid) -> LocalCommitment | None:
+    held = [case.local_commitment, case.previous_local_commitment, case.splice.local_commitment]
+    held += [retired.local_commitment for retired in case.retired_fundings]
+    return next((c for c in held if c is not None and c.txid == txid), None)
+
+
+def _as_local(case: Case, commitment: LocalCommitment) -> Classified:
+    point = commitment.per_commitment_point or local_point(case, commitment.number)
+    return Classified(CloseKind.LOCAL, Side.LOCAL, commitment.number, point, commitment.htlcs)
+
+
+def local_point(case: Case, number: int) -> PublicKey | None:
+    """Our per-commitment point of `number`, if the signer has told it."""
+    for known in case.local_points:
+        if known.number == number:
+            return known.per_commitment_point
+    return None
+
+
+def _by_number(case: Case, tx: Transaction, number: int) -> Classified:
+    for commitment in case.remote_commitments:
+        if commitment.number == number and _pays_theirs(case, tx, commitment):
+            return _as_remote(case, commitment)
+    if _is_ours_by_script(case.channel, tx):
+        return Classified(CloseKind.LOCAL_UNKNOWN, Side.LOCAL, number, local_point(case, number))
+    lowest = case.remote_commitments[0].number if case.remote_commitments else 0
+    if number < lowest:
+        return _as_revoked(case, number)
+    return Classified(CloseKind.DATA_LOSS, Side.REMOTE, number)
+
+
+def _as_remote(case: Case, commitment: RemoteCommitment) -> Classified:
+    first = case.remote_commitments[0].number
+    kind = CloseKind.REMOTE if commitment.number == first else CloseKind.REMOTE_PENDING
+    return Classified(
+        kind, Side.REMOTE, commitment.number, commitment.per_commitment_point, commitment.htlcs
+    )
+
+
+def _as_revoked(case: Case, number: int) -> Classified:
+    secret = secrets.lookup(case.revocation_secrets, secrets.secret_index(number))
+    point = points.public_key(secret) if secret is not None else None
+    return Classified(CloseKind.BREACH, Side.REMOTE, number, point)
+
+
+def _pays_theirs(case: Case, tx: Transaction, commitment: RemoteCommitment) -> bool:
+    """Some output carries a script that only this commitment of the peer has.
+
+    A commitment whose main outputs are both trimmed, and that holds no HTLC, has none: then
+    nothing contradicts it unless it is ours.
+    """
+    found = recognise_outputs(
+        case.channel, Side.REMOTE, commitment.per_commitment_point, tx, commitment.htlcs
+    )
+    if any(_tells_owner(output) for output in found):
+        return True
+    return not _is_ours_by_script(case.channel, tx)
+
+
+def _is_ours_by_script(channel: Channel, tx: Transaction) -> bool:
+    """The static to_remote output pays the peer, so the commitment is one of our own."""
+    found = recognise_outputs(channel, Side.LOCAL, None, tx, ())
+    return any(output.kind is OutputKind.TO_REMOTE for output in found)
+
+
+def _tells_owner(output: CommitmentOutput) -> bool:
+    """Anchors use the funding keys and so look alike on both sides' commitments."""
+    return output.kind not in (OutputKind.ANCHOR_LOCAL, OutputKind.ANCHOR_REMOTE)

@@ -1,0 +1,163 @@
+"""The spend of the funding output: seen, buried, or taken back by a reorg.
+
+A spend seen is not a close until it is buried under the channel's required depth. Then the
+close, its resolutions and the state go into one verdict, and so into one commit (P2).
+"""
+
+from __future__ import annotations
+
+from contractcourt.arbitrator import contracts, htlcs, machine
+from contractcourt.arbitrator.classification import Classified, classify
+from contractcourt.arbitrator.depth import depth_of, final_height, required_depth
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.case import FundingSpend
+from contractcourt.channel import Side
+from contractcourt.effects import (
+    AskLocalPoint,
+    CloseKind,
+    MarkChannelClosed,
+    UnwatchOutpoint,
+)
+from contractcourt.events import SpendConfirmed, SpendUnconfirmed
+
+_ALARMS = {
+    CloseKind.BREACH: "the peer published a revoked commitment",
+    CloseKind.DATA_LOSS: "the peer's commitment is ahead of all we know: our data is lost; "
+    "only our main output can be claimed",
+    CloseKind.LOCAL_UNKNOWN: "a commitment of our own that the court does not hold was published; "
+    "is an old copy of the node running?",
+    CloseKind.UNKNOWN_SPEND: "the funding output was spent by a transaction that no rule "
+    "explains: funds may be lost, look at it now",
+}
+
+#: Closes after which an offered HTLC without an output is lost to nobody. After a breach lnd
+#: fails every offered one: what the cheater takes is punished. On a commitment we can't read the
+#: peer may still claim any of them, so none is failed (users_ask L14).
+_HTLCS_KNOWN = frozenset(
+    {CloseKind.LOCAL, CloseKind.REMOTE, CloseKind.REMOTE_PENDING, CloseKind.BREACH}
+)
+
+
+def hear_funding_spend(hearing: Hearing, event: SpendConfirmed) -> None:
+    """The funding output was spent on chain by something that is no splice."""
+    seen = hearing.case.funding_spend
+    if seen is not None and (seen.txid, seen.block_hash) == (event.txid, event.block_hash):
+        return
+    if seen is not None:
+        take_back(hearing)
+    tx = Transaction.parse(event.tx)
+    found = classify(hearing.case, tx)
+    hearing.change(
+        funding_spend=FundingSpend(
+            kind=found.kind,
+            txid=event.txid,
+            tx=event.tx,
+            height=event.height,
+            block_hash=event.block_hash,
+            commitment_number=found.number,
+        )
+    )
+    _announce(hearing, "seen")
+
+
+def hear_funding_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
+    """A reorg took the spend back. One that names another spend than ours says nothing new."""
+    seen = hearing.case.funding_spend
+    if seen is not None and (seen.txid, seen.block_hash) == (event.txid, event.block_hash):
+        take_back(hearing)
+
+
+def take_back(hearing: Hearing) -> None:
+    """The funding output is unspent again: drop the contracts, return to the state before."""
+    for contract in hearing.case.contracts:
+        hearing.want(UnwatchOutpoint(contract.outpoint))
+    _announce(hearing, "unseen")
+    hearing.change(funding_spend=None, contracts=(), wanted_local_point=None)
+    machine.reopen(hearing)
+
+
+def _announce(hearing: Hearing, stage: str) -> None:
+    spend = hearing.case.funding_spend
+    if spend is None:
+        return
+    hearing.notify(
+        "channel.closing",
+        stage=stage,
+        kind=spend.kind.value,
+        txid=str(spend.txid),
+        height=spend.height,
+        required_depth=required_depth(hearing.case.channel.capacity_sat),
+    )
+    if stage == "seen" and spend.kind in _ALARMS:
+        hearing.alarm(spend.kind.value, f"{_ALARMS[spend.kind]} (transaction {spend.txid})")
+
+
+def reclassify(hearing: Hearing) -> None:
+    """Look at the spend again after the node told more: a late webhook may explain it."""
+    spend = hearing.case.funding_spend
+    if spend is None:
+        return
+    found = classify(hearing.case, Transaction.parse(spend.tx))
+    if (found.kind, found.number) == (spend.kind, spend.commitment_number):
+        return
+    if hearing.case.closed:
+        # What was closed for the wrong reason is closed again for the right one, in one verdict.
+        take_back(hearing)
+    hearing.change(
+        funding_spend=FundingSpend(
+            kind=found.kind,
+            txid=spend.txid,
+            tx=spend.tx,
+            height=spend.height,
+            block_hash=spend.block_hash,
+            commitment_number=found.number,
+        )
+    )
+    _announce(hearing, "seen")
+
+
+def close_when_buried(hearing: Hearing) -> None:
+    """Close the channel once its spend is deep enough and all that resolving needs is known."""
+    case = hearing.case
+    spend = case.funding_spend
+    if spend is None or case.closed:
+        return
+    depth = required_depth(case.channel.capacity_sat)
+    if depth_of(spend.height, case.best_height) < depth:
+        hearing.wake_at(
+            final_height(spend.height, depth), "the close becomes final", case.channel.capacity_sat
+        )
+        return
+    tx = Transaction.parse(spend.tx)
+    found = classify(case, tx)
+    if _lacks_local_point(hearing, found):
+        return
+    _close(hearing, spend, found, tx)
+
+
+def _lacks_local_point(hearing: Hearing, found: Classified) -> bool:
+    """Our own outputs can't be told from others' without our point: ask the signer first."""
+    if found.owner is not Side.LOCAL or found.per_commitment_point is not None:
+        return False
+    number = found.number
+    if number is None:
+        return False
+    hearing.change(wanted_local_point=number)
+    hearing.want(AskLocalPoint(number))
+    return True
+
+
+def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transaction) -> None:
+    resolutions = contracts.build_contracts(
+        hearing.case.channel, found.kind, found, tx, spend.height
+    )
+    hearing.change(contracts=resolutions, wanted_local_point=None)
+    hearing.want(MarkChannelClosed(found.kind, spend.txid, spend.height, resolutions))
+    hearing.notify(
+        "channel.closed", kind=found.kind.value, txid=str(spend.txid), height=spend.height
+    )
+    if found.kind in _HTLCS_KNOWN:
+        htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(resolutions))
+    machine.run(hearing, machine.TRIGGER_OF[found.kind])
+    contracts.launch(hearing)

@@ -1,0 +1,97 @@
+"""What each HTLC asks of the arbitrator (`lnd_behaviour.md` section 3).
+
+Three commitments may confirm: ours, the peer's and the peer's pending one. An offered HTLC is
+failed upstream only when none that can still confirm has an output for it, and never when its
+preimage is known (users_ask L14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bolt3.commitment import is_trimmed
+from contractcourt.case import Case
+from contractcourt.channel import Direction, Htlc, Side
+from contractcourt.units import BlockHeight, FeeratePerKw
+
+
+def valid_htlcs(case: Case) -> Iterator[tuple[Side, FeeratePerKw, Htlc]]:
+    """Every HTLC of every commitment that may still confirm, with that commitment's owner."""
+    local = case.local_commitment
+    if local is not None:
+        for htlc in local.htlcs:
+            yield Side.LOCAL, local.feerate_per_kw, htlc
+    for remote in case.remote_commitments:
+        for htlc in remote.htlcs:
+            yield Side.REMOTE, remote.feerate_per_kw, htlc
+
+
+def broadcast_height(case: Case, htlc: Htlc) -> BlockHeight | None:
+    """The height at which this HTLC takes the channel on chain; None while it never does."""
+    if htlc.direction is Direction.OFFERED:
+        return BlockHeight(htlc.cltv_expiry - case.policy.outgoing_broadcast_delta)
+    if case.preimage_of(htlc.payment_hash) is None:
+        return None
+    return BlockHeight(htlc.cltv_expiry - case.policy.incoming_broadcast_delta)
+
+
+def due_heights(case: Case) -> dict[BlockHeight, int]:
+    """Heights at which some HTLC is due, each with the satoshi at stake there.
+
+    HTLCs without an output never take a channel on chain (users_ask L12).
+    """
+    heights: dict[BlockHeight, dict[tuple[Direction, int], int]] = {}
+    for owner, feerate, htlc in valid_htlcs(case):
+        height = broadcast_height(case, htlc)
+        if height is None or is_trimmed(case.channel, owner, feerate, htlc):
+            continue
+        heights.setdefault(height, {})[(htlc.direction, htlc.id)] = htlc.amount_msat // 1000
+    return {height: sum(stakes.values()) for height, stakes in heights.items()}
+
+
+def some_action_due(case: Case) -> bool:
+    """The chain trigger's guard in DEFAULT."""
+    return any(height <= case.best_height for height in due_heights(case))
+
+
+def fail_dust_upstream(hearing: Hearing) -> None:
+    """When we go on chain: fail offered HTLCs that no valid commitment has an output for (U4)."""
+    case = hearing.case
+    offered: dict[int, Htlc] = {}
+    with_output: set[int] = set()
+    for owner, feerate, htlc in valid_htlcs(case):
+        if htlc.direction is Direction.OFFERED:
+            offered[htlc.id] = htlc
+            if not is_trimmed(case.channel, owner, feerate, htlc):
+                with_output.add(htlc.id)
+    for htlc_id in sorted(offered.keys() - with_output):
+        _fail(hearing, offered[htlc_id], "dust")
+
+
+def fail_missing_upstream(hearing: Hearing, with_output: frozenset[int]) -> None:
+    """When a commitment is final: fail offered HTLCs that it has no output for (U3).
+
+    Covers its own dust and the dangling HTLCs that stood only on other commitments.
+    """
+    offered = {
+        htlc.id: htlc
+        for _, _, htlc in valid_htlcs(hearing.case)
+        if htlc.direction is Direction.OFFERED
+    }
+    for htlc_id in sorted(offered.keys() - with_output):
+        _fail(hearing, offered[htlc_id], "not_on_confirmed_commitment")
+
+
+def _fail(hearing: Hearing, htlc: Htlc, reason: str) -> None:
+    case = hearing.case
+    if htlc.id in case.failed_htlcs or case.preimage_of(htlc.payment_hash) is not None:
+        return
+    hearing.change(failed_htlcs=(*case.failed_htlcs, htlc.id))
+    hearing.notify(
+        "htlc.failed",
+        htlc_id=htlc.id,
+        payment_hash=str(htlc.payment_hash),
+        amount_msat=htlc.amount_msat,
+        reason=reason,
+    )

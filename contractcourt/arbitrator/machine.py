@@ -1,0 +1,220 @@
+"""lnd's state machine: six states, six triggers, one total function.
+
+| state | trigger | next |
+|---|---|---|
+| DEFAULT | chain, no HTLC due | DEFAULT |
+| DEFAULT | chain with an HTLC due, user | BROADCAST_COMMIT |
+| BROADCAST_COMMIT | chain, user; not while we lost data | publishes, stays until told the outcome |
+| BROADCAST_COMMIT | accepted, double spend, fee too low | COMMITMENT_BROADCASTED |
+| any of the three | local, remote close, breach | CONTRACT_CLOSED |
+| any of the three | cooperative close | FULLY_RESOLVED |
+| CONTRACT_CLOSED | any | WAITING_FULL_RESOLUTION, or FULLY_RESOLVED with nothing to resolve |
+| WAITING_FULL_RESOLUTION | any, no contract left | FULLY_RESOLVED |
+| FULLY_RESOLVED | any | FULLY_RESOLVED |
+
+Only a reorg goes back (`reopen`, `unresolve`): lnd cannot.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import assert_never
+
+from contractcourt.arbitrator import htlcs
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.case import Case, ForceClose, State
+from contractcourt.contract import ContractStage
+from contractcourt.effects import (
+    CloseKind,
+    MarkChannelReopened,
+    MarkFullyResolved,
+    MarkUnresolved,
+    PublishCommitment,
+)
+from contractcourt.events import ForceCloseRequested, PublishOutcome
+
+#: Outcomes after which our commitment, or another one, will confirm by itself.
+_LET_GO = frozenset(
+    {
+        PublishOutcome.ACCEPTED,
+        PublishOutcome.ALREADY_KNOWN,
+        PublishOutcome.DOUBLE_SPEND,
+        PublishOutcome.MISSING_INPUTS,
+        PublishOutcome.FEE_TOO_LOW,
+    }
+)
+
+
+class Trigger(Enum):
+    """What makes the machine step."""
+
+    CHAIN = "chain"
+    USER = "user"
+    LOCAL_CLOSE = "local_close"
+    REMOTE_CLOSE = "remote_close"
+    COOPERATIVE_CLOSE = "cooperative_close"
+    BREACH = "breach"
+
+
+#: The trigger of each kind of close. Those without a better one resolve like a remote close.
+TRIGGER_OF = {
+    CloseKind.COOPERATIVE: Trigger.COOPERATIVE_CLOSE,
+    CloseKind.LOCAL: Trigger.LOCAL_CLOSE,
+    CloseKind.LOCAL_UNKNOWN: Trigger.LOCAL_CLOSE,
+    CloseKind.REMOTE: Trigger.REMOTE_CLOSE,
+    CloseKind.REMOTE_PENDING: Trigger.REMOTE_CLOSE,
+    CloseKind.DATA_LOSS: Trigger.REMOTE_CLOSE,
+    CloseKind.UNKNOWN_SPEND: Trigger.REMOTE_CLOSE,
+    CloseKind.BREACH: Trigger.BREACH,
+}
+
+
+def run(hearing: Hearing, trigger: Trigger) -> None:
+    """Step until a step ends in the state it began in."""
+    while True:
+        before = hearing.case.state
+        _step(hearing, trigger)
+        if hearing.case.state is before:
+            return
+
+
+def _step(hearing: Hearing, trigger: Trigger) -> None:
+    match hearing.case.state:
+        case State.DEFAULT:
+            _in_default(hearing, trigger)
+        case State.BROADCAST_COMMIT | State.COMMITMENT_BROADCASTED:
+            _on_the_way(hearing, trigger)
+        case State.CONTRACT_CLOSED:
+            hearing.enter(
+                State.WAITING_FULL_RESOLUTION if hearing.case.contracts else _resolve(hearing)
+            )
+        case State.WAITING_FULL_RESOLUTION:
+            if all(c.stage is ContractStage.RESOLVED for c in hearing.case.contracts):
+                hearing.enter(_resolve(hearing))
+        case State.FULLY_RESOLVED:
+            return
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _in_default(hearing: Hearing, trigger: Trigger) -> None:
+    match trigger:
+        case Trigger.CHAIN:
+            if htlcs.some_action_due(hearing.case) and hearing.case.funding_spend is None:
+                _decide_broadcast(hearing, requested_by="court", reason="an HTLC is due")
+        case Trigger.USER:
+            # The request itself is heard by `request`; a bare user trigger asks for nothing.
+            return
+        case _:
+            _close(hearing, trigger)
+
+
+def _on_the_way(hearing: Hearing, trigger: Trigger) -> None:
+    if trigger not in (Trigger.CHAIN, Trigger.USER):
+        _close(hearing, trigger)
+
+
+def _close(hearing: Hearing, trigger: Trigger) -> None:
+    if trigger is Trigger.COOPERATIVE_CLOSE:
+        hearing.enter(_resolve(hearing))
+        return
+    hearing.enter(State.CONTRACT_CLOSED)
+
+
+def _resolve(hearing: Hearing) -> State:
+    case = hearing.case
+    hearing.want(MarkFullyResolved(case.best_height))
+    hearing.notify("channel.fully_resolved", height=case.best_height)
+    return State.FULLY_RESOLVED
+
+
+def request(hearing: Hearing, asked: ForceCloseRequested) -> None:
+    """The user's force close. Only the first, and only in DEFAULT, changes anything (P3)."""
+    case = hearing.case
+    if case.state is not State.DEFAULT or case.force_close is not None:
+        return
+    _decide_broadcast(hearing, asked.requested_by, asked.reason, asked.requested_at)
+    run(hearing, Trigger.USER)
+
+
+def _decide_broadcast(
+    hearing: Hearing, requested_by: str, reason: str, requested_at: str = ""
+) -> None:
+    case = hearing.case
+    commitment = case.local_commitment
+    if commitment is None:
+        hearing.alarm(
+            "no_local_commitment",
+            "cannot force close: the node never told its commitment; send channel.updated",
+        )
+        return
+    htlcs.fail_dust_upstream(hearing)
+    hearing.change(
+        force_close=ForceClose(
+            requested_at=requested_at,
+            requested_by=requested_by,
+            reason=reason,
+            commitment_number=commitment.number,
+            txid=commitment.txid,
+        )
+    )
+    hearing.enter(State.BROADCAST_COMMIT)
+    hearing.notify(
+        "channel.closing",
+        stage="requested",
+        kind=CloseKind.LOCAL.value,
+        txid=str(commitment.txid),
+        requested_by=requested_by,
+        reason=reason,
+    )
+    if _we_lost_data(case):
+        hearing.alarm("data_loss", "our state is stale: nothing is published, the peer must close")
+        return
+    hearing.want(PublishCommitment(case.channel.funding_outpoint, commitment))
+
+
+def _we_lost_data(case: Case) -> bool:
+    """F4: a commitment known to be stale is never published (users_ask L19)."""
+    spend = case.funding_spend
+    return spend is not None and spend.kind in (CloseKind.DATA_LOSS, CloseKind.LOCAL_UNKNOWN)
+
+
+def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None:
+    """What the node said of our commitment.
+
+    A double spend is no error: some commitment won, and the case waits for whichever confirms.
+    Any other refusal leaves the case in BROADCAST_COMMIT; the publisher tries again.
+    """
+    case = hearing.case
+    if case.force_close is None or case.force_close.outcome is outcome:
+        return
+    fields = {f: getattr(case.force_close, f) for f in case.force_close.__struct_fields__}
+    hearing.change(force_close=ForceClose(**{**fields, "outcome": outcome}))
+    if case.state is State.BROADCAST_COMMIT and outcome in _LET_GO:
+        hearing.enter(State.COMMITMENT_BROADCASTED)
+    if outcome in (PublishOutcome.INVALID, PublishOutcome.UNKNOWN, PublishOutcome.POLICY):
+        hearing.alarm(
+            f"commitment_{outcome.value}",
+            f"the node refuses our commitment ({reason or outcome.value}); it is retried every block",
+        )
+
+
+def reopen(hearing: Hearing) -> None:
+    """A reorg took the close back: return to where the case was before it."""
+    case = hearing.case
+    if case.closed:
+        hearing.want(MarkChannelReopened())
+    decided = case.force_close
+    if decided is None:
+        hearing.enter(State.DEFAULT)
+    elif decided.outcome in _LET_GO:
+        hearing.enter(State.COMMITMENT_BROADCASTED)
+    else:
+        hearing.enter(State.BROADCAST_COMMIT)
+
+
+def unresolve(hearing: Hearing) -> None:
+    """A reorg took back the spend of a contract of a resolved case."""
+    if hearing.case.state is State.FULLY_RESOLVED:
+        hearing.want(MarkUnresolved())
+        hearing.enter(State.WAITING_FULL_RESOLUTION)

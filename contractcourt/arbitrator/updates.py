@@ -1,0 +1,229 @@
+"""What the node says of its channel: commitments, revocations, preimages.
+
+Each part is checked against what is already known before it is believed; anything that does not
+fit raises and changes nothing, so that the gateway can refuse it at the door.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from contractcourt.arbitrator.classification import commitment_number
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3 import htlc as second_level
+from contractcourt.bolt3 import points, secrets
+from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment
+from contractcourt.bolt3.scripts import funding_script
+from contractcourt.case import Case, KnownPreimage, Splice
+from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret, Side
+from contractcourt.errors import (
+    CommitmentMismatch,
+    CommitmentNumberRegression,
+    InvalidSignature,
+    LawError,
+    OutOfOrder,
+    RevocationSecretMismatch,
+)
+from contractcourt.events import ChannelUpdate, PreimageLearned
+
+#: Between our commitment_signed and the peer's revoke_and_ack two of theirs are valid.
+_MOST_UNREVOKED = 2
+
+
+def hear_update(hearing: Hearing, update: ChannelUpdate) -> None:
+    """Take in one step of the channel. Raises a LawError when any part of it does not fit."""
+    if update.local_commitment is not None:
+        _hear_local(hearing, update.local_commitment)
+    for remote in (update.remote_commitment, update.remote_pending_commitment):
+        if remote is not None:
+            _hear_remote(hearing, remote)
+    if update.revoked_secret is not None:
+        _hear_secret(hearing, update.revoked_secret)
+    if len(hearing.case.remote_commitments) > _MOST_UNREVOKED:
+        oldest = hearing.case.remote_commitments[0].number
+        raise OutOfOrder(
+            f"three unrevoked commitments of the peer: send the revoked_secret of {oldest} first"
+        )
+
+
+def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
+    case = hearing.case
+    spends = _check_shape(case, commitment)
+    if spends != case.channel.funding_outpoint:
+        _check_content(_with_funding(case, spends), commitment)
+        hearing.change(splice=msgspec.structs.replace(case.splice, local_commitment=commitment))
+        return
+    present = case.local_commitment
+    if present is not None and commitment.number < present.number:
+        raise CommitmentNumberRegression(
+            f"local commitment {commitment.number} lies behind {present.number}"
+        )
+    if present is not None and commitment.number == present.number:
+        if present.txid == commitment.txid:
+            return
+        raise CommitmentMismatch(f"local commitment {present.number} is already {present.txid}")
+    _check_content(case, commitment)
+    hearing.change(local_commitment=commitment, previous_local_commitment=present)
+    if case.force_close is not None and not case.closed:
+        hearing.alarm(
+            "update_after_force_close",
+            f"the node accepted commitment {commitment.number} after commitment "
+            f"{case.force_close.commitment_number} was sent to be published; stop its channel",
+        )
+
+
+def _check_shape(case: Case, commitment: LocalCommitment) -> OutPoint:
+    """The funding outpoint it spends; raises unless tx, txid and number agree."""
+    tx = Transaction.parse(commitment.tx)
+    if tx.txid() != commitment.txid or len(tx.inputs) != 1:
+        raise CommitmentMismatch("tx is not the commitment that its txid names")
+    spends = tx.inputs[0].outpoint
+    active = {case.channel.funding_outpoint, case.splice.funding_outpoint}
+    if spends not in active:
+        raise CommitmentMismatch(
+            f"tx spends {spends}, the channel is funded by {case.channel.funding_outpoint}"
+        )
+    if commitment_number(case.channel, tx) != commitment.number:
+        raise CommitmentMismatch(
+            f"tx does not carry commitment number {commitment.number} in its locktime and sequence"
+        )
+    return spends
+
+
+def _with_funding(case: Case, outpoint: OutPoint) -> Case:
+    """The case as a splice would leave it. Raises OutOfOrder while its capacity is not known."""
+    if case.splice.capacity_sat is None:
+        raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
+    channel = msgspec.structs.replace(
+        case.channel, funding_outpoint=outpoint, capacity_sat=case.splice.capacity_sat
+    )
+    return msgspec.structs.replace(case, channel=channel, splice=Splice())
+
+
+def _check_content(case: Case, commitment: LocalCommitment) -> None:
+    channel = case.channel
+    _check_balances(channel, commitment)
+    tx = Transaction.parse(commitment.tx)
+    script = funding_script(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+    digest = segwit_v0(tx, 0, script, channel.capacity_sat, SIGHASH_ALL)
+    if not points.verify(channel.remote.funding_pubkey, digest, commitment.remote_signature):
+        raise InvalidSignature(
+            "remote_signature does not verify over tx under the peer's funding_pubkey"
+        )
+    if commitment.per_commitment_point is None or not channel.known_type:
+        return
+    built = _rebuild(channel, Side.LOCAL, commitment, commitment.per_commitment_point)
+    if built.tx.txid() != commitment.txid:
+        raise CommitmentMismatch(
+            f"balances, htlcs, feerate and delays describe {built.tx.txid()}, "
+            f"but tx is {commitment.txid}"
+        )
+    _check_htlc_signatures(channel, commitment, built)
+
+
+def _rebuild(
+    channel: Channel,
+    owner: Side,
+    commitment: LocalCommitment | RemoteCommitment,
+    point: points.PublicKey,
+) -> BuiltCommitment:
+    return build_commitment(
+        channel,
+        owner,
+        commitment.number,
+        point,
+        commitment.feerate_per_kw,
+        commitment.to_local_msat,
+        commitment.to_remote_msat,
+        commitment.htlcs,
+    )
+
+
+def _check_htlc_signatures(
+    channel: Channel, commitment: LocalCommitment, built: BuiltCommitment
+) -> None:
+    """Without the peer's signature an HTLC on our own commitment can never be claimed."""
+    point = commitment.per_commitment_point
+    if point is None:
+        return
+    for output in built.outputs:
+        if output.htlc is None:
+            continue
+        if output.htlc.remote_signature is None:
+            raise InvalidSignature(f"htlc {output.htlc.id} has an output but no remote_signature")
+        if not second_level.verify_remote_signature(
+            channel, point, built, output, commitment.feerate_per_kw
+        ):
+            raise InvalidSignature(
+                f"remote_signature of {output.htlc.direction.value} htlc {output.htlc.id} "
+                "does not verify over its second-level transaction"
+            )
+
+
+def _check_balances(channel: Channel, commitment: LocalCommitment | RemoteCommitment) -> None:
+    total = commitment.to_local_msat + commitment.to_remote_msat
+    total += sum(htlc.amount_msat for htlc in commitment.htlcs)
+    if total > channel.capacity_sat * 1000:
+        raise CommitmentMismatch(
+            f"balances and htlcs add up to {total} msat, "
+            f"more than the channel's {channel.capacity_sat} sat"
+        )
+
+
+def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
+    known = hearing.case.remote_commitments
+    if commitment in known:
+        return
+    points.parse_point(commitment.per_commitment_point)
+    _check_balances(hearing.case.channel, commitment)
+    if known and commitment.number < known[0].number:
+        raise CommitmentNumberRegression(
+            f"remote commitment {commitment.number} lies behind {known[0].number}"
+        )
+    if any(present.number == commitment.number for present in known):
+        raise CommitmentMismatch(f"remote commitment {commitment.number} is already another one")
+    if known and commitment.number > known[-1].number + 1:
+        raise OutOfOrder(
+            f"remote commitment {commitment.number} came before {known[-1].number + 1}"
+        )
+    hearing.change(remote_commitments=(*known, commitment))
+
+
+def _hear_secret(hearing: Hearing, revoked: RevokedSecret) -> None:
+    case = hearing.case
+    index = secrets.secret_index(revoked.number)
+    known = case.remote_commitments
+    if known and revoked.number < known[0].number:
+        if secrets.lookup(case.revocation_secrets, index) != revoked.secret:
+            raise RevocationSecretMismatch(
+                f"commitment {revoked.number} was revoked before by another secret"
+            )
+        return
+    if not known or revoked.number != known[0].number:
+        raise OutOfOrder(f"no remote commitment {revoked.number} is known that this could revoke")
+    if points.public_key(revoked.secret) != known[0].per_commitment_point:
+        raise RevocationSecretMismatch(
+            f"the secret does not fit the per_commitment_point of commitment {revoked.number}"
+        )
+    if len(known) == 1:
+        raise OutOfOrder(
+            f"commitment {revoked.number} is the peer's only one: send the next one first"
+        )
+    hearing.change(
+        revocation_secrets=secrets.insert(case.revocation_secrets, index, revoked.secret),
+        remote_commitments=known[1:],
+    )
+
+
+def hear_preimage(hearing: Hearing, event: PreimageLearned) -> None:
+    """Keep a preimage. Raises LawError when it does not hash to its payment hash."""
+    if hashlib.sha256(event.preimage).digest() != bytes(event.payment_hash):
+        raise LawError("the preimage does not hash to the payment_hash")
+    known = KnownPreimage(event.payment_hash, event.preimage)
+    if known not in hearing.case.preimages:
+        hearing.change(preimages=(*hearing.case.preimages, known))
