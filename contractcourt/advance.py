@@ -40,11 +40,11 @@ class Verdict(msgspec.Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
 
 
-def open_case(event: Event, policy: Policy = Policy()) -> Verdict:
+def open_case(event: Event, policy: Policy | None = None) -> Verdict:
     """The first verdict of a case. Raises LawError unless `event` is a `ChannelOpened`."""
     if not isinstance(event, ChannelOpened):
         raise LawError("a case begins with channel.opened")
-    hearing = Hearing(Case(event.channel, policy=policy))
+    hearing = Hearing(Case(event.channel, policy=policy or Policy()))
     channel = event.channel
     script = Script(b"")
     if channel.known_type:

@@ -77,7 +77,7 @@ def _contract(
 
 
 def _kind_of(output: CommitmentOutput, owner: Side | None, *, breach: bool) -> ContractKind | None:
-    """Which contract an output is for us; None when it is the peer's alone (L2, R1) or an anchor."""
+    """Which contract an output is for us; None when it is the peer's (L2, R1) or an anchor."""
     ours = owner is Side.LOCAL
     match output.kind:
         case OutputKind.TO_LOCAL if ours:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contractcourt.units import Blocks, BlockHeight, Satoshi
+from contractcourt.units import BlockHeight, Blocks, Satoshi
 
 _SHALLOWEST, _DEEPEST = 3, 6
 #: The largest channel without option_support_large_channel (BOLT 2), in satoshi.

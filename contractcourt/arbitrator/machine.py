@@ -20,6 +20,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import assert_never
 
+import msgspec
+
 from contractcourt.arbitrator import htlcs
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import Case, ForceClose, State
@@ -188,14 +190,14 @@ def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None
     case = hearing.case
     if case.force_close is None or case.force_close.outcome is outcome:
         return
-    fields = {f: getattr(case.force_close, f) for f in case.force_close.__struct_fields__}
-    hearing.change(force_close=ForceClose(**{**fields, "outcome": outcome}))
+    hearing.change(force_close=msgspec.structs.replace(case.force_close, outcome=outcome))
     if case.state is State.BROADCAST_COMMIT and outcome in _LET_GO:
         hearing.enter(State.COMMITMENT_BROADCASTED)
     if outcome in (PublishOutcome.INVALID, PublishOutcome.UNKNOWN, PublishOutcome.POLICY):
         hearing.alarm(
             f"commitment_{outcome.value}",
-            f"the node refuses our commitment ({reason or outcome.value}); it is retried every block",
+            f"the node refuses our commitment ({reason or outcome.value}); "
+            "it is retried every block",
         )
 
 
