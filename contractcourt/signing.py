@@ -8,7 +8,7 @@ unsigned transaction and, for every input, the output it spends and the contract
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -19,7 +19,7 @@ from contractcourt.errors import ContractCourtError
 from contractcourt.units import HexBytes, PublicKey, Satoshi, Script, Secret, Txid
 
 
-class SigningPurpose(str, Enum):
+class SigningPurpose(StrEnum):
     """What a signature is for; each purpose has its own rules."""
 
     #: Our own commitment, spending the funding output: once per funding output (promise P3).
@@ -28,7 +28,7 @@ class SigningPurpose(str, Enum):
     SWEEP = "sweep"
 
 
-class RefusalReason(str, Enum):
+class RefusalReason(StrEnum):
     """Why the signer will not sign. Stable names: they travel in the refusal's `type`."""
 
     #: The request contradicts itself: inputs that do not match, a witness, a missing part.
