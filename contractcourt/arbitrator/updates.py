@@ -28,6 +28,7 @@ from contractcourt.errors import (
     LawError,
     OutOfOrder,
     RevocationSecretMismatch,
+    UnsupportedChannelType,
 )
 from contractcourt.events import ChannelUpdate, PreimageLearned
 
@@ -37,6 +38,11 @@ _MOST_UNREVOKED = 2
 
 def hear_update(hearing: Hearing, update: ChannelUpdate) -> None:
     """Take in one step of the channel. Raises a LawError when any part of it does not fit."""
+    if not hearing.case.channel.known_type:
+        raise UnsupportedChannelType(
+            f"a {hearing.case.channel.channel_type} channel is only watched: its commitments "
+            "can't be checked or published"
+        )
     if update.local_commitment is not None:
         _hear_local(hearing, update.local_commitment)
     for remote in (update.remote_commitment, update.remote_pending_commitment):
@@ -115,7 +121,7 @@ def _check_content(case: Case, commitment: LocalCommitment) -> None:
         raise InvalidSignature(
             "remote_signature does not verify over tx under the peer's funding_pubkey"
         )
-    if commitment.per_commitment_point is None or not channel.known_type:
+    if commitment.per_commitment_point is None:
         return
     built = _rebuild(channel, Side.LOCAL, commitment, commitment.per_commitment_point)
     if built.tx.txid() != commitment.txid:
