@@ -1,0 +1,175 @@
+"""A court seen from outside: as its node, its operator and its miner see it.
+
+The demo, the replay and the stories on the stack use it. It speaks only what any user can speak:
+webhooks, HTTP, the chain's JSON-RPC, and read-only questions to Postgres about what is still due.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+from standardwebhooks import Webhook
+
+from storage import nodes
+from storage.database import Database
+from workers.errors import WorkerError
+
+_STILL_BUSY = """
+SELECT (SELECT count(*) FROM unapplied)
+     + (SELECT count(*) FROM outbox WHERE sent_at IS NULL AND attempts = 0)
+"""
+_CURSOR = "SELECT height FROM chain_cursor"
+
+
+class CourtTimeout(WorkerError):
+    """The court did not come to rest in time."""
+
+
+class Refused(WorkerError):
+    """The court refused a call; `status` and `problem` say why."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(f"{status}: {problem.get('title')}: {problem.get('detail')}")
+        self.status = status
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAccount:
+    """A node as the court knows it, and the secret it signs its webhooks with."""
+
+    name: str
+    secret: str
+
+
+class CourtClient:
+    """Talks to one court through the addresses of its `endpoints.json`."""
+
+    def __init__(self, endpoints: dict[str, str]) -> None:
+        self.endpoints = endpoints
+        self._http = httpx2.Client(base_url=endpoints["gateway"], timeout=30)
+        self._chain = httpx2.Client(timeout=60)
+        self._signer = httpx2.Client(base_url=endpoints["signer"], timeout=30)
+        self.db = Database(endpoints["postgres"], application_name="court-client")
+
+    @classmethod
+    def of(cls, data_dir: Path) -> CourtClient:
+        """The court that `up --data-dir` runs there."""
+        return cls(json.loads((data_dir / "endpoints.json").read_text()))
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._http.close()
+        self._chain.close()
+        self._signer.close()
+        self.db.close()
+
+    # -- the operator --
+
+    def add_node(self, name: str, sweep_script: bytes) -> NodeAccount:
+        """Register a node, as `contractcourt node add` does."""
+        with self.db.transaction() as conn:
+            secret = nodes.add_node(conn, name, [nodes.Script(sweep_script)], None)
+        return NodeAccount(name, secret)
+
+    def import_keys(self, document: dict[str, str]) -> None:
+        """Hand the signer a channel's secrets, as `contractcourt keys import` does."""
+        token = {"Authorization": f"Bearer {self.endpoints['signer_token']}"}
+        self._answer(self._signer.post("/v1/keys", json=document, headers=token))
+
+    def force_close(self, channel_point: str, reason: str = "") -> dict[str, Any]:
+        """Ask for a force close as the operator."""
+        token = {"Authorization": f"Bearer {self.endpoints['operator_token']}"}
+        path = f"/v1/channels/{channel_point}/force-close"
+        return self._answer(self._http.post(path, json={"reason": reason}, headers=token))
+
+    def channel(self, channel_point: str) -> dict[str, Any]:
+        """One case as the API shows it."""
+        return self._answer(self._http.get(f"/v1/channels/{channel_point}"))
+
+    def docket(self, channel_point: str) -> dict[str, Any]:
+        """Everything that happened to one channel."""
+        return self._answer(self._http.get(f"/v1/channels/{channel_point}/docket?limit=500"))
+
+    # -- the node --
+
+    def webhook(
+        self, node: NodeAccount, event_type: str, data: dict[str, Any], message_id: str = ""
+    ) -> dict[str, Any]:
+        """Send one signed webhook. Raises Refused with the problem when the court says no."""
+        now = datetime.now(UTC)
+        body = json.dumps({"type": event_type, "timestamp": now.isoformat(), "data": data})
+        message_id = message_id or f"msg_{uuid.uuid4().hex}"
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(node.secret).sign(message_id, now, body),
+        }
+        return self._answer(
+            self._http.post(f"/v1/nodes/{node.name}/events", content=body, headers=headers)
+        )
+
+    # -- the miner --
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """One JSON-RPC call to the chain. Raises Refused on an error answer."""
+        call = {"jsonrpc": "1.0", "id": 1, "method": method, "params": list(params)}
+        answer = self._chain.post(self.endpoints["bitcoind"], json=call).json()
+        if answer.get("error"):
+            raise Refused(500, {"title": method, "detail": answer["error"]["message"]})
+        return answer["result"]
+
+    def mine(self, count: int = 1, transactions: list[str] | None = None) -> None:
+        """Mine blocks: the first with `transactions` alone, or with all of the mempool."""
+        if transactions is None:
+            self.rpc("devnet_mine", count)
+        else:
+            self.rpc("devnet_mine", 1, transactions, False)
+            if count > 1:
+                self.rpc("devnet_mine", count - 1)
+
+    def height(self) -> int:
+        """The chain's height."""
+        return int(self.rpc("getblockcount"))
+
+    # -- coming to rest --
+
+    def wait_quiet(self, seconds: float = 30) -> None:
+        """Wait until the watcher is at the tip and nothing waits to be applied or sent."""
+
+        def quiet() -> bool:
+            with self.db.transaction() as conn:
+                cursor = conn.execute(_CURSOR).fetchone()
+                busy = conn.execute(_STILL_BUSY).fetchone()
+            return bool(cursor and cursor[0] == self.height() and busy and busy[0] == 0)
+
+        self.wait_until(quiet, "the court to come to rest", seconds)
+
+    def wait_until(self, true: Callable[[], bool], what: str, seconds: float = 30) -> None:
+        """Poll until `true()`. Raises CourtTimeout, naming `what`, when it never is."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if true():
+                    return
+            except (psycopg.OperationalError, httpx2.TransportError):
+                pass  # a part of the court restarts; that is what some stories are about
+            time.sleep(0.05)
+        raise CourtTimeout(f"waited {seconds:.0f} s in vain for {what}")
+
+    @staticmethod
+    def _answer(response: httpx2.Response) -> dict[str, Any]:
+        body: dict[str, Any] = response.json() if response.content else {}
+        if response.status_code >= 400:
+            raise Refused(response.status_code, body)
+        return body
