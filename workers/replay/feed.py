@@ -81,8 +81,10 @@ def _step(fixture: Fixture, update: dict[str, Any]) -> dict[str, Any] | None:
         case "local_commitment":
             return {"local_commitment": _local(fixture, update["commitment"])}
         case "remote_commitment":
-            key = "remote_commitment" if update["commitment"]["number"] == 0 else (
-                "remote_pending_commitment"
+            key = (
+                "remote_commitment"
+                if update["commitment"]["number"] == 0
+                else ("remote_pending_commitment")
             )
             return {key: _remote(fixture, update["commitment"])}
         case "remote_revoked":

@@ -1,0 +1,151 @@
+"""One recorded closing through one whole court: its blocks, its webhooks, then our own sweeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from contractcourt.bitcoin.transaction import Transaction
+from workers.replay.feed import key_document, opened, webhooks
+from workers.replay.fixture import Fixture
+from workers.simulation.client import CourtClient, NodeAccount
+
+#: The case ends here when nothing moves any more, or goes on to the next of its deadlines.
+_MOST_BLOCKS = 2_016
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one recorded channel. Amounts in satoshi."""
+
+    name: str
+    expected_kind: str
+    kind: str | None = None
+    state: str = "DEFAULT"
+    closing_txid: str | None = None
+    our_transactions: list[dict[str, Any]] = field(default_factory=list)
+    gained_sat: int = 0
+    fees_sat: int = 0
+    recorded_gain_sat: int = 0
+    recorded_fees_sat: int = 0
+    waits_for: list[str] = field(default_factory=list)
+    problem: str = ""
+
+    @property
+    def net_sat(self) -> int:
+        return self.gained_sat - self.fees_sat
+
+    @property
+    def recorded_net_sat(self) -> int:
+        return self.recorded_gain_sat - self.recorded_fees_sat
+
+
+def play(fixture: Fixture, court: CourtClient) -> Outcome:
+    """Run the recording to its end. The court must be fresh: its chain begins at genesis."""
+    result = fixture.document["result"]
+    outcome = Outcome(
+        name=fixture.name,
+        expected_kind=fixture.close_kind,
+        recorded_gain_sat=result["gained_from_closing_tx_sat"]["A"],
+        recorded_fees_sat=result["onchain_fees_paid_sat"]["A"],
+    )
+    node = court.add_node("recorded", bytes.fromhex(fixture.sweep_script))
+    court.import_keys(key_document(fixture))
+    for block in fixture.blocks[: fixture.close_height - 1]:
+        court.rpc("submitblock", block)
+    _tell(fixture, court, node)
+    _close(fixture, court, node)
+    _follow_to_the_end(fixture, court)
+    _account(fixture, court, outcome)
+    return outcome
+
+
+def _tell(fixture: Fixture, court: CourtClient, node: NodeAccount) -> None:
+    court.webhook(node, "channel.opened", opened(fixture))
+    for event_type, data in webhooks(fixture):
+        court.webhook(node, event_type, data)
+
+
+def _close(fixture: Fixture, court: CourtClient, node: NodeAccount) -> None:
+    """Let the close happen as it did: by our own request, or by the recorded block."""
+    court.wait_quiet()
+    if not fixture.closed_by_us:
+        court.rpc("submitblock", fixture.blocks[fixture.close_height - 1])
+        return
+    court.webhook(
+        node,
+        "force_close.requested",
+        {"channel_point": fixture.channel_point, "reason": "as recorded"},
+    )
+    court.wait_until(
+        lambda: fixture.closing_txid in court.rpc("getrawmempool"),
+        f"our commitment {fixture.closing_txid} in the mempool",
+    )
+    court.mine(1)
+
+
+def _follow_to_the_end(fixture: Fixture, court: CourtClient) -> None:
+    """Mine until the case is resolved, or nothing that we do can move it further."""
+    last = fixture.close_height + _MOST_BLOCKS
+    while (height := court.height()) < last:
+        court.wait_quiet()
+        case = court.channel(fixture.channel_point)
+        if case["state"] == "FULLY_RESOLVED":
+            return
+        if court.rpc("getrawmempool"):
+            court.mine(1)
+            continue
+        due = _next_height(fixture, case, height)
+        if due is None:
+            return
+        _mine_up_to(fixture, court, height, due)
+
+
+def _next_height(fixture: Fixture, case: dict[str, Any], height: int) -> int | None:
+    """The next height at which something happens: one of our deadlines, or the peer's moves."""
+    due = [d["height"] for d in case["deadlines"] if d["height"] > height]
+    if case["state"] in ("CONTRACT_CLOSED", "WAITING_FULL_RESOLUTION"):
+        end = int(fixture.document["end_height"])
+        due += [h for h in range(height + 1, end + 1) if fixture.peer_transactions(h)]
+    return min(due, default=None)
+
+
+def _mine_up_to(fixture: Fixture, court: CourtClient, height: int, due: int) -> None:
+    if due - 1 > height:
+        court.mine(due - 1 - height)
+    for tx in fixture.peer_transactions(due):
+        # The peer's own move; refused where our transaction was faster.
+        if court.rpc("testmempoolaccept", [tx])[0]["allowed"]:
+            court.rpc("sendrawtransaction", tx)
+    court.mine(1)
+
+
+def _account(fixture: Fixture, court: CourtClient, outcome: Outcome) -> None:
+    case = court.channel(fixture.channel_point)
+    outcome.state = case["state"]
+    outcome.kind = case["close_kind"]
+    outcome.closing_txid = case["closing_txid"]
+    outcome.waits_for = [
+        c["kind"] for c in case["contracts"] if c["stage"] not in ("resolved", "spent")
+    ]
+    closing = Transaction.parse(bytes.fromhex(fixture.document["closing_tx"]["hex"]))
+    values = [output.value for output in closing.outputs]
+    if outcome.kind == "cooperative":
+        ours = bytes.fromhex(fixture.shutdown_script)
+        outcome.gained_sat = sum(o.value for o in closing.outputs if o.script_pubkey == ours)
+        # The recording pays for one more transaction, which moves that output to its wallet.
+        outcome.recorded_fees_sat = 0
+    for broadcast in case["broadcasts"]:
+        tx = Transaction.parse(bytes.fromhex(broadcast["raw_tx"]))
+        outcome.our_transactions.append(
+            {k: broadcast[k] for k in ("txid", "purpose", "state")} | {"hex": broadcast["raw_tx"]}
+        )
+        if broadcast["state"] != "confirmed" or broadcast["purpose"] == "commitment":
+            continue
+        taken = sum(
+            values[i.outpoint.vout]
+            for i in tx.inputs
+            if i.outpoint.txid.hex() == fixture.closing_txid
+        )
+        outcome.gained_sat += taken
+        outcome.fees_sat += taken - sum(output.value for output in tx.outputs)

@@ -1,0 +1,96 @@
+"""`contractcourt replay`: every file of a folder through a court of its own, a row a file."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from contractcourt.errors import ContractCourtError
+from workers.replay.fixture import Fixture, FixtureError
+from workers.replay.play import Outcome, play
+from workers.simulation.court import running_court
+
+
+def run(folder: Path, json_path: Path | None = None) -> int:
+    """Replay every `*.json` of `folder`; write what came of it to `json_path`.
+
+    Returns 0 when every close was recognised and every channel ended as far as the law goes.
+    Raises FixtureError when the folder holds no recording.
+    """
+    console = Console()
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise FixtureError(f"{folder} holds no *.json file")
+    outcomes = []
+    for number, path in enumerate(paths, 1):
+        console.print(f"[dim]{number}/{len(paths)}[/dim] {path.stem} ...", end=" ")
+        outcome = _replay(path)
+        console.print(f"{outcome.kind} {outcome.state} {outcome.problem}".rstrip())
+        outcomes.append(outcome)
+    console.print(_table(outcomes))
+    if json_path is not None:
+        json_path.write_text(json.dumps([_document(o) for o in outcomes], indent=1) + "\n")
+        console.print(f"every transaction of ours, with its hex: {json_path}")
+    return 0 if all(not outcome.problem for outcome in outcomes) else 1
+
+
+def _replay(path: Path) -> Outcome:
+    outcome = Outcome(name=path.stem, expected_kind="?")
+    try:
+        fixture = Fixture.load(path)
+        with tempfile.TemporaryDirectory(prefix="contractcourt-replay-") as folder:
+            with running_court(Path(folder), workers=1) as court:
+                outcome = play(fixture, court)
+        outcome.problem = _problem(fixture, outcome)
+    except ContractCourtError as error:
+        outcome.problem = str(error)
+    return outcome
+
+
+def _problem(fixture: Fixture, outcome: Outcome) -> str:
+    """What is wrong with this end; empty when nothing is."""
+    if outcome.kind != outcome.expected_kind:
+        return f"recognised as {outcome.kind}, recorded as {outcome.expected_kind}"
+    if outcome.closing_txid != fixture.closing_txid:
+        return f"closed by {outcome.closing_txid}, recorded {fixture.closing_txid}"
+    if outcome.state != "FULLY_RESOLVED" and not fixture.has_htlcs_or_breach:
+        return f"ended in {outcome.state}, waiting for {', '.join(outcome.waits_for)}"
+    if outcome.state == "FULLY_RESOLVED" and outcome.net_sat < outcome.recorded_net_sat:
+        return f"net {outcome.net_sat} sat, recorded {outcome.recorded_net_sat} sat"
+    return ""
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(title="Recorded closings, replayed")
+    for name in ("channel", "close", "end state", "our txs"):
+        table.add_column(name)
+    for name in ("gained sat", "fees", "recorded sat", "fees"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for o in outcomes:
+        waits = f"waits for {len(o.waits_for)}" if o.waits_for else "ok"
+        table.add_row(
+            o.name,
+            o.kind or "-",
+            o.state,
+            str(len(o.our_transactions)),
+            f"{o.gained_sat:,}",
+            f"{o.fees_sat:,}",
+            f"{o.recorded_gain_sat:,}",
+            f"{o.recorded_fees_sat:,}",
+            f"[red]{o.problem}[/red]" if o.problem else waits,
+        )
+    return table
+
+
+def _document(outcome: Outcome) -> dict[str, object]:
+    return {
+        **asdict(outcome),
+        "net_sat": outcome.net_sat,
+        "recorded_net_sat": outcome.recorded_net_sat,
+    }
