@@ -5,7 +5,7 @@ Begin here to read the law: a case and an event go into `advance`, a case and ef
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -27,7 +27,7 @@ from contractcourt.units import (
 )
 
 
-class State(str, Enum):
+class State(StrEnum):
     """The arbitrator's states, under lnd's names (`lnd_behaviour.md` section 2)."""
 
     DEFAULT = "DEFAULT"

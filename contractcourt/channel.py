@@ -7,14 +7,14 @@ the peer's commitment too (as lnd and LDK keep them).
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import (
-    Blocks,
     BlockHeight,
+    Blocks,
     FeeratePerKw,
     HexBytes,
     Millisatoshi,
@@ -28,7 +28,7 @@ from contractcourt.units import (
 )
 
 
-class Side(str, Enum):
+class Side(StrEnum):
     """One of the two parties, as the node that asked the court sees them."""
 
     LOCAL = "local"
@@ -39,7 +39,7 @@ class Side(str, Enum):
         return Side.REMOTE if self is Side.LOCAL else Side.LOCAL
 
 
-class Direction(str, Enum):
+class Direction(StrEnum):
     """Who offered an HTLC: `offered` by our node, or `received` from the peer."""
 
     OFFERED = "offered"

@@ -6,7 +6,7 @@ attempts (users_ask L1): a buried spend by anybody resolves it.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -15,7 +15,7 @@ from contractcourt.channel import Htlc, Side
 from contractcourt.units import BlockHash, BlockHeight, Blocks, PublicKey, Satoshi, Script, Txid
 
 
-class ContractKind(str, Enum):
+class ContractKind(StrEnum):
     """What an output is, in BOLT 3's words, and whose way of spending it is ours."""
 
     #: Our delayed main output on our own commitment.
@@ -36,7 +36,7 @@ class ContractKind(str, Enum):
     UNKNOWN_SPEND = "unknown_spend"
 
 
-class ContractStage(str, Enum):
+class ContractStage(StrEnum):
     """How far a contract is."""
 
     #: Not yet spendable: a CSV delay or an expiry runs.

@@ -6,7 +6,7 @@ sweeping, notifying and asking the signer go through the outbox after that commi
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from contractcourt.contract import Contract
 from contractcourt.units import BlockHeight, Satoshi, Script, Txid
 
 
-class CloseKind(str, Enum):
+class CloseKind(StrEnum):
     """Which transaction spent the funding output (BOLT 5, `bolt5_rules.md` section 3)."""
 
     COOPERATIVE = "cooperative"

@@ -6,7 +6,7 @@ Events from the node (webhooks), from the chain (the watcher) and from our own e
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -24,7 +24,7 @@ from contractcourt.units import (
 )
 
 
-class PublishOutcome(str, Enum):
+class PublishOutcome(StrEnum):
     """What the node said of a transaction we gave it (users_ask L5)."""
 
     ACCEPTED = "accepted"

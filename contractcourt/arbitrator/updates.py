@@ -163,7 +163,7 @@ def _check_htlc_signatures(
         if output.htlc.remote_signature is None:
             raise InvalidSignature(f"htlc {output.htlc.id} has an output but no remote_signature")
         if not second_level.verify_remote_signature(
-            channel, point, built, output, commitment.feerate_per_kw
+            channel, built, output, commitment.feerate_per_kw
         ):
             raise InvalidSignature(
                 f"remote_signature of {output.htlc.direction.value} htlc {output.htlc.id} "
