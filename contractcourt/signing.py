@@ -102,10 +102,15 @@ class SignedTransaction(msgspec.Struct, frozen=True):
 
 
 class PointRequest(msgspec.Struct, frozen=True):
-    """Asks for our per-commitment point of commitment `number` (counted up from 0)."""
+    """Asks for our per-commitment point of commitment `number` (counted up from 0).
+
+    `commitment` is any commitment of ours, when one is known: by it the signer tells which of
+    lnd's ways of making the seed this channel was opened with. Other channels do not need it.
+    """
 
     channel: Channel
     number: int
+    commitment: LocalCommitment | None = None
 
 
 class PointAnswer(msgspec.Struct, frozen=True):

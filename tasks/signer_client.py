@@ -1,0 +1,160 @@
+"""The court's way to the signer: one HTTP call for a signature, a point or an import.
+
+A refusal is final and is stored with the effect that asked; a signer that is away is asked again
+later. No request or answer is logged here.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx2
+import msgspec
+
+from contractcourt.channel import Channel, LocalCommitment
+from contractcourt.codec import MalformedRecord, decode, encode
+from contractcourt.errors import ContractCourtError
+from contractcourt.signing import (
+    PointAnswer,
+    PointRequest,
+    SignedTransaction,
+    SigningRequest,
+)
+from contractcourt.units import PublicKey
+
+T = TypeVar("T")
+
+_NOT_FOUND = 404
+_SERVER_ERROR = 500
+
+
+class SignerCallFailed(ContractCourtError):
+    """The signer gave no signature."""
+
+
+class SignerRefused(SignerCallFailed):
+    """The signer refuses, and asking again will not help.
+
+    `reason` is the stable name of the refusal: a `RefusalReason` of `contractcourt.signing`, or
+    one of the server's own names such as `malformed-key-document`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"the signer refuses ({reason}): {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class SignerKeysMissing(SignerCallFailed):
+    """The signer has no keys for this channel: run `contractcourt keys import FILE`."""
+
+
+class SignerUnavailable(SignerCallFailed):
+    """The signer did not answer; ask again later."""
+
+
+class _Problem(msgspec.Struct):
+    """Problem details as the signer writes them (RFC 9457)."""
+
+    type: str = "about:blank"
+    detail: str = ""
+
+
+class _Imported(msgspec.Struct):
+    imported: str
+
+
+class SignerClient:
+    """Speaks to one signer. Use it in one process only; close it, or use it as a context.
+
+    Args:
+        url: where the signer listens, such as `http://127.0.0.1:8090`.
+        token: its bearer token.
+        timeout_seconds: for one whole step of a call (connect, send, receive).
+    """
+
+    def __init__(self, url: str, token: str, *, timeout_seconds: float = 10.0) -> None:
+        self._client = httpx2.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            timeout=timeout_seconds,
+            # The signer is ours and near: no proxy of the environment may see its traffic.
+            trust_env=False,
+        )
+
+    def sign(self, request: SigningRequest) -> SignedTransaction:
+        """The signed transaction.
+
+        Raises:
+            SignerRefused, SignerKeysMissing, SignerUnavailable.
+        """
+        return _read(self._post("/v1/sign", encode(request)), SignedTransaction)
+
+    def local_point(
+        self, channel: Channel, number: int, commitment: LocalCommitment | None = None
+    ) -> PublicKey:
+        """Our per-commitment point of commitment `number`.
+
+        Args:
+            commitment: any commitment of ours, if known; see `PointRequest`.
+
+        Raises:
+            SignerRefused, SignerKeysMissing, SignerUnavailable.
+        """
+        body = encode(PointRequest(channel, number, commitment))
+        return _read(self._post("/v1/points", body), PointAnswer).per_commitment_point
+
+    def import_keys(self, document: bytes) -> str:
+        """Hand over a key document as it stands in its file; returns what was imported.
+
+        Raises:
+            SignerRefused, SignerUnavailable.
+        """
+        return _read(self._post("/v1/keys", document), _Imported).imported
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _post(self, path: str, body: bytes) -> bytes:
+        try:
+            response = self._client.post(path, content=body)
+        except httpx2.HTTPError as error:
+            raise SignerUnavailable(
+                f"the signer did not answer ({type(error).__name__}): is it running?"
+            ) from None
+        if response.is_success:
+            return response.content
+        problem = _problem(response.content)
+        name = problem.type.rpartition(":")[2]
+        if response.status_code == _NOT_FOUND and name == "keys-missing":
+            raise SignerKeysMissing(problem.detail)
+        if response.status_code >= _SERVER_ERROR:
+            raise SignerUnavailable(f"the signer failed ({name}): {problem.detail}")
+        raise SignerRefused(name, problem.detail)
+
+
+def _problem(body: bytes) -> _Problem:
+    try:
+        return decode(body, _Problem)
+    except MalformedRecord:
+        return _Problem()
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    try:
+        return decode(body, kind)
+    except MalformedRecord:
+        raise SignerUnavailable("the answer is not a signer's: check the signer's URL") from None

@@ -1,0 +1,13 @@
+"""The signer: the only process that holds secrets, and the only place they are used.
+
+May import every room below. It derives a channel's keys (`channel_keys`, `lnd_keys`,
+`extended_key`), keeps them sealed in the vault (`keyring`, `seal`), judges each request by the
+law's rules and signs (`signing`), and answers over HTTP (`server`). Tasks reach it through
+`tasks.signer_client`. Begin with `signing.py`: it is the whole of what a signature goes through.
+"""
+
+from __future__ import annotations
+
+from workers.signer.server import run
+
+__all__ = ["run"]

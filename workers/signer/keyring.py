@@ -1,0 +1,147 @@
+"""Which keys serve a channel, which node they belong to, and where that node's money may go.
+
+What the signer once learned it keeps sealed in the vault, and it believes that over anything a
+later request or a changed row says: a channel's node and a node's sweep scripts are taken at
+their first use and then stay. Whoever can write to the database can so redirect nothing that
+was in use before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import Connection
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Channel
+from contractcourt.codec import decode, encode
+from contractcourt.signing import RefusalReason, SigningRefused
+from contractcourt.units import Script
+from storage import nodes, vault
+from workers.signer.channel_keys import ChannelKeys
+from workers.signer.documents import ChannelKeyDocument, KeyDocument, LndRootDocument
+from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
+from workers.signer.extended_key import ExtendedKey
+from workers.signer.lnd_keys import SEED_CANDIDATES, LndKeyRing
+from workers.signer.seal import Seal
+
+Conn = Connection[Any]
+
+
+class KeyRing:
+    """The sealed records of the vault, read and written inside the caller's transaction."""
+
+    def __init__(self, seal: Seal, *, mainnet: bool) -> None:
+        self._seal = seal
+        self.mainnet = mainnet
+
+    # -- import --
+
+    def store(self, conn: Conn, document: KeyDocument) -> str:
+        """Keep a document's keys; the same document again changes nothing.
+
+        Returns what was imported, in words without a secret.
+
+        Raises:
+            ForeignKeyDocument: other keys are stored under that name.
+        """
+        match document:
+            case ChannelKeyDocument(channel_point, keys):
+                self._keep(conn, _channel_record(channel_point), keys.packed())
+                return f"channel {channel_point}"
+            case LndRootDocument(node, ring):
+                packed = ring.root.secret + ring.root.chain_code
+                self._keep(conn, _root_record(node), packed)
+                return f"lnd root key of node {node}"
+
+    # -- use --
+
+    def channel_keys(self, conn: Conn, channel: Channel) -> tuple[ChannelKeys, ...]:
+        """Our keys of `channel`, proven to be its own; several only differ in the seed.
+
+        More than one is given for an lnd channel whose seed no commitment has settled yet, the
+        likeliest first (`settle_seed`).
+
+        Raises:
+            KeysMissing: nothing is stored for this channel or node.
+            SigningRefused: WRONG_KEY, WRONG_NODE.
+        """
+        if channel.key_ref.kind == "lnd":
+            candidates = self._lnd_candidates(conn, channel)
+        else:
+            candidates = (self._raw_keys(conn, channel),)
+        candidates[0].check_belongs_to(channel.local)
+        return candidates
+
+    def settle_seed(self, conn: Conn, channel: Channel, keys: ChannelKeys) -> None:
+        """Remember that of all candidates `keys` holds the seed this channel's tx was made of."""
+        if channel.key_ref.kind == "lnd":
+            self._keep(conn, _seed_record(channel.channel_point), keys.commitment_seed)
+
+    def sweep_scripts(self, conn: Conn, node: str) -> frozenset[Script]:
+        """The scripts that `node`'s owner allowed, as they stood when they were first used.
+
+        Raises:
+            UnknownNode: no such node is registered.
+        """
+        name = f"scripts/{node}"
+        pinned = vault.pinned_sweep_scripts(conn, node)
+        if pinned is None:
+            registered = nodes.get_node(conn, node)
+            if registered is None:
+                raise UnknownNode(f"node {node} is not registered: nothing may be paid for it")
+            fresh = self._seal.close(name, encode(tuple(registered.sweep_scripts)))
+            pinned = vault.pin_sweep_scripts(conn, node, fresh)
+        return frozenset(decode(self._seal.open(name, pinned), tuple[Script, ...]))
+
+    # -- records --
+
+    def _raw_keys(self, conn: Conn, channel: Channel) -> ChannelKeys:
+        packed = self._open(conn, _channel_record(channel.channel_point))
+        if packed is None:
+            raise KeysMissing(f"no keys are stored for channel {channel.channel_point}")
+        owner = self._first(conn, f"owner/{channel.channel_point}", channel.node.encode())
+        if owner != channel.node.encode():
+            raise SigningRefused(
+                RefusalReason.WRONG_NODE,
+                f"the keys of {channel.channel_point} were first used for another node",
+            )
+        return ChannelKeys.unpacked(packed)
+
+    def _lnd_candidates(self, conn: Conn, channel: Channel) -> tuple[ChannelKeys, ...]:
+        root, index = self._open(conn, _root_record(channel.node)), channel.key_ref.index
+        if root is None:
+            raise KeysMissing(f"no root key is stored for node {channel.node}")
+        if index is None or not 0 <= index < 2**31 - 1:
+            raise SigningRefused(RefusalReason.MALFORMED_REQUEST, "key_ref has no index of a key")
+        ring = LndKeyRing(ExtendedKey(root[:32], root[32:]), self.mainnet)
+        candidates = tuple(ring.channel_keys(index, seed=n) for n in range(SEED_CANDIDATES))
+        settled = self._open(conn, _seed_record(channel.channel_point))
+        if settled is None:
+            return candidates
+        return tuple(keys for keys in candidates if keys.commitment_seed == settled)
+
+    def _keep(self, conn: Conn, name: str, plain: bytes) -> None:
+        if self._first(conn, name, plain) != plain:
+            raise ForeignKeyDocument(f"other keys are stored as {name} already")
+
+    def _first(self, conn: Conn, name: str, plain: bytes) -> bytes:
+        """What is sealed as `name`; `plain`, when nothing was there before."""
+        sealed = vault.put_sealed(conn, name, self._seal.close(name, plain))
+        return self._seal.open(name, sealed)
+
+    def _open(self, conn: Conn, name: str) -> bytes | None:
+        sealed = vault.get_sealed(conn, name)
+        return None if sealed is None else self._seal.open(name, sealed)
+
+
+def _channel_record(channel_point: OutPoint) -> str:
+    return f"channel/{channel_point}"
+
+
+def _root_record(node: str) -> str:
+    return f"lnd/{node}"
+
+
+def _seed_record(channel_point: OutPoint) -> str:
+    return f"seed/{channel_point}"

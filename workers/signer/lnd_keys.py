@@ -1,0 +1,82 @@
+"""Where lnd keeps a channel's keys: m/1017'/coin'/family'/0/index (lnd, keychain/derivation.go).
+
+The commitment seed has changed twice over. Since lnd 0.12 it is the ECDH of a key of the
+revocation-root family with the channel's own funding key; before, it was that family's key
+itself. A fresh lnd also never uses index 0 of that family (its wallet cannot tell that locator
+from an empty one), so the family runs one index ahead of the others there, and level with them
+in a wallet whose first channel is older than 0.12. `seed_candidates` lists the four, the most
+likely first; a commitment of the channel tells which one it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from coincurve import PrivateKey, PublicKey
+
+from contractcourt.units import Secret
+from workers.signer.channel_keys import ChannelKeys
+from workers.signer.extended_key import HARDENED, ExtendedKey
+
+_PURPOSE = 1017
+_COIN_BITCOIN = 0
+_COIN_TEST = 1
+
+
+class KeyFamily(IntEnum):
+    """lnd's families that a channel draws from."""
+
+    MULTISIG = 0
+    REVOCATION_BASE = 1
+    HTLC_BASE = 2
+    PAYMENT_BASE = 3
+    DELAY_BASE = 4
+    REVOCATION_ROOT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LndKeyRing:
+    """The channel keys of one lnd node, from its wallet's root key."""
+
+    root: ExtendedKey = field(repr=False)
+    mainnet: bool
+
+    def family_key(self, family: KeyFamily, index: int) -> Secret:
+        """The private key at `index` of `family`, 32 bytes."""
+        coin = self.root.child(HARDENED + _PURPOSE).child(
+            HARDENED + (_COIN_BITCOIN if self.mainnet else _COIN_TEST), unpadded=True
+        )
+        # Every account but the first is derived from a coin key that was stored and read again,
+        # which restores its leading zeros.
+        account = coin.child(HARDENED + family, unpadded=family == KeyFamily.MULTISIG)
+        return Secret(account.child(0).child(index).secret)
+
+    def channel_keys(self, index: int, *, seed: int = 0) -> ChannelKeys:
+        """The keys of the channel at `index`, with the commitment seed candidate `seed`."""
+        funding = self.family_key(KeyFamily.MULTISIG, index)
+        return ChannelKeys(
+            funding_key=funding,
+            revocation_base_key=self.family_key(KeyFamily.REVOCATION_BASE, index),
+            payment_key=self.family_key(KeyFamily.PAYMENT_BASE, index),
+            delayed_payment_base_key=self.family_key(KeyFamily.DELAY_BASE, index),
+            htlc_base_key=self.family_key(KeyFamily.HTLC_BASE, index),
+            commitment_seed=self.seed_candidates(index, funding)[seed],
+        )
+
+    def seed_candidates(self, index: int, funding_key: Secret) -> tuple[Secret, ...]:
+        """Every commitment seed that some lnd would have used here, the most likely first."""
+        funding = PrivateKey(funding_key).public_key.format()
+        ahead = self.family_key(KeyFamily.REVOCATION_ROOT, index + 1)
+        level = self.family_key(KeyFamily.REVOCATION_ROOT, index)
+        return _ecdh(ahead, funding), _ecdh(level, funding), level, ahead
+
+
+#: How many candidates `seed_candidates` gives.
+SEED_CANDIDATES = 4
+
+
+def _ecdh(secret: Secret, point: bytes) -> Secret:
+    """SHA256 of the compressed shared point (lnd, keychain/ecdh.go)."""
+    return Secret(hashlib.sha256(PublicKey(point).multiply(secret).format()).digest())

@@ -1,0 +1,206 @@
+"""The signer over HTTP: four calls, one bearer token, no word of a body in any log.
+
+Refusals are problem details (RFC 9457) whose `type` ends in the reason's stable name. What an
+unexpected error says is never shown nor logged, only its class and where it was raised: a message
+could quote a value.
+"""
+
+from __future__ import annotations
+
+import hmac
+import resource
+import traceback
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+import uvicorn
+from psycopg import Error as DatabaseError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from contractcourt.codec import decode, encode
+from contractcourt.errors import ContractCourtError, LawError
+from contractcourt.signing import PointRequest, SigningRefused, SigningRequest
+from storage.database import Database
+from tasks.settings import Settings
+from workers.signer.errors import (
+    ForeignKeyDocument,
+    KeysMissing,
+    MalformedKeyDocument,
+    UnknownNode,
+)
+from workers.signer.keyring import KeyRing
+from workers.signer.seal import Seal, load_seal_key
+from workers.signer.signing import Signer
+
+MAX_BODY_BYTES = 1_048_576
+PROBLEM_TYPE = "urn:contractcourt:signer:"
+_PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_log = structlog.get_logger(__name__)
+
+#: How each known error is answered: status and the name that ends the problem's type.
+_ANSWERS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
+    (KeysMissing, HTTPStatus.NOT_FOUND, "keys-missing"),
+    (UnknownNode, HTTPStatus.NOT_FOUND, "unknown-node"),
+    (ForeignKeyDocument, HTTPStatus.CONFLICT, "foreign-key-document"),
+    (MalformedKeyDocument, HTTPStatus.BAD_REQUEST, "malformed-key-document"),
+    (LawError, HTTPStatus.BAD_REQUEST, "malformed-request"),
+    (ContractCourtError, HTTPStatus.INTERNAL_SERVER_ERROR, "signer-error"),
+)
+
+Work = Callable[[bytes], bytes]
+
+
+def create_app(signer: Signer, token: str) -> Starlette:
+    """The signer's HTTP application.
+
+    Args:
+        token: what callers must send as `Authorization: Bearer ...`.
+    """
+
+    def sign(body: bytes) -> bytes:
+        request = decode(body, SigningRequest)
+        try:
+            signed = signer.sign(request)
+        except SigningRefused as refused:
+            _log.warning("refused to sign", reason=refused.reason, **_about(request))
+            raise
+        _log.info("signed", txid=str(signed.txid), **_about(request))
+        return encode(signed)
+
+    def points(body: bytes) -> bytes:
+        return encode(signer.local_point(decode(body, PointRequest)))
+
+    def keys(body: bytes) -> bytes:
+        imported = signer.import_keys(body)
+        _log.info("imported keys", what=imported)
+        return encode({"imported": imported})
+
+    def route(path: str, work: Work) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await _answer(request, token, work)
+
+        return Route(path, endpoint, methods=["POST"])
+
+    return Starlette(
+        routes=[
+            route("/v1/sign", sign),
+            route("/v1/points", points),
+            route("/v1/keys", keys),
+            Route("/healthz", _healthz, methods=["GET"]),
+        ]
+    )
+
+
+def _about(request: SigningRequest) -> dict[str, str]:
+    return {
+        "channel_point": str(request.channel.channel_point),
+        "node": request.channel.node,
+        "purpose": request.purpose.value,
+    }
+
+
+async def _healthz(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _answer(request: Request, token: str, work: Work) -> Response:
+    """Let `work` answer one authorised body of a fitting size, and every error be a problem."""
+    if not _authorised(request, token):
+        return _problem(HTTPStatus.UNAUTHORIZED, "unauthorised", "send the signer's bearer token")
+    try:
+        body = await _body(request)
+        if body is None:
+            return _problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "body-too-large",
+                f"a body is at most {MAX_BODY_BYTES} bytes",
+            )
+        answer = await run_in_threadpool(work, body)
+    except ClientDisconnect:
+        return Response(status_code=HTTPStatus.BAD_REQUEST)
+    except SigningRefused as refused:
+        return _problem(HTTPStatus.FORBIDDEN, refused.reason.value, str(refused))
+    except (ContractCourtError, DatabaseError) as error:
+        return _known_problem(error)
+    except Exception as error:
+        _log.error("unexpected error", error=type(error).__name__, where=_where(error))
+        return _problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "signer-error", "the signer failed; see its log"
+        )
+    return Response(answer, media_type="application/json")
+
+
+def _authorised(request: Request, token: str) -> bool:
+    given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(given, f"Bearer {token}".encode())
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body, or None as soon as it is longer than `MAX_BODY_BYTES`."""
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > MAX_BODY_BYTES:
+            return None
+    return bytes(parts)
+
+
+def _known_problem(error: Exception) -> Response:
+    for kind, status, name in _ANSWERS:
+        if isinstance(error, kind):
+            return _problem(status, name, str(error))
+    _log.error("database error", error=type(error).__name__, where=_where(error))
+    return _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", "Postgres did not answer: try again"
+    )
+
+
+def _where(error: Exception) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[-6:]]
+
+
+def _problem(status: HTTPStatus, name: str, detail: str) -> Response:
+    return JSONResponse(
+        {
+            "type": f"{PROBLEM_TYPE}{name}",
+            "title": status.phrase,
+            "status": status.value,
+            "detail": detail,
+        },
+        status_code=status.value,
+        media_type=_PROBLEM_MEDIA_TYPE,
+    )
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        SettingsError: a setting is missing.
+        SealKeyFileError: the seal key file cannot be used.
+    """
+    # A core file of this process would hold every key it has used.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    seal = Seal(load_seal_key(settings.required_seal_key_file))
+    database = Database(settings.required_database_url, application_name="contractcourt-signer")
+    signer = Signer(database, KeyRing(seal, mainnet=settings.network == "main"))
+    app = create_app(signer, settings.required_signer_token)
+    try:
+        uvicorn.run(
+            app,
+            host=settings.signer_host,
+            port=settings.signer_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+    finally:
+        database.close()
