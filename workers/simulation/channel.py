@@ -1,0 +1,350 @@
+"""Both ends of one channel with real keys: what a node would tell the court, and what either
+side could publish. Everything follows from a seed, so that a story repeats itself exactly."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.script import p2wpkh
+from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
+from contractcourt.bolt3 import derivation, points, secrets
+from contractcourt.bolt3.closing import build_closing
+from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment
+from contractcourt.bolt3.htlc import build_second_level, remote_sighash
+from contractcourt.bolt3.scripts import funding_script, funding_script_pubkey
+from contractcourt.channel import (
+    ANCHORS_ZERO_FEE_HTLC,
+    Channel,
+    ChannelSide,
+    Direction,
+    Htlc,
+    KeyRef,
+    LocalCommitment,
+    RemoteCommitment,
+    RevokedSecret,
+    Side,
+)
+from contractcourt.events import ChannelUpdate
+from contractcourt.units import (
+    Blocks,
+    BlockHeight,
+    FeeratePerKw,
+    HexBytes,
+    Millisatoshi,
+    PaymentHash,
+    PublicKey,
+    Satoshi,
+    Script,
+    Secret,
+    Signature,
+)
+
+_SECRETS = ("funding", "revocation_base", "payment", "delayed_payment_base", "htlc_base")
+
+
+def _from_seed(seed: str) -> Secret:
+    return Secret(hashlib.sha256(seed.encode()).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The secrets of one side, BOLT 3's names."""
+
+    seed: str
+
+    def secret(self, name: str) -> Secret:
+        """One of the five base secrets, or `commitment_seed`."""
+        return _from_seed(f"{self.seed}/{name}")
+
+    def point(self, number: int) -> PublicKey:
+        """The per-commitment point of commitment `number`."""
+        return points.public_key(self.revoke(number))
+
+    def revoke(self, number: int) -> Secret:
+        """The per-commitment secret of commitment `number`."""
+        return secrets.generate_from_seed(
+            self.secret("commitment_seed"), secrets.secret_index(number)
+        )
+
+    def side(self, to_self_delay: int, dust_limit_sat: int) -> ChannelSide:
+        """The public facts of this side."""
+        funding, revocation, payment, delayed, htlc = (
+            points.public_key(self.secret(name)) for name in _SECRETS
+        )
+        return ChannelSide(
+            funding_pubkey=funding,
+            revocation_basepoint=revocation,
+            payment_basepoint=payment,
+            delayed_payment_basepoint=delayed,
+            htlc_basepoint=htlc,
+            to_self_delay=Blocks(to_self_delay),
+            dust_limit_sat=Satoshi(dust_limit_sat),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """What the channel holds at one commitment number, from our node's view."""
+
+    to_local_msat: int
+    to_remote_msat: int
+    htlcs: tuple[Htlc, ...] = ()
+
+
+@dataclass(slots=True)
+class SimulatedChannel:
+    """A channel between our node and a peer. Call `funded` before anything else."""
+
+    seed: str
+    channel_type: str = ANCHORS_ZERO_FEE_HTLC
+    capacity_sat: int = 1_000_000
+    to_remote_msat: int = 400_000_000
+    feerate_per_kw: int = 1_000
+    #: Announced by the peer: the delay on our own outputs.
+    our_delay: int = 6
+    opener: Side = Side.LOCAL
+    node: str = "alice"
+    funding_outpoint: OutPoint | None = None
+    history: list[Balances] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        to_local = self.capacity_sat * 1000 - self.to_remote_msat
+        self.history.append(Balances(to_local, self.to_remote_msat))
+
+    # -- facts --
+
+    @property
+    def ours(self) -> Keys:
+        return Keys(f"{self.seed}/ours")
+
+    @property
+    def theirs(self) -> Keys:
+        return Keys(f"{self.seed}/theirs")
+
+    @property
+    def number(self) -> int:
+        """The newest commitment number; both sides count alike here."""
+        return len(self.history) - 1
+
+    @property
+    def sweep_script(self) -> Script:
+        """Where our node's owner wants its money, one script for each node."""
+        return p2wpkh(points.public_key(_from_seed(f"wallet of {self.node}")))
+
+    @property
+    def funding_script_pubkey(self) -> Script:
+        """What the funding transaction pays."""
+        return funding_script_pubkey(*self._funding_keys())
+
+    def _funding_keys(self) -> tuple[PublicKey, PublicKey]:
+        ours, theirs = self.ours.secret("funding"), self.theirs.secret("funding")
+        return points.public_key(ours), points.public_key(theirs)
+
+    def funded(self, outpoint: OutPoint) -> SimulatedChannel:
+        """The funding transaction exists."""
+        self.funding_outpoint = outpoint
+        return self
+
+    @property
+    def channel(self) -> Channel:
+        """The lasting facts, as `channel.opened` tells them."""
+        if self.funding_outpoint is None:
+            raise ValueError("fund the channel first")
+        return Channel(
+            channel_point=self.funding_outpoint,
+            node=self.node,
+            funding_outpoint=self.funding_outpoint,
+            capacity_sat=Satoshi(self.capacity_sat),
+            channel_type=self.channel_type,
+            opener=self.opener,
+            local=self.ours.side(to_self_delay=8, dust_limit_sat=354),
+            remote=self.theirs.side(to_self_delay=self.our_delay, dust_limit_sat=354),
+            sweep_script=self.sweep_script,
+            key_ref=KeyRef("raw"),
+        )
+
+    def key_document(self) -> dict[str, str]:
+        """What `keys import` takes."""
+        named = {f"{name}_key": str(self.ours.secret(name)) for name in _SECRETS}
+        seed = str(self.ours.secret("commitment_seed"))
+        return {"channel_point": str(self.funding_outpoint), "commitment_seed": seed, **named}
+
+    # -- commitments --
+
+    def _build(self, owner: Side, number: int) -> BuiltCommitment:
+        keys = self.ours if owner is Side.LOCAL else self.theirs
+        held = self.history[min(number, self.number)]
+        return build_commitment(
+            self.channel,
+            owner,
+            number,
+            keys.point(number),
+            FeeratePerKw(self.feerate_per_kw),
+            Millisatoshi(held.to_local_msat),
+            Millisatoshi(held.to_remote_msat),
+            held.htlcs,
+        )
+
+    def _sign(self, keys: Keys, tx: Transaction) -> Signature:
+        script = funding_script(*self._funding_keys())
+        return points.sign(
+            keys.secret("funding"), segwit_v0(tx, 0, script, self.capacity_sat, SIGHASH_ALL)
+        )
+
+    def sign_by_both(self, tx: Transaction) -> Transaction:
+        """A spend of the funding output with both signatures."""
+        ours, theirs = self._funding_keys()
+        signed = [
+            (bytes(ours), self._sign(self.ours, tx)),
+            (bytes(theirs), self._sign(self.theirs, tx)),
+        ]
+        first, second = (points.der(signature) + b"\x01" for _, signature in sorted(signed))
+        witness = (b"", first, second, bytes(funding_script(ours, theirs)))
+        return replace(tx, inputs=(replace(tx.inputs[0], witness=witness), *tx.inputs[1:]))
+
+    def local_commitment(self, number: int | None = None) -> LocalCommitment:
+        """Our commitment with the peer's signatures, as our node would tell it."""
+        number = self.number if number is None else number
+        built = self._build(Side.LOCAL, number)
+        held = self.history[number]
+        return LocalCommitment(
+            number=number,
+            txid=built.tx.txid(),
+            tx=HexBytes(built.tx.serialize()),
+            remote_signature=self._sign(self.theirs, built.tx),
+            feerate_per_kw=FeeratePerKw(self.feerate_per_kw),
+            to_local_msat=Millisatoshi(held.to_local_msat),
+            to_remote_msat=Millisatoshi(held.to_remote_msat),
+            htlcs=self._signed_htlcs(built, held.htlcs),
+            per_commitment_point=self.ours.point(number),
+        )
+
+    def _signed_htlcs(self, built: BuiltCommitment, htlcs: tuple[Htlc, ...]) -> tuple[Htlc, ...]:
+        base = self.theirs.secret("htlc_base")
+        key = derivation.derive_private_key(base, built.keys.per_commitment_point)
+        signatures = {}
+        for output in built.outputs:
+            if output.htlc is None or output.witness_script is None:
+                continue
+            tx = build_second_level(
+                self.channel, built.keys, built.tx.txid(), output, FeeratePerKw(self.feerate_per_kw)
+            )
+            digest = segwit_v0(
+                tx, 0, output.witness_script, output.value_sat, remote_sighash(self.channel)
+            )
+            signatures[output.htlc] = points.sign(key, digest)
+        return tuple(
+            msgspec.structs.replace(htlc, remote_signature=signatures.get(htlc)) for htlc in htlcs
+        )
+
+    def remote_commitment(self, number: int | None = None) -> RemoteCommitment:
+        """The peer's commitment, as our node would tell it."""
+        number = self.number if number is None else number
+        held = self.history[number]
+        return RemoteCommitment(
+            number=number,
+            per_commitment_point=self.theirs.point(number),
+            feerate_per_kw=FeeratePerKw(self.feerate_per_kw),
+            to_local_msat=Millisatoshi(held.to_local_msat),
+            to_remote_msat=Millisatoshi(held.to_remote_msat),
+            htlcs=held.htlcs,
+        )
+
+    # -- what the node tells --
+
+    def first_update(self) -> ChannelUpdate:
+        """Both sides' commitment 0."""
+        return ChannelUpdate(
+            local_commitment=self.local_commitment(0), remote_commitment=self.remote_commitment(0)
+        )
+
+    def move(self, to_remote_msat: int, *htlcs: Htlc) -> None:
+        """A new state: pay the peer `to_remote_msat` (or be paid), hold these HTLCs."""
+        last = self.history[-1]
+        freed = sum(h.amount_msat for h in last.htlcs if h.direction is Direction.OFFERED)
+        locked = sum(h.amount_msat for h in htlcs if h.direction is Direction.OFFERED)
+        their_freed = sum(h.amount_msat for h in last.htlcs) - freed
+        their_locked = sum(h.amount_msat for h in htlcs) - locked
+        self.history.append(
+            Balances(
+                last.to_local_msat - to_remote_msat + freed - locked,
+                last.to_remote_msat + to_remote_msat + their_freed - their_locked,
+                htlcs,
+            )
+        )
+
+    def propose(self) -> ChannelUpdate:
+        """We signed the peer's newest commitment; it has not revoked the one before."""
+        return ChannelUpdate(remote_pending_commitment=self.remote_commitment())
+
+    def revoke(self) -> ChannelUpdate:
+        """The peer revoked the commitment before the newest."""
+        number = self.number - 1
+        return ChannelUpdate(revoked_secret=RevokedSecret(number, self.theirs.revoke(number)))
+
+    def accept(self) -> ChannelUpdate:
+        """The peer signed our newest commitment."""
+        return ChannelUpdate(local_commitment=self.local_commitment())
+
+    def whole_move(self, to_remote_msat: int, *htlcs: Htlc) -> tuple[ChannelUpdate, ...]:
+        """A new state that both sides have signed, and the peer's revocation of the old one."""
+        self.move(to_remote_msat, *htlcs)
+        return self.propose(), self.revoke(), self.accept()
+
+    def htlc(self, number: int, direction: Direction, amount_msat: int, cltv_expiry: int) -> Htlc:
+        """An HTLC whose preimage is `preimage(number)`."""
+        digest = hashlib.sha256(self.preimage(number)).digest()
+        return Htlc(
+            id=number,
+            direction=direction,
+            amount_msat=Millisatoshi(amount_msat),
+            payment_hash=PaymentHash(digest),
+            cltv_expiry=BlockHeight(cltv_expiry),
+        )
+
+    def preimage(self, number: int) -> Secret:
+        """The preimage of HTLC `number`."""
+        return _from_seed(f"{self.seed}/preimage {number}")
+
+    # -- what either side could publish --
+
+    def our_commitment_tx(self, number: int | None = None) -> Transaction:
+        """Our commitment, signed by both."""
+        return self.sign_by_both(
+            self._build(Side.LOCAL, self.number if number is None else number).tx
+        )
+
+    def their_commitment_tx(self, number: int | None = None) -> Transaction:
+        """The peer's commitment, signed by both; a number beyond the newest is one we lost."""
+        return self.sign_by_both(
+            self._build(Side.REMOTE, self.number if number is None else number).tx
+        )
+
+    def cooperative_tx(self, fee_sat: int = 500) -> Transaction:
+        """A cooperative close of the newest balances."""
+        held = self.history[-1]
+        their_wallet = p2wpkh(points.public_key(_from_seed(f"{self.seed}/their wallet")))
+        outputs = [
+            (held.to_local_msat // 1000 - fee_sat, self.sweep_script),
+            (held.to_remote_msat // 1000, their_wallet),
+        ]
+        return self.sign_by_both(build_closing(self.channel.funding_outpoint, outputs))
+
+    def splice_tx(self, fee_sat: int = 500) -> Transaction:
+        """A splice that moves the channel, less a fee, to a new funding output."""
+        output = TxOut(self.capacity_sat - fee_sat, bytes(self.funding_script_pubkey))
+        spends = TxIn(self.channel.funding_outpoint, sequence=0xFFFFFFFD)
+        return self.sign_by_both(Transaction(2, (spends,), (output,), 0))
+
+    def rogue_tx(self) -> Transaction:
+        """A spend of the funding output that no rule explains."""
+        outputs = tuple(
+            TxOut(value, bytes(self.sweep_script)) for value in (100_000, 200_000, 300_000)
+        )
+        spends = TxIn(self.channel.funding_outpoint, sequence=1)
+        return self.sign_by_both(Transaction(2, (spends,), outputs, 0))
