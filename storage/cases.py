@@ -1,0 +1,141 @@
+"""The cases: what the law knows of each channel, stored as one record and one version.
+
+Whoever advances a case holds its row (`lock`, `lock_one`) from reading to storing, and stores
+with a compare-and-set on the version besides: a case is never advanced twice from one state (P4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import args_row
+
+from contractcourt.case import Case
+from contractcourt.codec import decode, encode
+from storage.database import Connection
+from storage.errors import StaleCase, UnknownChannel
+
+INSERT_CASE = """
+    WITH applied AS (
+        DELETE FROM unapplied WHERE channel_id = %(channel_id)s AND seq <= %(applied_seq)s
+    ), shown AS (
+        UPDATE channels SET state = %(state)s WHERE id = %(channel_id)s AND state <> %(state)s
+    )
+    INSERT INTO cases (channel_id, case_json, applied_seq)
+    VALUES (%(channel_id)s, %(case_json)s, %(applied_seq)s)
+"""
+_COLUMNS = "channel_id, case_json, applied_seq, version"
+LOCK_CASES = f"""
+    SELECT {_COLUMNS} FROM cases
+    WHERE channel_id = ANY(%(channel_ids)s)
+    ORDER BY channel_id
+    FOR UPDATE SKIP LOCKED
+"""
+LOCK_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s FOR UPDATE"
+READ_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s"
+STORE_CASES = """
+    WITH given AS (
+        SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
+                             %(applied_seqs)s::bigint[], %(versions)s::bigint[],
+                             %(states)s::text[])
+            AS row (channel_id, case_json, applied_seq, version, state)
+    ), stored AS (
+        UPDATE cases AS k
+        SET case_json = given.case_json, applied_seq = given.applied_seq,
+            version = k.version + 1, updated_at = clock_timestamp()
+        FROM given
+        WHERE k.channel_id = given.channel_id AND k.version = given.version
+        RETURNING k.channel_id, k.applied_seq, given.state
+    ), applied AS (
+        DELETE FROM unapplied AS u USING stored
+        WHERE u.channel_id = stored.channel_id AND u.seq <= stored.applied_seq
+    ), shown AS (
+        UPDATE channels AS c SET state = stored.state FROM stored
+        WHERE c.id = stored.channel_id AND c.state <> stored.state
+    )
+    SELECT channel_id FROM stored
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCase:
+    """A case as read, or as it shall be stored: `version` is always the one that was read."""
+
+    channel_id: int
+    case: Case
+    applied_seq: int
+    version: int
+
+
+def insert(conn: Connection, channel_id: int, case: Case, applied_seq: int) -> None:
+    """Store a channel's first case, which has applied its docket up to `applied_seq`."""
+    facts = {
+        "channel_id": channel_id,
+        "case_json": encode(case).decode(),
+        "applied_seq": applied_seq,
+        "state": case.state.value,
+    }
+    conn.execute(INSERT_CASE, facts)
+
+
+def lock(conn: Connection, channel_ids: Sequence[int]) -> list[StoredCase]:
+    """Lock and read these cases, by channel id; those that another worker holds are left out."""
+    with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
+        return cursor.execute(LOCK_CASES, {"channel_ids": list(channel_ids)}).fetchall()
+
+
+def lock_one(conn: Connection, channel_id: int) -> StoredCase:
+    """Lock and read one case, waiting for whoever holds it.
+
+    Raises:
+        UnknownChannel: the channel has no case.
+        psycopg.errors.LockNotAvailable: it was held for longer than the lock timeout.
+    """
+    with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
+        row = cursor.execute(LOCK_CASE, {"channel_id": channel_id}).fetchone()
+    if row is None:
+        raise UnknownChannel(f"channel {channel_id} has no case")
+    return row
+
+
+def read(conn: Connection, channel_id: int) -> StoredCase | None:
+    """A channel's case as last committed, without locking it."""
+    with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
+        return cursor.execute(READ_CASE, {"channel_id": channel_id}).fetchone()
+
+
+def store(conn: Connection, stored: StoredCase) -> None:
+    """Store one case. See `store_many`."""
+    store_many(conn, [stored])
+
+
+def store_many(conn: Connection, cases: Iterable[StoredCase]) -> None:
+    """Store cases with what they have applied; one statement, however many.
+
+    Takes the applied entries off `unapplied` and shows each case's state in `channels`. The
+    version that was read must still be the stored one.
+
+    Raises:
+        StaleCase: it was not, for at least one; roll the transaction back.
+    """
+    given = list(cases)
+    if not given:
+        return
+    facts = {
+        "channel_ids": [stored.channel_id for stored in given],
+        "cases": [encode(stored.case).decode() for stored in given],
+        "applied_seqs": [stored.applied_seq for stored in given],
+        "versions": [stored.version for stored in given],
+        "states": [stored.case.state.value for stored in given],
+    }
+    written = {row[0] for row in conn.execute(STORE_CASES, facts)}
+    for stored in given:
+        if stored.channel_id not in written:
+            raise StaleCase(
+                f"the case of channel {stored.channel_id} is no longer at version {stored.version}"
+            )
+
+
+def _stored_case(channel_id: int, case_json: str, applied_seq: int, version: int) -> StoredCase:
+    return StoredCase(channel_id, decode(case_json, Case), applied_seq, version)

@@ -1,0 +1,244 @@
+"""The channels, their present state, and the resolutions that every closed one must have.
+
+`state` is written by `storage.cases` from the case itself; the marks here write the facts of a
+close. The schema demands at commit that the two agree, in whatever order they were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import args_row
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.case import State
+from contractcourt.channel import Channel
+from contractcourt.codec import encode
+from contractcourt.effects import CloseKind, MarkChannelClosed
+from contractcourt.units import BlockHeight, Satoshi, Txid
+from storage.database import Connection
+from storage.errors import UnknownNode
+
+INSERT_CHANNEL = """
+    WITH channel AS (
+        INSERT INTO channels (channel_point, node, capacity_sat)
+        VALUES (%(channel_point)s, %(node)s, %(capacity_sat)s)
+        ON CONFLICT (channel_point) DO NOTHING
+        RETURNING id
+    )
+    INSERT INTO docket_heads (channel_id) SELECT id FROM channel RETURNING channel_id
+"""
+_SELECT_CHANNELS = """
+    SELECT c.id, c.channel_point, c.node, c.capacity_sat, c.state, r.close_kind, r.closing_txid,
+           r.closed_height, r.fully_resolved_height, c.created_at,
+           coalesce(k.applied_seq, 0), h.last_seq
+    FROM channels AS c
+    JOIN docket_heads AS h ON h.channel_id = c.id
+    LEFT JOIN cases AS k ON k.channel_id = c.id
+    LEFT JOIN channel_resolutions AS r ON r.channel_id = c.id
+"""
+FIND_CHANNEL = f"{_SELECT_CHANNELS} WHERE c.channel_point = %(channel_point)s"
+FIND_CHANNELS = f"{_SELECT_CHANNELS} WHERE c.id = ANY(%(ids)s) ORDER BY c.id"
+LIST_CHANNELS = f"""{_SELECT_CHANNELS}
+    WHERE c.id > %(after)s
+      AND (%(state)s::text IS NULL OR c.state = %(state)s)
+      AND (%(node)s::text IS NULL OR c.node = %(node)s)
+    ORDER BY c.id
+    LIMIT %(limit)s
+"""
+COUNT_BY_STATE = "SELECT state, count(*) FROM channels GROUP BY state"
+
+INSERT_RESOLUTIONS = """
+    INSERT INTO channel_resolutions (channel_id, close_kind, closing_txid, closed_height,
+                                     resolutions)
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(txids)s::bytea[],
+                         %(heights)s::integer[], %(resolutions)s::jsonb[])
+    ON CONFLICT (channel_id) DO UPDATE SET
+        close_kind = EXCLUDED.close_kind, closing_txid = EXCLUDED.closing_txid,
+        closed_height = EXCLUDED.closed_height, resolutions = EXCLUDED.resolutions,
+        fully_resolved_height = NULL, created_at = EXCLUDED.created_at
+"""
+SET_CLOSED = """
+    UPDATE channels SET state = 'CONTRACT_CLOSED'
+    WHERE id = ANY(%(channel_ids)s) AND closed_id IS NULL
+"""
+DELETE_RESOLUTIONS = "DELETE FROM channel_resolutions WHERE channel_id = %(channel_id)s"
+SET_REOPENED = """
+    UPDATE channels SET state = 'DEFAULT'
+    WHERE id = %(channel_id)s AND closed_id IS NOT NULL
+"""
+SET_RESOLVED_HEIGHT = """
+    UPDATE channel_resolutions AS r SET fully_resolved_height = given.height
+    FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[]) AS given (channel_id, height)
+    WHERE r.channel_id = given.channel_id
+"""
+SET_FULLY_RESOLVED = """
+    UPDATE channels SET state = 'FULLY_RESOLVED'
+    WHERE id = ANY(%(channel_ids)s) AND NOT fully_resolved
+"""
+CLEAR_RESOLVED_HEIGHT = """
+    UPDATE channel_resolutions SET fully_resolved_height = NULL WHERE channel_id = %(channel_id)s
+"""
+SET_UNRESOLVED = """
+    UPDATE channels SET state = 'WAITING_FULL_RESOLUTION'
+    WHERE id = %(channel_id)s AND fully_resolved
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRow:
+    """One channel as the tables show it. `applied_seq` lags `last_seq` by what is unapplied."""
+
+    id: int
+    channel_point: OutPoint
+    node: str
+    capacity_sat: Satoshi
+    state: State
+    close_kind: CloseKind | None
+    closing_txid: Txid | None
+    closed_height: BlockHeight | None
+    fully_resolved_height: BlockHeight | None
+    created_at: datetime
+    applied_seq: int
+    last_seq: int
+
+
+def register(conn: Connection, channel: Channel) -> int | None:
+    """Make room for a channel and its docket; its id, or None if its point is known already.
+
+    Raises:
+        UnknownNode: the channel's node is not registered. The transaction is lost.
+    """
+    facts = {
+        "channel_point": channel.channel_point,
+        "node": channel.node,
+        "capacity_sat": channel.capacity_sat,
+    }
+    try:
+        row = conn.execute(INSERT_CHANNEL, facts).fetchone()
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise UnknownNode(f"no node {channel.node} is registered") from error
+    return None if row is None else int(row[0])
+
+
+def find(conn: Connection, channel_point: OutPoint) -> ChannelRow | None:
+    """The channel with this lasting name."""
+    with conn.cursor(row_factory=args_row(_channel_row)) as cursor:
+        return cursor.execute(FIND_CHANNEL, {"channel_point": channel_point}).fetchone()
+
+
+def by_ids(conn: Connection, channel_ids: Sequence[int]) -> list[ChannelRow]:
+    """The channels with these ids, by id; unknown ids are left out."""
+    with conn.cursor(row_factory=args_row(_channel_row)) as cursor:
+        return cursor.execute(FIND_CHANNELS, {"ids": list(channel_ids)}).fetchall()
+
+
+def list_channels(
+    conn: Connection,
+    *,
+    state: State | None = None,
+    node: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[ChannelRow]:
+    """Channels by id, those with an id above `after`, at most `limit`."""
+    facts = {
+        "state": None if state is None else state.value,
+        "node": node,
+        "after": after,
+        "limit": limit,
+    }
+    with conn.cursor(row_factory=args_row(_channel_row)) as cursor:
+        return cursor.execute(LIST_CHANNELS, facts).fetchall()
+
+
+def count_by_state(conn: Connection) -> dict[State, int]:
+    """How many channels stand in each state; states without any are 0."""
+    counts = dict.fromkeys(State, 0)
+    for state, count in conn.execute(COUNT_BY_STATE):
+        counts[State(state)] = count
+    return counts
+
+
+def mark_closed(conn: Connection, channel_id: int, closed: MarkChannelClosed) -> None:
+    """Store the facts of a close and its resolutions (P2)."""
+    mark_closed_many(conn, [(channel_id, closed)])
+
+
+def mark_closed_many(conn: Connection, closes: Sequence[tuple[int, MarkChannelClosed]]) -> None:
+    """`mark_closed` for many channels, each at most once."""
+    if not closes:
+        return
+    channel_ids = [channel_id for channel_id, _ in closes]
+    facts = {
+        "channel_ids": channel_ids,
+        "kinds": [closed.kind.value for _, closed in closes],
+        "txids": [closed.closing_txid for _, closed in closes],
+        "heights": [closed.height for _, closed in closes],
+        "resolutions": [encode(closed.resolutions).decode() for _, closed in closes],
+    }
+    conn.execute(INSERT_RESOLUTIONS, facts)
+    conn.execute(SET_CLOSED, {"channel_ids": channel_ids})
+
+
+def mark_reopened(conn: Connection, channel_id: int) -> None:
+    """A reorg took the close back: forget its facts. The docket keeps them."""
+    conn.execute(DELETE_RESOLUTIONS, {"channel_id": channel_id})
+    conn.execute(SET_REOPENED, {"channel_id": channel_id})
+
+
+def mark_fully_resolved(conn: Connection, channel_id: int, height: BlockHeight) -> None:
+    """Nothing is left to win or lose since `height`."""
+    mark_fully_resolved_many(conn, [(channel_id, height)])
+
+
+def mark_fully_resolved_many(conn: Connection, ends: Iterable[tuple[int, BlockHeight]]) -> None:
+    """`mark_fully_resolved` for many channels, each at most once."""
+    facts = list(ends)
+    if not facts:
+        return
+    channel_ids = [channel_id for channel_id, _ in facts]
+    heights = [height for _, height in facts]
+    conn.execute(SET_RESOLVED_HEIGHT, {"channel_ids": channel_ids, "heights": heights})
+    conn.execute(SET_FULLY_RESOLVED, {"channel_ids": channel_ids})
+
+
+def mark_unresolved(conn: Connection, channel_id: int) -> None:
+    """A reorg took back a contract's spend: the channel is closed but not fully resolved."""
+    conn.execute(CLEAR_RESOLVED_HEIGHT, {"channel_id": channel_id})
+    conn.execute(SET_UNRESOLVED, {"channel_id": channel_id})
+
+
+def _channel_row(
+    channel_id: int,
+    channel_point: bytes,
+    node: str,
+    capacity_sat: int,
+    state: str,
+    close_kind: str | None,
+    closing_txid: bytes | None,
+    closed_height: int | None,
+    fully_resolved_height: int | None,
+    created_at: datetime,
+    applied_seq: int,
+    last_seq: int,
+) -> ChannelRow:
+    return ChannelRow(
+        id=channel_id,
+        channel_point=OutPoint(channel_point),
+        node=node,
+        capacity_sat=Satoshi(capacity_sat),
+        state=State(state),
+        close_kind=None if close_kind is None else CloseKind(close_kind),
+        closing_txid=None if closing_txid is None else Txid(closing_txid),
+        closed_height=None if closed_height is None else BlockHeight(closed_height),
+        fully_resolved_height=(
+            None if fully_resolved_height is None else BlockHeight(fully_resolved_height)
+        ),
+        created_at=created_at,
+        applied_seq=applied_seq,
+        last_seq=last_seq,
+    )

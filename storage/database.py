@@ -1,0 +1,131 @@
+"""One pool of Postgres connections for one process, and the transactions drawn from it.
+
+No state is kept in a session: settings are SET LOCAL, statements are not prepared on the server,
+and there are no session locks and no LISTEN. A pooler in transaction mode may stand in between
+(users_ask P3).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import TypeVar
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from storage.errors import ForkedPool
+from storage.retries import with_retries
+
+T = TypeVar("T")
+Connection = psycopg.Connection[TupleRow]
+
+TRANSACTION_LIMITS = """
+    SET LOCAL lock_timeout = '5s';
+    SET LOCAL statement_timeout = '30s';
+    SET LOCAL idle_in_transaction_session_timeout = '60s'
+"""
+
+
+class Database:
+    """Postgres at `url` (TCP or unix socket), for the process that first uses it.
+
+    The pool opens at the first transaction, so importing or forking opens no socket.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 4,
+        application_name: str = "contractcourt",
+        wait_seconds: float = 10.0,
+    ) -> None:
+        self.url = url
+        self._min_size = min_size
+        self._max_size = max_size
+        self._application_name = application_name
+        self._wait_seconds = wait_seconds
+        self._pool: ConnectionPool[Connection] | None = None
+        self._owner_pid: int | None = None
+        self._opening = Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One READ COMMITTED transaction: committed at the end, rolled back on an exception.
+
+        A lock is waited for 5 s, a statement may take 30 s.
+
+        Raises:
+            ForkedPool: the pool was opened by another process.
+            psycopg.Error: whatever Postgres says; `storage.retries.is_retryable` knows which
+                of these are worth another try.
+        """
+        pool = self._opened_pool()
+        try:
+            with pool.connection() as connection, connection.transaction():
+                connection.execute(TRANSACTION_LIMITS)
+                yield connection
+        except psycopg.OperationalError as error:
+            # One broken connection means the others may be broken too: Postgres restarted.
+            if not isinstance(
+                error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable
+            ):
+                pool.check()
+            raise
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """`work` in a transaction of its own, tried again when Postgres asks for it (P6).
+
+        `work` must be harmless when its commit succeeded but the answer was lost: idempotency
+        keys and versions make the court's own use cases so.
+        """
+
+        def attempt() -> T:
+            with self.transaction() as connection:
+                return work(connection)
+
+        return with_retries(attempt)
+
+    def close(self) -> None:
+        """Close the pool. In another process than the opener's this only forgets it."""
+        pool, self._pool = self._pool, None
+        if pool is not None and self._owner_pid == os.getpid():
+            pool.close()
+
+    def _opened_pool(self) -> ConnectionPool[Connection]:
+        if self._pool is None:
+            with self._opening:
+                if self._pool is None:
+                    self._pool = self._open_pool()
+                    self._owner_pid = os.getpid()
+        if self._owner_pid != os.getpid():
+            raise ForkedPool(
+                f"this pool belongs to process {self._owner_pid}; open one after the fork"
+            )
+        return self._pool
+
+    def _open_pool(self) -> ConnectionPool[Connection]:
+        return ConnectionPool(
+            self.url,
+            connection_class=Connection,
+            min_size=self._min_size,
+            max_size=self._max_size,
+            timeout=self._wait_seconds,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None,
+                "application_name": self._application_name,
+                "connect_timeout": 10,
+            },
+            configure=_read_committed,
+            open=True,
+        )
+
+
+def _read_committed(connection: Connection) -> None:
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED

@@ -1,0 +1,247 @@
+"""The docket: everything that happened to each channel, in order, for ever.
+
+A channel's entries are numbered from 1 without a gap, each carries its sender's idempotency key,
+and each hash covers the one before, so that a changed or missing entry shows. An append locks
+the channel's `docket_heads` row and nothing else: it never waits for a worker at the case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from psycopg.rows import args_row
+
+from contractcourt.codec import decode, encode
+from contractcourt.events import Event
+from storage.database import Connection
+from storage.errors import BrokenDocket, UnknownChannel
+
+Source = Literal["node", "chain", "court", "operator"]
+
+#: What the first entry's hash covers in place of an entry before it.
+GENESIS_HASH = bytes(32)
+
+LOCK_HEADS = """
+    SELECT channel_id, last_seq, last_hash FROM docket_heads
+    WHERE channel_id = ANY(%(channel_ids)s)
+    ORDER BY channel_id
+    FOR UPDATE
+"""
+FIND_KEYS = """
+    SELECT d.channel_id, d.idempotency_key, d.seq
+    FROM unnest(%(channel_ids)s::bigint[], %(keys)s::text[]) AS given (channel_id, key)
+    JOIN docket AS d ON d.channel_id = given.channel_id AND d.idempotency_key = given.key
+"""
+#: Its trigger moves the heads and fills `unapplied`.
+INSERT_ENTRIES = """
+    INSERT INTO docket (channel_id, seq, idempotency_key, source, kind, payload, hash)
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(seqs)s::bigint[], %(keys)s::text[],
+                         %(sources)s::text[], %(kinds)s::text[], %(payloads)s::text[],
+                         %(hashes)s::bytea[])
+"""
+_ENTRY_COLUMNS = "d.channel_id, d.seq, d.payload, d.idempotency_key, d.source, d.created_at"
+PENDING = f"""
+    SELECT {_ENTRY_COLUMNS}
+    FROM cases AS k
+    CROSS JOIN LATERAL (
+        SELECT * FROM docket
+        WHERE docket.channel_id = k.channel_id AND docket.seq > k.applied_seq
+        ORDER BY docket.seq
+        LIMIT %(limit)s
+    ) AS d
+    WHERE k.channel_id = ANY(%(channel_ids)s)
+    ORDER BY d.channel_id, d.seq
+"""
+ENTRIES = f"""
+    SELECT {_ENTRY_COLUMNS}
+    FROM docket AS d
+    WHERE d.channel_id = %(channel_id)s AND d.seq > %(after)s
+    ORDER BY d.seq
+    LIMIT %(limit)s
+"""
+UNAPPLIED_CHANNELS = """
+    SELECT channel_id
+    FROM unapplied
+    GROUP BY channel_id
+    HAVING min(created_at) <= clock_timestamp() - make_interval(secs => %(older_than_seconds)s)
+    ORDER BY min(created_at), channel_id
+    LIMIT %(limit)s
+"""
+BACKLOG = """
+    SELECT count(*),
+           coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
+    FROM unapplied
+"""
+HASHED_ENTRIES = """
+    SELECT seq, idempotency_key, source, payload, hash FROM docket
+    WHERE channel_id = %(channel_id)s
+    ORDER BY seq
+"""
+HEAD = "SELECT last_seq, last_hash FROM docket_heads WHERE channel_id = %(channel_id)s"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """Something that happened to a channel and is not on its docket yet."""
+
+    channel_id: int
+    event: Event
+    idempotency_key: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an entry stands. A duplicate stands where its key was first seen."""
+
+    seq: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DocketEntry:
+    """One entry of a docket."""
+
+    channel_id: int
+    seq: int
+    event: Event
+    idempotency_key: str
+    source: Source
+    created_at: datetime
+
+
+def append(
+    conn: Connection, channel_id: int, event: Event, *, idempotency_key: str, source: Source
+) -> Appended:
+    """Put one event on a channel's docket. See `append_many`."""
+    return append_many(conn, [NewEntry(channel_id, event, idempotency_key, source)])[0]
+
+
+def append_many(conn: Connection, entries: Sequence[NewEntry]) -> list[Appended]:
+    """Put events on dockets, in the order given; the answers are in the same order.
+
+    Three statements, however many entries. A key that a channel has seen before changes nothing
+    and answers the first one's number.
+
+    Raises:
+        UnknownChannel: one of the channels was never registered; nothing was written.
+    """
+    if not entries:
+        return []
+    heads = _lock_heads(conn, {entry.channel_id for entry in entries})
+    known = _known_keys(conn, entries)
+    answers: list[Appended] = []
+    rows: list[tuple[int, int, str, str, str, str, bytes]] = []
+    for entry in entries:
+        name = (entry.channel_id, entry.idempotency_key)
+        if name in known:
+            answers.append(Appended(known[name], duplicate=True))
+            continue
+        last_seq, last_hash = heads[entry.channel_id]
+        seq, payload = last_seq + 1, encode(entry.event).decode()
+        entry_hash = chained_hash(last_hash, seq, entry.idempotency_key, entry.source, payload)
+        heads[entry.channel_id] = (seq, entry_hash)
+        known[name] = seq
+        kind = str(entry.event.__struct_config__.tag)
+        rows.append((entry.channel_id, seq, name[1], entry.source, kind, payload, entry_hash))
+        answers.append(Appended(seq, duplicate=False))
+    if rows:
+        columns = ("channel_ids", "seqs", "keys", "sources", "kinds", "payloads", "hashes")
+        values = [list(column) for column in zip(*rows, strict=True)]
+        conn.execute(INSERT_ENTRIES, dict(zip(columns, values, strict=True)))
+    return answers
+
+
+def pending(conn: Connection, channel_ids: Sequence[int], limit: int) -> list[DocketEntry]:
+    """What these channels' cases have not applied, by channel and in order.
+
+    At most `limit` entries of each channel. Read it after the cases are locked.
+    """
+    facts = {"channel_ids": list(channel_ids), "limit": limit}
+    with conn.cursor(row_factory=args_row(_docket_entry)) as cursor:
+        return cursor.execute(PENDING, facts).fetchall()
+
+
+def entries(
+    conn: Connection, channel_id: int, *, after: int = 0, limit: int = 1000
+) -> list[DocketEntry]:
+    """A channel's entries with a number above `after`, in order, at most `limit`."""
+    facts = {"channel_id": channel_id, "after": after, "limit": limit}
+    with conn.cursor(row_factory=args_row(_docket_entry)) as cursor:
+        return cursor.execute(ENTRIES, facts).fetchall()
+
+
+def unapplied_channels(conn: Connection, older_than_seconds: float, limit: int) -> list[int]:
+    """Channels whose oldest unapplied entry has waited so long, the longest waiting first."""
+    facts = {"older_than_seconds": older_than_seconds, "limit": limit}
+    return [row[0] for row in conn.execute(UNAPPLIED_CHANNELS, facts)]
+
+
+def backlog(conn: Connection) -> tuple[int, float]:
+    """How many entries are unapplied, and the age of the oldest in seconds."""
+    count, age = conn.execute(BACKLOG).fetchall()[0]
+    return int(count), float(age)
+
+
+def verify(conn: Connection, channel_id: int) -> int:
+    """Hash a channel's docket again from its first entry; how many entries it has.
+
+    Raises:
+        BrokenDocket: an entry is missing, or is not what was appended.
+    """
+    last_seq, last_hash = 0, GENESIS_HASH
+    for seq, key, source, payload, stored in conn.execute(
+        HASHED_ENTRIES, {"channel_id": channel_id}
+    ):
+        last_hash = chained_hash(last_hash, seq, key, source, payload)
+        if seq != last_seq + 1 or stored != last_hash:
+            raise BrokenDocket(f"entry {seq} of channel {channel_id} is not what was appended")
+        last_seq = seq
+    if conn.execute(HEAD, {"channel_id": channel_id}).fetchone() != (last_seq, last_hash):
+        raise BrokenDocket(f"the docket of channel {channel_id} does not end at its head")
+    return last_seq
+
+
+def chained_hash(prev_hash: bytes, seq: int, key: str, source: str, payload: str) -> bytes:
+    """SHA256 over the hash before, the number, and each text with its length before it."""
+    hasher = hashlib.sha256(prev_hash + seq.to_bytes(8, "big"))
+    for text in (key, source, payload):
+        raw = text.encode()
+        hasher.update(len(raw).to_bytes(8, "big") + raw)
+    return hasher.digest()
+
+
+def _lock_heads(conn: Connection, channel_ids: Iterable[int]) -> dict[int, tuple[int, bytes]]:
+    wanted = sorted(channel_ids)
+    rows = conn.execute(LOCK_HEADS, {"channel_ids": wanted})
+    heads = {channel_id: (last_seq, last_hash) for channel_id, last_seq, last_hash in rows}
+    if len(heads) < len(wanted):
+        missing = next(channel_id for channel_id in wanted if channel_id not in heads)
+        raise UnknownChannel(f"no channel {missing} is registered")
+    return heads
+
+
+def _known_keys(conn: Connection, new: Sequence[NewEntry]) -> dict[tuple[int, str], int]:
+    """Read under the heads' locks: whoever appended before has committed."""
+    facts = {
+        "channel_ids": [entry.channel_id for entry in new],
+        "keys": [entry.idempotency_key for entry in new],
+    }
+    return {(channel_id, key): seq for channel_id, key, seq in conn.execute(FIND_KEYS, facts)}
+
+
+def _docket_entry(
+    channel_id: int, seq: int, payload: str, idempotency_key: str, source: str, created_at: datetime
+) -> DocketEntry:
+    return DocketEntry(
+        channel_id=channel_id,
+        seq=seq,
+        event=cast(Event, decode(payload, cast("type[Any]", Event))),
+        idempotency_key=idempotency_key,
+        source=cast(Source, source),
+        created_at=created_at,
+    )

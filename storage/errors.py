@@ -1,0 +1,49 @@
+"""What storage can refuse, rooted in `ContractCourtError`. Database errors pass as psycopg's."""
+
+from __future__ import annotations
+
+from contractcourt.errors import ContractCourtError
+
+
+class StorageError(ContractCourtError):
+    """Storage could not do what was asked."""
+
+
+class ForkedPool(StorageError):
+    """This pool was opened by another process; open one after the fork (users_ask C11)."""
+
+
+class NodeExists(StorageError):
+    """A node of this name is registered already; its name is its identity."""
+
+
+class UnknownNode(StorageError):
+    """No node of this name is registered; run `contractcourt node add`."""
+
+
+class UnknownChannel(StorageError):
+    """No channel with this id is registered."""
+
+
+class StaleCase(StorageError):
+    """Another worker stored this case since it was read; read it again."""
+
+
+class Fenced(StorageError):
+    """The lease has another epoch by now: this process no longer leads and must not write."""
+
+
+class CursorMismatch(StorageError):
+    """This block does not follow the chain cursor."""
+
+
+class BrokenDocket(StorageError):
+    """A docket's entries do not hash to what its head says."""
+
+
+class MigrationLocked(StorageError):
+    """Another migrator held the migration lock for too long; try again when it is done."""
+
+
+class InvalidIndexes(StorageError):
+    """The schema holds indexes that Postgres marks as invalid; drop and build them again."""

@@ -1,0 +1,100 @@
+"""Brings the schema up: Alembic by its API, one transaction, one migrator at a time (P7).
+
+The lock is a transaction's, polled and bounded: a migrator that dies gives it back with its
+transaction, and its half-made tables with it. Give this a direct connection, not a pooler's.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.pool import NullPool
+
+from storage.errors import InvalidIndexes, MigrationLocked
+
+#: Any number, as long as every migrator of every version uses the same.
+MIGRATION_LOCK = 0x636F757274
+
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%(key)s)"
+MIGRATION_LIMITS = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '15min'"
+INVALID_INDEXES = """
+    SELECT c.relname
+    FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    WHERE c.relnamespace = current_schema()::regnamespace
+      AND NOT (i.indisvalid AND i.indisready)
+    ORDER BY c.relname
+"""
+
+
+def migrate(url: str, *, wait_seconds: float = 60.0) -> list[str]:
+    """Apply every revision that is missing, and name those applied, in order.
+
+    Raises:
+        MigrationLocked: another migrator was still at work after `wait_seconds`.
+        InvalidIndexes: an index of the schema is marked invalid.
+        psycopg.Error, sqlalchemy.exc.SQLAlchemyError: Postgres could not be reached or refused.
+    """
+    applied: list[str] = []
+
+    def note(*, step: Any, **_: Any) -> None:
+        applied.append(step.up_revision_id)
+
+    engine = _engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(MIGRATION_LIMITS)
+        _wait_for_lock(connection, wait_seconds)
+        config = _config()
+        config.attributes["connection"] = connection
+        config.attributes["on_version_apply"] = note
+        command.upgrade(config, "head")
+        invalid = [row[0] for row in connection.exec_driver_sql(INVALID_INDEXES)]
+        if invalid:
+            raise InvalidIndexes(f"invalid indexes: {', '.join(invalid)}; drop and rebuild them")
+    return applied
+
+
+def current_revision(url: str) -> str | None:
+    """The revision the database is at; None before the first migration."""
+    with _engine(url).connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head_revision() -> str:
+    """The newest revision this code knows."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _engine(url: str) -> sqlalchemy.Engine:
+    """psycopg reads the URL itself, so that unix sockets and all libpq options work."""
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(url, application_name="contractcourt-migrate"),
+        poolclass=NullPool,
+    )
+
+
+def _wait_for_lock(connection: sqlalchemy.Connection, wait_seconds: float) -> None:
+    give_up_at = time.monotonic() + wait_seconds
+    while not connection.exec_driver_sql(TRY_LOCK, {"key": MIGRATION_LOCK}).scalar_one():
+        if time.monotonic() >= give_up_at:
+            raise MigrationLocked(
+                f"another migrator held the lock for {wait_seconds:.0f} s; try again later"
+            )
+        time.sleep(0.1)

