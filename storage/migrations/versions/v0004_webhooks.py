@@ -1,4 +1,4 @@
-"""Receipts of the nodes' webhooks: a message id names one message of its node, for ever."""
+"""What the gateway must find again: message ids it answered, and where a preimage belongs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,22 @@ CREATE TABLE webhook_receipts (
     channel_id bigint REFERENCES channels (id),
     seq bigint CHECK (seq > 0),
     received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- A message id names one message of its node, for ever.
     PRIMARY KEY (node, message_id),
     CHECK ((channel_id IS NULL) = (seq IS NULL))
 );
 """
 
+CHANNEL_HTLCS = """
+CREATE TABLE channel_htlcs (
+    payment_hash bytea NOT NULL CHECK (length(payment_hash) = 32),
+    channel_id bigint NOT NULL REFERENCES channels (id),
+    PRIMARY KEY (payment_hash, channel_id)
+);
+CREATE INDEX channel_htlcs_of_channel ON channel_htlcs (channel_id);
+"""
+
 
 def upgrade() -> None:
     op.execute(RECEIPTS)
+    op.execute(CHANNEL_HTLCS)

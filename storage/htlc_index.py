@@ -1,0 +1,56 @@
+"""Which channels hold an HTLC of a payment hash: where a learned preimage belongs.
+
+A node tells a preimage without saying of which channel, and a case is one record in which
+nothing can be looked up; so the hashes of each case's present commitments stand here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from contractcourt.case import Case
+from contractcourt.units import PaymentHash
+from storage.database import Connection
+
+REPLACE = """
+    WITH given AS (
+        SELECT DISTINCT unnest(%(hashes)s::bytea[]) AS payment_hash
+    ), gone AS (
+        DELETE FROM channel_htlcs AS h
+        WHERE h.channel_id = %(channel_id)s
+          AND NOT EXISTS (SELECT 1 FROM given WHERE given.payment_hash = h.payment_hash)
+    )
+    INSERT INTO channel_htlcs (channel_id, payment_hash)
+    SELECT %(channel_id)s, payment_hash FROM given
+    ON CONFLICT (payment_hash, channel_id) DO NOTHING
+"""
+FIND = """
+    SELECT h.channel_id
+    FROM channel_htlcs AS h
+    JOIN channels AS c ON c.id = h.channel_id
+    WHERE h.payment_hash = %(payment_hash)s AND c.node = %(node)s AND NOT c.fully_resolved
+    ORDER BY h.channel_id
+"""
+
+
+def replace(conn: Connection, channel_id: int, case: Case) -> None:
+    """Keep the payment hashes of a case's commitments, and no others of its channel."""
+    hashes = sorted(_hashes(case))
+    conn.execute(REPLACE, {"channel_id": channel_id, "hashes": hashes})
+
+
+def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> list[int]:
+    """The node's channels that are not fully resolved and hold such an HTLC, by id."""
+    facts = {"node": node, "payment_hash": payment_hash}
+    return [row[0] for row in conn.execute(FIND, facts)]
+
+
+def _hashes(case: Case) -> set[bytes]:
+    ours = (case.local_commitment, case.previous_local_commitment, case.splice.local_commitment)
+    held: Iterable[PaymentHash] = (
+        htlc.payment_hash
+        for commitment in (*ours, *case.remote_commitments)
+        if commitment is not None
+        for htlc in commitment.htlcs
+    )
+    return {bytes(payment_hash) for payment_hash in held}
