@@ -6,14 +6,15 @@ case goes through its stored form, and every effect is carried out twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Iterable
+from typing import assert_never
 
 from contractcourt import codec
 from contractcourt.advance import advance, open_case
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import Case
-from contractcourt.channel import Channel
 from contractcourt.effects import (
     AskLocalPoint,
     Effect,
@@ -29,55 +30,101 @@ from contractcourt.effects import (
     WakeAt,
     WatchOutpoint,
 )
-from contractcourt.errors import LawError
 from contractcourt.events import (
     ChannelOpened,
+    ChannelUpdate,
+    ChannelUpdated,
     Event,
+    ForceCloseRequested,
+    FundingReplaced,
     HeightReached,
     LocalPointLearned,
+    PreimageLearned,
     PublishOutcome,
     SpendConfirmed,
     SpendUnconfirmed,
     TransactionPublished,
 )
-from contractcourt.units import FeeratePerKw, HexBytes, PublicKey, Txid
+from contractcourt.sweep import Sweep, build_sweep
+from contractcourt.units import (
+    BlockHash,
+    FeeratePerKw,
+    HexBytes,
+    PaymentHash,
+    Satoshi,
+    Secret,
+    Txid,
+)
 from tests.scenarios.memory_chain import MemoryBlock, MemoryChain
+from workers.simulation.channel import SimulatedChannel
+
+_FEERATE = FeeratePerKw(253)
 
 
 class MemoryCourt:
     """One channel before the law, with the least that carries out what the law wants."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        local_point: Callable[[int], PublicKey],
-        sweep: Callable[[SweepOutput, FeeratePerKw], Transaction],
-        *,
-        restarts: bool = False,
-    ) -> None:
+    case: Case
+
+    def __init__(self, *, restarts: bool = False, answer: PublishOutcome | None = None) -> None:
         self.chain = MemoryChain()
         self.docket: list[Event] = []
-        self.effects: list[Effect] = []
-        self.watches: set[OutPoint] = set()
-        self.alarm_clock: set[int] = set()
-        self.refuse_publish: PublishOutcome | None = None
-        self.published: list[Txid] = []
-        self.closed = False
-        self.resolved = False
-        self._local_point = local_point
-        self._sweep = sweep
+        self.publish_answer = answer
+        self.closed_in_database = False
+        self._effects: list[Effect] = []
+        self._watches: set[OutPoint] = set()
+        self._deadlines: set[int] = set()
+        self._seen: set[tuple[OutPoint, Txid, BlockHash]] = set()
+        self._commitments: set[Txid] = set()
         self._restarts = restarts
-        self._seen: set[tuple[OutPoint, Txid, bytes]] = set()
-        opened = ChannelOpened(channel)
+
+    # -- what a story does --
+
+    def begin(self, sim: SimulatedChannel) -> None:
+        self._sim = sim.funded(OutPoint.of(Txid(hashlib.sha256(sim.seed.encode()).digest()), 0))
+        opened = ChannelOpened(sim.channel)
         verdict = open_case(opened)
         self.docket.append(opened)
         self.case = verdict.case
         self._carry_out(verdict.effects)
+        self.tell(sim.first_update())
 
-    # -- what a story does --
+    def tell(self, *updates: ChannelUpdate) -> None:
+        self.hear(ChannelUpdated(updates))
+
+    def tell_splice(self, splice: Transaction) -> None:
+        outpoint = OutPoint.of(splice.txid(), 0)
+        capacity = Satoshi(splice.outputs[0].value)
+        self.hear(FundingReplaced(outpoint, (splice.txid(),), capacity))
+
+    def tell_preimage(self, preimage: Secret) -> None:
+        digest = PaymentHash(hashlib.sha256(preimage).digest())
+        self.hear(PreimageLearned(digest, preimage))
+
+    def force_close(self) -> Txid | None:
+        self.hear(ForceCloseRequested("2026-01-01T00:00:00Z", "operator", "a story"))
+        return self.case.force_close.txid if self.case.force_close else None
+
+    def broadcast(self, tx: Transaction) -> None:
+        self.chain.mempool[tx.txid()] = tx
+
+    def mine(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._follow(self.chain.connect([*self.chain.mempool.values()]))
+
+    def reorg(self, depth: int, transactions: Iterable[Transaction] = ()) -> None:
+        for _ in range(depth):
+            gone = self.chain.disconnect()
+            for outpoint, txid, block_hash in sorted(self._seen):
+                if block_hash == gone.hash:
+                    self._seen.discard((outpoint, txid, block_hash))
+                    self.hear(SpendUnconfirmed(outpoint, txid, gone.hash, self.chain.height))
+        self._follow(self.chain.connect(transactions))
+        for _ in range(depth):
+            self._follow(self.chain.connect())
 
     def hear(self, event: Event) -> None:
-        """Put one event before the law. A LawError changes nothing and is the story's to expect."""
+        """Put one event before the law."""
         verdict = advance(self.case, event)
         self.docket.append(event)
         self.case = verdict.case
@@ -86,91 +133,84 @@ class MemoryCourt:
             self._carry_out(verdict.effects)
         self._carry_out(verdict.effects)
 
-    def mine(self, count: int = 1, transactions: Iterable[Transaction] | None = None) -> None:
-        """Mine blocks; the first holds `transactions`, or whatever the mempool has."""
-        for _ in range(count):
-            chosen = list(self.chain.mempool.values()) if transactions is None else [*transactions]
-            self._follow(self.chain.connect(chosen))
-            transactions = None
-
-    def reorg(self, depth: int, transactions: Iterable[Transaction] = ()) -> None:
-        """Replace the last `depth` blocks by one more, the first holding `transactions`."""
-        for _ in range(depth):
-            gone = self.chain.disconnect()
-            for outpoint, txid, block_hash in sorted(self._seen):
-                if block_hash == gone.hash:
-                    self._seen.discard((outpoint, txid, block_hash))
-                    self.hear(SpendUnconfirmed(outpoint, txid, gone.hash, self.chain.height))
-        self.mine(1, transactions)
-        self.mine(depth)
-
-    def expect_refusal(self, event: Event, error: type[LawError]) -> None:
-        """This event must be refused, and change nothing."""
-        before = self.case
-        try:
-            advance(self.case, event)
-        except error:
-            assert self.case == before
-            return
-        raise AssertionError(f"{type(event).__name__} was not refused")
-
     # -- what a story asks --
 
-    def notifications(self, event_type: str) -> list[dict[str, object]]:
-        """What the node was told under this type, repetitions left out, in order."""
-        told: list[dict[str, object]] = []
-        for effect in self.effects:
-            if isinstance(effect, NotifyNode) and effect.event_type == event_type:
-                told.append(effect.data)
-        return told
+    def in_mempool(self, txid: Txid) -> bool:
+        return txid in self.chain.mempool
+
+    @property
+    def state(self) -> str:
+        return self.case.state.value
+
+    @property
+    def close_kind(self) -> str | None:
+        spend = self.case.funding_spend
+        return spend.kind.value if spend is not None and self.case.closed else None
+
+    @property
+    def contract_stages(self) -> dict[str, str]:
+        return {c.kind.value: c.stage.value for c in self.case.contracts}
+
+    @property
+    def published_commitments(self) -> int:
+        return len(self._commitments)
+
+    def told(self, event_type: str) -> list[dict[str, object]]:
+        # A node drops a doubled message by its id; here that is the effect itself.
+        said = {id(e): e for e in self._effects if isinstance(e, NotifyNode)}
+        return [e.data for e in said.values() if e.event_type == event_type]
 
     def alarms(self) -> set[str]:
-        """The kinds of alarm raised so far."""
-        return {effect.kind for effect in self.effects if isinstance(effect, RaiseAlarm)}
+        return {effect.kind for effect in self._effects if isinstance(effect, RaiseAlarm)}
 
     # -- effects --
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         later: list[Event] = []
         for effect in effects:
-            self.effects.append(effect)
-            match effect:
-                case WatchOutpoint():
-                    self.watches.add(effect.outpoint)
-                    later += self._look_back(effect.outpoint)
-                case UnwatchOutpoint():
-                    self.watches.discard(effect.outpoint)
-                    self._seen = {s for s in self._seen if s[0] != effect.outpoint}
-                case WakeAt():
-                    self.alarm_clock.add(effect.height)
-                case PublishCommitment():
-                    later.append(self._publish(Transaction.parse(effect.commitment.tx)))
-                case SweepOutput():
-                    later.append(self._publish(self._sweep(effect, FeeratePerKw(253))))
-                case AskLocalPoint():
-                    point = self._local_point(effect.number)
-                    later.append(LocalPointLearned(effect.number, point))
-                case MarkChannelClosed():
-                    self.closed = True
-                case MarkChannelReopened():
-                    self.closed = self.resolved = False
-                case MarkFullyResolved():
-                    assert self.closed, "resolved before it was closed"
-                    self.resolved = True
-                case MarkUnresolved():
-                    self.resolved = False
-                case NotifyNode() | RaiseAlarm():
-                    pass
+            self._effects.append(effect)
+            later += self._carry_out_one(effect)
         for event in later:
             self.hear(event)
 
+    def _carry_out_one(self, effect: Effect) -> list[Event]:
+        match effect:
+            case WatchOutpoint():
+                self._watches.add(effect.outpoint)
+                return self._look_back(effect.outpoint)
+            case UnwatchOutpoint():
+                self._watches.discard(effect.outpoint)
+                self._seen = {s for s in self._seen if s[0] != effect.outpoint}
+            case WakeAt():
+                self._deadlines.add(effect.height)
+            case PublishCommitment():
+                self._commitments.add(effect.commitment.txid)
+                return [self._publish(Transaction.parse(effect.commitment.tx))]
+            case SweepOutput():
+                built = build_sweep((effect.contract,), effect.sweep_script, _FEERATE)
+                assert isinstance(built, Sweep)
+                return [self._publish(built.tx)]
+            case AskLocalPoint():
+                point = self._sim.ours.point(effect.number)
+                return [LocalPointLearned(effect.number, point)]
+            case MarkChannelClosed():
+                self.closed_in_database = True
+            case MarkChannelReopened():
+                self.closed_in_database = False
+            case MarkFullyResolved():
+                assert self.closed_in_database, "resolved before it was closed"
+            case MarkUnresolved() | NotifyNode() | RaiseAlarm():
+                pass
+            case unreachable:
+                assert_never(unreachable)
+        return []
+
     def _publish(self, tx: Transaction) -> TransactionPublished:
         txid = tx.txid()
-        if self.refuse_publish is not None:
-            return TransactionPublished(txid, self.refuse_publish, "as the story wants")
+        if self.publish_answer is not None:
+            return TransactionPublished(txid, self.publish_answer, "as the story wants")
         if self.chain.conflict(tx):
             return TransactionPublished(txid, PublishOutcome.DOUBLE_SPEND, "txn-mempool-conflict")
-        self.published.append(txid)
         self.chain.mempool[txid] = tx
         return TransactionPublished(txid, PublishOutcome.ACCEPTED)
 
@@ -185,10 +225,10 @@ class MemoryCourt:
     def _follow(self, block: MemoryBlock) -> None:
         for tx in block.transactions:
             for item in tx.inputs:
-                if item.outpoint in self.watches:
+                if item.outpoint in self._watches:
                     self.hear(self._spend(block, item.outpoint, tx))
-        due = {height for height in self.alarm_clock if height <= block.height}
-        self.alarm_clock -= due
+        due = {height for height in self._deadlines if height <= block.height}
+        self._deadlines -= due
         if due:
             self.hear(HeightReached(block.height))
 

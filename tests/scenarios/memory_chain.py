@@ -62,9 +62,7 @@ class MemoryChain:
         self.blocks.append(block)
         spent = {i.outpoint for tx in mined for i in tx.inputs}
         gone = [
-            txid
-            for txid, tx in self.mempool.items()
-            if any(i.outpoint in spent for i in tx.inputs)
+            txid for txid, tx in self.mempool.items() if any(i.outpoint in spent for i in tx.inputs)
         ]
         for txid in gone:
             del self.mempool[txid]

@@ -31,8 +31,8 @@ from contractcourt.channel import (
 )
 from contractcourt.events import ChannelUpdate
 from contractcourt.units import (
-    Blocks,
     BlockHeight,
+    Blocks,
     FeeratePerKw,
     HexBytes,
     Millisatoshi,

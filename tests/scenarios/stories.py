@@ -1,0 +1,312 @@
+"""The stories: how channels end, in the field's words. Each is told to any court."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from contractcourt.channel import Direction
+from tests.scenarios.court import Court
+from workers.simulation.channel import SimulatedChannel
+
+Story = Callable[[Court, SimulatedChannel], None]
+
+#: Deep enough for the close, our longest delay and the burial of every sweep.
+_LONG = 30
+
+
+def _bury(court: Court, depth: int = 3) -> None:
+    """The tip's transactions get `depth` confirmations in all."""
+    court.mine(depth - 1)
+
+
+def _resolve(court: Court) -> None:
+    for _ in range(_LONG):
+        if court.state == "FULLY_RESOLVED":
+            return
+        court.mine()
+
+
+def cooperative_close(court: Court, sim: SimulatedChannel) -> None:
+    """Both agreed: the channel is closed and resolved in one breath, with nothing to sweep."""
+    court.begin(sim)
+    court.broadcast(sim.cooperative_tx())
+    court.mine()
+    assert court.state == "DEFAULT"
+    assert not court.closed_in_database
+    _bury(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.close_kind == "cooperative"
+    assert court.contract_stages == {}
+
+
+def remote_force_close(court: Court, sim: SimulatedChannel) -> None:
+    """The peer published its current commitment: our main output is swept."""
+    court.begin(sim)
+    court.tell(*sim.whole_move(50_000_000))
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    assert [told["kind"] for told in court.told("channel.closing")] == ["remote"]
+    assert court.state == "DEFAULT"
+    _bury(court)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    assert court.contract_stages == {"to_remote": "sweeping"}
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.close_kind == "remote"
+    assert court.contract_stages == {"to_remote": "resolved"}
+    assert court.published_commitments == 0
+
+
+def remote_pending_force_close(court: Court, sim: SimulatedChannel) -> None:
+    """The peer published the commitment that we had just signed, not yet having revoked."""
+    court.begin(sim)
+    sim.move(50_000_000)
+    court.tell(sim.propose())
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    _bury(court)
+    assert court.close_kind == "remote_pending"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+def local_force_close(court: Court, sim: SimulatedChannel) -> None:
+    """We asked, our commitment confirmed, our delayed output was swept after its delay."""
+    court.begin(sim)
+    court.tell(*sim.whole_move(-20_000_000))
+    txid = court.force_close()
+    assert txid == sim.our_commitment_tx().txid()
+    assert court.state == "COMMITMENT_BROADCASTED"
+    court.mine()
+    _bury(court)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    assert court.contract_stages == {"to_local": "immature"}
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.close_kind == "local"
+    assert court.published_commitments == 1
+
+
+def asked_again(court: Court, sim: SimulatedChannel) -> None:
+    """A second and a tenth request: the same answer at once, one commitment."""
+    court.begin(sim)
+    first = court.force_close()
+    assert all(court.force_close() == first for _ in range(9))
+    assert court.published_commitments == 1
+    court.mine()
+    assert court.force_close() == first
+    _resolve(court)
+    assert court.force_close() == first
+    assert court.published_commitments == 1
+    requested = [t for t in court.told("channel.closing") if t["stage"] == "requested"]
+    assert len(requested) == 1
+
+
+def local_asked_remote_confirms(court: Court, sim: SimulatedChannel) -> None:
+    """We published, but a block brought the peer's commitment: that one is resolved."""
+    court.begin(sim)
+    court.force_close()
+    assert court.state == "COMMITMENT_BROADCASTED"
+    court.reorg(0, [sim.their_commitment_tx()])
+    _bury(court)
+    assert court.close_kind == "remote"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.contract_stages == {"to_remote": "resolved"}
+
+
+def double_spend_then_theirs(court: Court, sim: SimulatedChannel) -> None:
+    """The peer's commitment waits in the mempool: ours is refused, which is no error."""
+    court.begin(sim)
+    court.broadcast(sim.their_commitment_tx())
+    court.force_close()
+    assert court.state == "COMMITMENT_BROADCASTED"
+    assert not court.in_mempool(sim.our_commitment_tx().txid())
+    court.mine()
+    _bury(court)
+    assert court.close_kind == "remote"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+def double_spend_then_ours(court: Court, sim: SimulatedChannel) -> None:
+    """Ours is refused as a double spend, and yet a miner takes ours: resolve that one."""
+    court.begin(sim)
+    court.broadcast(sim.their_commitment_tx())
+    court.force_close()
+    assert court.state == "COMMITMENT_BROADCASTED"
+    court.reorg(0, [sim.our_commitment_tx()])
+    _bury(court)
+    assert court.close_kind == "local"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+def breach(court: Court, sim: SimulatedChannel) -> None:
+    """The peer published a revoked commitment: alarmed at once, never called resolved."""
+    court.begin(sim)
+    court.tell(*sim.whole_move(100_000_000))
+    court.broadcast(sim.their_commitment_tx(0))
+    court.mine()
+    assert "breach" in court.alarms()
+    _bury(court)
+    assert court.close_kind == "breach"
+    court.mine(_LONG)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    assert court.contract_stages == {"to_remote": "resolved", "revoked_to_local": "unresolved"}
+
+
+def data_loss(court: Court, sim: SimulatedChannel) -> None:
+    """The peer is ahead of all we know: we publish nothing, and still take our main output."""
+    court.begin(sim)
+    court.broadcast(sim.their_commitment_tx(7))
+    court.mine()
+    assert "data_loss" in court.alarms()
+    court.force_close()
+    assert court.state == "BROADCAST_COMMIT"
+    assert court.published_commitments == 0
+    _bury(court)
+    assert court.close_kind == "data_loss"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.contract_stages == {"to_remote": "resolved"}
+
+
+def unknown_spend(court: Court, sim: SimulatedChannel) -> None:
+    """No rule explains the spend: the operator is told within the block; it stays open."""
+    court.begin(sim)
+    court.broadcast(sim.rogue_tx())
+    court.mine()
+    assert "unknown_spend" in court.alarms()
+    court.mine(_LONG)
+    assert court.close_kind == "unknown_spend"
+    assert court.state == "WAITING_FULL_RESOLUTION"
+
+
+def splice(court: Court, sim: SimulatedChannel) -> None:
+    """A known splice spends the funding output: the channel goes on, on its new outpoint."""
+    court.begin(sim)
+    tx = sim.splice_tx()
+    court.tell_splice(tx)
+    court.broadcast(tx)
+    court.mine()
+    court.mine(_LONG)
+    assert court.state == "DEFAULT"
+    assert court.told("channel.closing") == []
+    assert not court.closed_in_database
+
+
+def late_splice(court: Court, sim: SimulatedChannel) -> None:
+    """The splice's webhook comes after the block that held it."""
+    court.begin(sim)
+    tx = sim.splice_tx()
+    court.broadcast(tx)
+    court.mine()
+    court.tell_splice(tx)
+    court.mine(_LONG)
+    assert court.state == "DEFAULT"
+    assert not court.closed_in_database
+
+
+def reorg_unconfirms_close(court: Court, sim: SimulatedChannel) -> None:
+    """A reorg takes a final close back: the channel is open again, until it closes again."""
+    court.begin(sim)
+    close = sim.their_commitment_tx()
+    court.broadcast(close)
+    court.mine()
+    _bury(court)
+    assert court.closed_in_database
+    court.reorg(3)
+    assert court.state == "DEFAULT"
+    assert not court.closed_in_database
+    assert court.contract_stages == {}
+    court.broadcast(close)
+    court.mine()
+    _bury(court)
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.close_kind == "remote"
+
+
+def reorg_replaces_close(court: Court, sim: SimulatedChannel) -> None:
+    """A reorg replaces the peer's commitment by a cooperative close."""
+    court.begin(sim)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    _bury(court)
+    assert court.close_kind == "remote"
+    court.reorg(3, [sim.cooperative_tx()])
+    assert court.state == "FULLY_RESOLVED"
+    assert court.close_kind == "cooperative"
+    stages = [told["stage"] for told in court.told("channel.closing")]
+    assert stages == ["seen", "unseen", "seen"]
+
+
+def reorg_takes_back_a_sweep(court: Court, sim: SimulatedChannel) -> None:
+    """A reorg unconfirms the sweep of a resolved case: it is open again, and resolves again."""
+    court.begin(sim)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    _bury(court)
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    court.reorg(6)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+def htlcs_hold_the_case_open(court: Court, sim: SimulatedChannel) -> None:
+    """HTLC outputs are contracts that nobody resolves yet: the case must not end."""
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, 900)
+    received = sim.htlc(2, Direction.RECEIVED, 30_000_000, 900)
+    dust = sim.htlc(3, Direction.OFFERED, 200_000, 900)
+    court.tell(*sim.whole_move(0, offered, received, dust))
+    court.force_close()
+    failed = [told["htlc_id"] for told in court.told("htlc.failed")]
+    assert failed == [3]
+    court.mine()
+    court.mine(_LONG)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    stages = court.contract_stages
+    assert stages["to_local"] == "resolved"
+    assert stages["offered_htlc"] == stages["received_htlc"] == "unresolved"
+
+
+def late_and_doubled_updates(court: Court, sim: SimulatedChannel) -> None:
+    """The close is seen before the webhook that explains it: looked at again, then resolved."""
+    court.begin(sim)
+    sim.move(30_000_000)
+    late = (sim.propose(), sim.revoke(), sim.accept())
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    assert "data_loss" in court.alarms()
+    court.tell(*late)
+    court.tell(*late)
+    _bury(court)
+    assert court.close_kind == "remote"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+STORIES: tuple[Story, ...] = (
+    cooperative_close,
+    remote_force_close,
+    remote_pending_force_close,
+    local_force_close,
+    asked_again,
+    local_asked_remote_confirms,
+    double_spend_then_theirs,
+    double_spend_then_ours,
+    breach,
+    data_loss,
+    unknown_spend,
+    splice,
+    late_splice,
+    reorg_unconfirms_close,
+    reorg_replaces_close,
+    reorg_takes_back_a_sweep,
+    htlcs_hold_the_case_open,
+    late_and_doubled_updates,
+)
