@@ -1,0 +1,81 @@
+"""What an operator must look at: each thing once, until it is cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import args_row
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from storage.database import Connection
+
+RAISE = """
+    INSERT INTO alarms (channel_id, kind, message)
+    VALUES (%(channel_id)s, %(kind)s, %(message)s)
+    ON CONFLICT DO NOTHING
+"""
+CLEAR = """
+    UPDATE alarms SET cleared_at = clock_timestamp()
+    WHERE id = ANY(%(ids)s) AND cleared_at IS NULL
+"""
+CLEAR_KIND = """
+    UPDATE alarms SET cleared_at = clock_timestamp()
+    WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
+      AND cleared_at IS NULL
+"""
+LIST_OPEN = """
+    SELECT a.id, a.channel_id, c.channel_point, a.kind, a.message, a.raised_at
+    FROM alarms AS a LEFT JOIN channels AS c ON c.id = a.channel_id
+    WHERE a.cleared_at IS NULL
+      AND (%(channel_id)s::bigint IS NULL OR a.channel_id = %(channel_id)s)
+    ORDER BY a.id
+    LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One open alarm; of no channel when it concerns the court itself."""
+
+    id: int
+    channel_id: int | None
+    channel_point: OutPoint | None
+    kind: str
+    message: str
+    raised_at: datetime
+
+
+def raise_alarm(conn: Connection, channel_id: int | None, kind: str, message: str) -> bool:
+    """Raise an alarm; False when the same one is open already."""
+    facts = {"channel_id": channel_id, "kind": kind, "message": message}
+    return conn.execute(RAISE, facts).rowcount == 1
+
+
+def clear(conn: Connection, ids: Sequence[int]) -> None:
+    """These have been dealt with."""
+    conn.execute(CLEAR, {"ids": list(ids)})
+
+
+def clear_kind(conn: Connection, channel_id: int | None, kind: str) -> None:
+    """All open alarms of this kind of one channel, or of the court itself, are over."""
+    conn.execute(CLEAR_KIND, {"channel_id": channel_id, "kind": kind})
+
+
+def list_open(conn: Connection, *, channel_id: int | None = None, limit: int = 1000) -> list[Alarm]:
+    """Open alarms, oldest first; of one channel when it is given."""
+    with conn.cursor(row_factory=args_row(_alarm)) as cursor:
+        return cursor.execute(LIST_OPEN, {"channel_id": channel_id, "limit": limit}).fetchall()
+
+
+def _alarm(
+    alarm_id: int,
+    channel_id: int | None,
+    channel_point: bytes | None,
+    kind: str,
+    message: str,
+    raised_at: datetime,
+) -> Alarm:
+    point = None if channel_point is None else OutPoint(channel_point)
+    return Alarm(alarm_id, channel_id, point, kind, message, raised_at)

@@ -1,0 +1,212 @@
+"""Every transaction the court has signed, stored before it is sent, until the chain settles it.
+
+A broadcast is settled by what was spent, never by what a node answered (users_ask L1): when one
+of its inputs is spent on the best chain it is confirmed, or conflicted if another transaction
+did it. A reorg opens it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from psycopg.rows import args_row
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.events import PublishOutcome
+from contractcourt.units import HexBytes, Txid
+from storage.database import Connection
+
+INSERT = """
+    WITH broadcast AS (
+        INSERT INTO broadcasts (channel_id, purpose, txid, raw_tx)
+        VALUES (%(channel_id)s, %(purpose)s, %(txid)s, %(raw_tx)s)
+        ON CONFLICT (txid) DO NOTHING
+        RETURNING id
+    )
+    INSERT INTO broadcast_inputs (broadcast_id, position, outpoint)
+    SELECT broadcast.id, given.place - 1, given.outpoint
+    FROM broadcast,
+         unnest(%(inputs)s::bytea[]) WITH ORDINALITY AS given (outpoint, place)
+"""
+_SELECT = """
+    SELECT b.id, b.channel_id, b.purpose, b.txid, b.raw_tx,
+           ARRAY(SELECT i.outpoint FROM broadcast_inputs AS i
+                 WHERE i.broadcast_id = b.id ORDER BY i.position),
+           b.state, b.last_outcome, b.last_reason, b.attempts, b.created_at,
+           b.first_attempt_at, b.last_attempt_at
+    FROM broadcasts AS b
+"""
+FIND = f"{_SELECT} WHERE b.txid = %(txid)s"
+OPEN = f"""{_SELECT}
+    WHERE b.state = 'open' AND b.id > %(after_id)s ORDER BY b.id LIMIT %(limit)s
+"""
+OF_CHANNEL = f"{_SELECT} WHERE b.channel_id = %(channel_id)s ORDER BY b.id"
+RECORD_ATTEMPT = """
+    UPDATE broadcasts
+    SET last_outcome = %(outcome)s, last_reason = %(reason)s, attempts = attempts + 1,
+        first_attempt_at = coalesce(first_attempt_at, clock_timestamp()),
+        last_attempt_at = clock_timestamp()
+    WHERE id = %(id)s
+"""
+ABANDON = "UPDATE broadcasts SET state = 'abandoned' WHERE id = %(id)s AND state = 'open'"
+#: Open ones, and those settled by a spend that went stale, against the best chain's spends.
+SETTLE = """
+    WITH candidates AS (
+        SELECT id FROM broadcasts WHERE state = 'open'
+        UNION
+        SELECT i.broadcast_id FROM spends AS s
+        JOIN broadcast_inputs AS i ON i.outpoint = s.outpoint
+        WHERE s.stale
+    ), judged AS (
+        SELECT b.id, b.state AS state_before,
+               CASE WHEN bool_or(s.txid = b.txid) THEN 'confirmed'
+                    WHEN bool_or(s.txid <> b.txid) THEN 'conflicted'
+                    ELSE 'open' END AS state
+        FROM candidates
+        JOIN broadcasts AS b ON b.id = candidates.id
+        JOIN broadcast_inputs AS i ON i.broadcast_id = b.id
+        LEFT JOIN spends AS s ON s.outpoint = i.outpoint AND NOT s.stale
+        WHERE b.state <> 'abandoned'
+        GROUP BY b.id
+    )
+    UPDATE broadcasts AS b SET state = judged.state
+    FROM judged
+    WHERE b.id = judged.id AND b.state = judged.state_before AND judged.state <> b.state
+    RETURNING b.id, b.channel_id, b.txid, b.state
+"""
+
+
+class BroadcastState(str, Enum):
+    """What the chain has made of a broadcast."""
+
+    OPEN = "open"
+    CONFIRMED = "confirmed"
+    CONFLICTED = "conflicted"
+    #: The court gave it up itself, for a better one.
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """One signed transaction and what came of sending it."""
+
+    id: int
+    channel_id: int
+    purpose: str
+    txid: Txid
+    raw_tx: HexBytes
+    inputs: tuple[OutPoint, ...]
+    state: BroadcastState
+    last_outcome: PublishOutcome | None
+    last_reason: str | None
+    attempts: int
+    created_at: datetime
+    first_attempt_at: datetime | None
+    last_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A broadcast whose state the chain has just changed."""
+
+    id: int
+    channel_id: int
+    txid: Txid
+    state: BroadcastState
+
+
+def insert(
+    conn: Connection,
+    channel_id: int,
+    *,
+    purpose: str,
+    txid: Txid,
+    raw_tx: bytes,
+    inputs: Sequence[OutPoint],
+) -> Broadcast:
+    """Store a signed transaction before it is sent; the stored one if its txid is known."""
+    facts = {
+        "channel_id": channel_id,
+        "purpose": purpose,
+        "txid": txid,
+        "raw_tx": raw_tx,
+        "inputs": list(inputs),
+    }
+    conn.execute(INSERT, facts)
+    stored = find(conn, txid)
+    assert stored is not None
+    return stored
+
+
+def find(conn: Connection, txid: Txid) -> Broadcast | None:
+    """The broadcast with this txid."""
+    with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
+        return cursor.execute(FIND, {"txid": txid}).fetchone()
+
+
+def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Broadcast]:
+    """Broadcasts that the chain has not settled, by id, those with an id above `after_id`."""
+    with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
+        return cursor.execute(OPEN, {"after_id": after_id, "limit": limit}).fetchall()
+
+
+def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:
+    """All broadcasts of one channel, oldest first."""
+    with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
+        return cursor.execute(OF_CHANNEL, {"channel_id": channel_id}).fetchall()
+
+
+def record_attempt(
+    conn: Connection, broadcast_id: int, outcome: PublishOutcome, reason: str
+) -> None:
+    """A node answered: an outcome is data on the attempt, and settles nothing (L4)."""
+    facts = {"id": broadcast_id, "outcome": outcome.value, "reason": reason}
+    conn.execute(RECORD_ATTEMPT, facts)
+
+
+def abandon(conn: Connection, broadcast_id: int) -> None:
+    """Send it no more."""
+    conn.execute(ABANDON, {"id": broadcast_id})
+
+
+def settle(conn: Connection) -> list[Settled]:
+    """Hold all open broadcasts against the chain, in one statement; those that changed."""
+    return [
+        Settled(broadcast_id, channel_id, Txid(txid), BroadcastState(state))
+        for broadcast_id, channel_id, txid, state in conn.execute(SETTLE)
+    ]
+
+
+def _broadcast(
+    broadcast_id: int,
+    channel_id: int,
+    purpose: str,
+    txid: bytes,
+    raw_tx: bytes,
+    inputs: list[bytes],
+    state: str,
+    last_outcome: str | None,
+    last_reason: str | None,
+    attempts: int,
+    created_at: datetime,
+    first_attempt_at: datetime | None,
+    last_attempt_at: datetime | None,
+) -> Broadcast:
+    return Broadcast(
+        id=broadcast_id,
+        channel_id=channel_id,
+        purpose=purpose,
+        txid=Txid(txid),
+        raw_tx=HexBytes(raw_tx),
+        inputs=tuple(OutPoint(outpoint) for outpoint in inputs),
+        state=BroadcastState(state),
+        last_outcome=None if last_outcome is None else PublishOutcome(last_outcome),
+        last_reason=last_reason,
+        attempts=attempts,
+        created_at=created_at,
+        first_attempt_at=first_attempt_at,
+        last_attempt_at=last_attempt_at,
+    )

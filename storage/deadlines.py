@@ -1,0 +1,123 @@
+"""The deadline index: which case wants to be woken at which height, and what is at risk there.
+
+All waiting is done here and none of it in the broker (users_ask C2). A channel with nothing due
+costs nothing at a new block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import args_row
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.effects import WakeAt
+from contractcourt.units import BlockHeight, Satoshi
+from storage.database import Connection
+
+ADD = """
+    INSERT INTO deadlines AS d (channel_id, height, reason, value_at_risk_sat)
+    SELECT channel_id, height, reason, max(value_at_risk_sat)
+    FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[], %(reasons)s::text[],
+                %(values)s::bigint[]) AS given (channel_id, height, reason, value_at_risk_sat)
+    GROUP BY channel_id, height, reason
+    ON CONFLICT (height, channel_id, reason) DO UPDATE
+        SET value_at_risk_sat = EXCLUDED.value_at_risk_sat
+    WHERE d.value_at_risk_sat <> EXCLUDED.value_at_risk_sat
+"""
+DUE = """
+    SELECT DISTINCT height, channel_id FROM deadlines
+    WHERE height <= %(height)s
+    ORDER BY height, channel_id
+    LIMIT %(limit)s
+"""
+DELETE_FIRED = """
+    DELETE FROM deadlines AS d
+    USING unnest(%(channel_ids)s::bigint[], %(heights)s::integer[]) AS fired (channel_id, height)
+    WHERE d.channel_id = fired.channel_id AND d.height = fired.height
+"""
+DELETE_OF_CHANNELS = "DELETE FROM deadlines WHERE channel_id = ANY(%(channel_ids)s)"
+LIST = """
+    SELECT d.channel_id, c.channel_point, d.height, d.reason, d.value_at_risk_sat
+    FROM deadlines AS d JOIN channels AS c ON c.id = d.channel_id
+    WHERE d.height >= %(from_height)s
+      AND (%(channel_id)s::bigint IS NULL OR d.channel_id = %(channel_id)s)
+    ORDER BY d.height, d.channel_id, d.reason
+    LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """One height at which a case wants to look again, and the money that depends on it."""
+
+    channel_id: int
+    channel_point: OutPoint
+    height: BlockHeight
+    reason: str
+    value_at_risk_sat: Satoshi
+
+
+def add(conn: Connection, channel_id: int, wake: WakeAt) -> None:
+    """Wake a channel's case at a height."""
+    add_many(conn, [(channel_id, wake)])
+
+
+def add_many(conn: Connection, wakes: Sequence[tuple[int, WakeAt]]) -> None:
+    """`add` for many, in one statement. The same channel, height and reason is one deadline."""
+    if wakes:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _ in wakes],
+            "heights": [wake.height for _, wake in wakes],
+            "reasons": [wake.reason for _, wake in wakes],
+            "values": [wake.value_at_risk_sat for _, wake in wakes],
+        }
+        conn.execute(ADD, facts)
+
+
+def due(conn: Connection, height: BlockHeight, limit: int) -> list[tuple[int, BlockHeight]]:
+    """(channel id, height) of what falls due up to `height`, the lowest height first."""
+    rows = conn.execute(DUE, {"height": height, "limit": limit})
+    return [(channel_id, BlockHeight(due_height)) for due_height, channel_id in rows]
+
+
+def delete_fired(conn: Connection, fired: Iterable[tuple[int, BlockHeight]]) -> None:
+    """Take these off the index, in the transaction that puts their events on the docket."""
+    given = list(fired)
+    if given:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _ in given],
+            "heights": [height for _, height in given],
+        }
+        conn.execute(DELETE_FIRED, facts)
+
+
+def delete_for_channels(conn: Connection, channel_ids: Sequence[int]) -> None:
+    """Nothing is left to wait for in these channels."""
+    conn.execute(DELETE_OF_CHANNELS, {"channel_ids": list(channel_ids)})
+
+
+def list_deadlines(
+    conn: Connection,
+    limit: int = 100,
+    *,
+    from_height: int = 0,
+    channel_id: int | None = None,
+) -> list[Deadline]:
+    """Deadlines from a height on, the nearest first; of one channel when it is given."""
+    facts = {"limit": limit, "from_height": from_height, "channel_id": channel_id}
+    with conn.cursor(row_factory=args_row(_deadline)) as cursor:
+        return cursor.execute(LIST, facts).fetchall()
+
+
+def _deadline(
+    channel_id: int, channel_point: bytes, height: int, reason: str, value_at_risk_sat: int
+) -> Deadline:
+    return Deadline(
+        channel_id=channel_id,
+        channel_point=OutPoint(channel_point),
+        height=BlockHeight(height),
+        reason=reason,
+        value_at_risk_sat=Satoshi(value_at_risk_sat),
+    )

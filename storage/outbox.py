@@ -1,0 +1,211 @@
+"""The outbox: effects stored in the commit that wanted them, carried out after it.
+
+A row is unsent until `mark_sent`; whoever carries it out holds it by `take` meanwhile. Effects
+may be carried out twice and are harmless twice. Webhooks to a node keep their order: of each
+channel only the oldest unsent one can be taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from psycopg.rows import args_row
+
+from contractcourt.codec import decode, encode
+from contractcourt.effects import (
+    AskLocalPoint,
+    Effect,
+    NotifyNode,
+    PublishCommitment,
+    RaiseAlarm,
+    SweepOutput,
+)
+from storage.database import Connection
+
+#: The effects that go through here; the schema knows the same kinds.
+OutboxEffect = PublishCommitment | SweepOutput | NotifyNode | AskLocalPoint | RaiseAlarm
+
+#: The longest wait between two attempts at one row.
+LONGEST_WAIT_SECONDS = 3600
+
+PUT = """
+    INSERT INTO outbox (channel_id, kind, effect)
+    SELECT channel_id, kind, effect
+    FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(effects)s::text[])
+        WITH ORDINALITY AS given (channel_id, kind, effect, place)
+    ORDER BY place
+    RETURNING id
+"""
+#: A webhook waits for the older ones of its channel, whoever holds those.
+_NEXT_IN_ORDER = """(o.kind <> 'notify_node' OR NOT EXISTS (
+          SELECT 1 FROM outbox AS older
+          WHERE older.channel_id = o.channel_id AND older.kind = 'notify_node'
+            AND older.sent_at IS NULL AND older.id < o.id))"""
+_COLUMNS = "o.id, o.channel_id, o.kind, o.effect, o.attempts, o.created_at"
+TAKE_THESE = f"""
+    SELECT {_COLUMNS} FROM outbox AS o
+    WHERE o.id = ANY(%(ids)s) AND o.sent_at IS NULL AND o.kind = ANY(%(kinds)s)
+      AND {_NEXT_IN_ORDER}
+    ORDER BY o.id
+    LIMIT %(limit)s
+    FOR UPDATE OF o SKIP LOCKED
+"""
+TAKE_DUE = f"""
+    SELECT {_COLUMNS} FROM outbox AS o
+    WHERE o.sent_at IS NULL AND o.due_at <= clock_timestamp() AND o.kind = ANY(%(kinds)s)
+      AND {_NEXT_IN_ORDER}
+    ORDER BY o.due_at, o.id
+    LIMIT %(limit)s
+    FOR UPDATE OF o SKIP LOCKED
+"""
+MARK_SENT = """
+    UPDATE outbox SET sent_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
+    WHERE id = ANY(%(ids)s) AND sent_at IS NULL
+"""
+MARK_FAILED = """
+    UPDATE outbox
+    SET attempts = attempts + 1, last_error = %(error)s,
+        due_at = clock_timestamp() + make_interval(
+            secs => least(%(longest)s::float8, power(2, least(attempts, 20))))
+    WHERE id = %(id)s AND sent_at IS NULL
+"""
+STALE = f"""
+    SELECT o.id, o.kind FROM outbox AS o
+    WHERE o.sent_at IS NULL
+      AND o.due_at <= clock_timestamp() - make_interval(secs => %(older_than_seconds)s)
+      AND {_NEXT_IN_ORDER}
+    ORDER BY o.due_at, o.id
+    LIMIT %(limit)s
+"""
+NEXT_NOTIFICATION = """
+    SELECT id FROM outbox
+    WHERE channel_id = %(channel_id)s AND kind = 'notify_node' AND sent_at IS NULL
+    ORDER BY id
+    LIMIT 1
+"""
+UNSENT = """
+    SELECT o.id, o.channel_id, o.kind, o.effect, o.attempts, o.created_at
+    FROM outbox AS o
+    WHERE o.channel_id = %(channel_id)s AND o.sent_at IS NULL
+    ORDER BY o.id
+"""
+FORGET_SENT = """
+    DELETE FROM outbox WHERE id IN (
+        SELECT id FROM outbox
+        WHERE sent_at < clock_timestamp() - make_interval(secs => %(older_than_seconds)s)
+        ORDER BY sent_at
+        LIMIT %(limit)s)
+"""
+ALL_KINDS = (
+    "publish_commitment",
+    "sweep_output",
+    "notify_node",
+    "ask_local_point",
+    "raise_alarm",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One effect to carry out. `attempts` counts those that are over."""
+
+    id: int
+    channel_id: int
+    kind: str
+    effect: OutboxEffect
+    attempts: int
+    created_at: datetime
+
+
+def put(conn: Connection, channel_id: int, effect: OutboxEffect) -> int:
+    """Store one effect; its id."""
+    return put_many(conn, [(channel_id, effect)])[0]
+
+
+def put_many(conn: Connection, effects: Sequence[tuple[int, OutboxEffect]]) -> list[int]:
+    """Store effects in their order, in one statement; their ids in the same order."""
+    if not effects:
+        return []
+    facts = {
+        "channel_ids": [channel_id for channel_id, _ in effects],
+        "kinds": [kind_of(effect) for _, effect in effects],
+        "effects": [encode(effect).decode() for _, effect in effects],
+    }
+    return sorted(row[0] for row in conn.execute(PUT, facts))
+
+
+def take(
+    conn: Connection,
+    ids: Sequence[int] | None = None,
+    kinds: Sequence[str] = ALL_KINDS,
+    limit: int = 100,
+) -> list[OutboxRow]:
+    """Lock and read unsent rows, by `ids` or whatever is due; held ones are left out.
+
+    A webhook whose channel has an older unsent one is left out too: ask again after that one.
+    """
+    facts = {"ids": None if ids is None else list(ids), "kinds": list(kinds), "limit": limit}
+    query = TAKE_DUE if ids is None else TAKE_THESE
+    with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:
+        return cursor.execute(query, facts).fetchall()
+
+
+def mark_sent(conn: Connection, outbox_id: int) -> None:
+    """It is carried out."""
+    mark_sent_many(conn, [outbox_id])
+
+
+def mark_sent_many(conn: Connection, ids: Sequence[int]) -> None:
+    """`mark_sent` for many, in one statement."""
+    conn.execute(MARK_SENT, {"ids": list(ids)})
+
+
+def mark_failed(conn: Connection, outbox_id: int, error: str) -> None:
+    """It was tried in vain: due again after 1 s, 2 s, 4 s ... at most an hour."""
+    facts = {"id": outbox_id, "error": error, "longest": LONGEST_WAIT_SECONDS}
+    conn.execute(MARK_FAILED, facts)
+
+
+def stale(conn: Connection, older_than_seconds: float, limit: int) -> list[tuple[int, str]]:
+    """(id, kind) of unsent rows that have been due for so long, the longest first."""
+    facts = {"older_than_seconds": older_than_seconds, "limit": limit}
+    return [(outbox_id, kind) for outbox_id, kind in conn.execute(STALE, facts)]
+
+
+def next_notification(conn: Connection, channel_id: int) -> int | None:
+    """The id of the channel's oldest unsent webhook."""
+    row = conn.execute(NEXT_NOTIFICATION, {"channel_id": channel_id}).fetchone()
+    return None if row is None else int(row[0])
+
+
+def unsent(conn: Connection, channel_id: int) -> list[OutboxRow]:
+    """What waits to be carried out for one channel, oldest first, without locking it."""
+    with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:
+        return cursor.execute(UNSENT, {"channel_id": channel_id}).fetchall()
+
+
+def forget_sent(conn: Connection, older_than_seconds: float, limit: int = 10_000) -> int:
+    """Delete rows sent so long ago; how many. The docket keeps what led to them."""
+    facts = {"older_than_seconds": older_than_seconds, "limit": limit}
+    return conn.execute(FORGET_SENT, facts).rowcount
+
+
+def kind_of(effect: Effect) -> str:
+    """The stable name of an effect's kind."""
+    return str(effect.__struct_config__.tag)
+
+
+def _outbox_row(
+    outbox_id: int, channel_id: int, kind: str, effect: str, attempts: int, created_at: datetime
+) -> OutboxRow:
+    return OutboxRow(
+        id=outbox_id,
+        channel_id=channel_id,
+        kind=kind,
+        effect=cast(OutboxEffect, decode(effect, cast("type[Any]", OutboxEffect))),
+        attempts=attempts,
+        created_at=created_at,
+    )

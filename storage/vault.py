@@ -1,0 +1,74 @@
+"""The signer's own tables: sealed secrets, what it has signed, where money may go.
+
+Only the signer's process reads and writes here. What it seals is opaque to Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.units import Script, Txid
+from storage.database import Connection
+
+PUT_SEALED = """
+    INSERT INTO sealed_secrets (name, sealed) VALUES (%(name)s, %(sealed)s)
+    ON CONFLICT (name) DO UPDATE SET sealed = EXCLUDED.sealed, stored_at = clock_timestamp()
+"""
+GET_SEALED = "SELECT sealed FROM sealed_secrets WHERE name = %(name)s"
+LIST_SEALED = "SELECT name FROM sealed_secrets ORDER BY name"
+RECORD_SIGNED = """
+    INSERT INTO signed_commitments (funding_outpoint, txid)
+    VALUES (%(funding_outpoint)s, %(txid)s)
+    ON CONFLICT (funding_outpoint) DO NOTHING
+"""
+FIND_SIGNED = "SELECT txid FROM signed_commitments WHERE funding_outpoint = %(funding_outpoint)s"
+PIN = """
+    INSERT INTO pinned_sweep_scripts (node, script)
+    SELECT %(node)s, script FROM unnest(%(scripts)s::bytea[]) AS given (script)
+    ON CONFLICT (node, script) DO NOTHING
+"""
+PINNED = "SELECT script FROM pinned_sweep_scripts WHERE node = %(node)s ORDER BY script"
+
+
+def put_sealed(conn: Connection, name: str, sealed: bytes) -> None:
+    """Keep a sealed secret under a name, in place of an older one."""
+    conn.execute(PUT_SEALED, {"name": name, "sealed": sealed})
+
+
+def get_sealed(conn: Connection, name: str) -> bytes | None:
+    """The sealed secret of this name."""
+    row = conn.execute(GET_SEALED, {"name": name}).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def sealed_names(conn: Connection) -> list[str]:
+    """The names of all sealed secrets."""
+    return [row[0] for row in conn.execute(LIST_SEALED)]
+
+
+def record_signed_commitment(conn: Connection, funding_outpoint: OutPoint, txid: Txid) -> Txid:
+    """The one commitment that may be signed for a funding output: the first recorded (P3).
+
+    Commit before the signature leaves the process, and sign only if the answer is `txid`.
+    """
+    conn.execute(RECORD_SIGNED, {"funding_outpoint": funding_outpoint, "txid": txid})
+    signed = signed_commitment(conn, funding_outpoint)
+    assert signed is not None
+    return signed
+
+
+def signed_commitment(conn: Connection, funding_outpoint: OutPoint) -> Txid | None:
+    """The commitment recorded for a funding output."""
+    row = conn.execute(FIND_SIGNED, {"funding_outpoint": funding_outpoint}).fetchone()
+    return None if row is None else Txid(row[0])
+
+
+def pin_sweep_scripts(conn: Connection, node: str, scripts: Sequence[Script]) -> None:
+    """Allow these scripts for a node's money, beside those allowed before."""
+    conn.execute(PIN, {"node": node, "scripts": list(scripts)})
+
+
+def pinned_sweep_scripts(conn: Connection, node: str) -> tuple[Script, ...]:
+    """The scripts that a node's money may go to."""
+    return tuple(Script(row[0]) for row in conn.execute(PINNED, {"node": node}))

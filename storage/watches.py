@@ -1,0 +1,179 @@
+"""The outpoints whose spend some case waits for, and how a watcher follows the list.
+
+Removing is soft: a follower must see it. Rows carry the transaction that changed them last, and
+a follower reads on from the oldest transaction that was still open when it read before, so a
+change that commits late is never missed; some changes are read twice, which does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import args_row
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.effects import WatchOutpoint
+from contractcourt.units import BlockHeight, Script
+from storage.database import Connection
+
+ADD = """
+    INSERT INTO watches AS w (channel_id, outpoint, script_pubkey, from_height)
+    SELECT DISTINCT ON (outpoint, channel_id) * FROM unnest(
+        %(channel_ids)s::bigint[], %(outpoints)s::bytea[], %(scripts)s::bytea[],
+        %(heights)s::integer[]) AS given (channel_id, outpoint, script_pubkey, from_height)
+    ON CONFLICT (outpoint, channel_id) DO UPDATE SET
+        script_pubkey = EXCLUDED.script_pubkey, from_height = EXCLUDED.from_height,
+        removed_at = NULL, changed_in = pg_current_xact_id()
+    WHERE w.removed_at IS NOT NULL
+       OR (w.script_pubkey, w.from_height)
+          IS DISTINCT FROM (EXCLUDED.script_pubkey, EXCLUDED.from_height)
+"""
+REMOVE = """
+    UPDATE watches AS w
+    SET removed_at = clock_timestamp(), changed_in = pg_current_xact_id()
+    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)s::bytea[])
+        AS given (channel_id, outpoint)
+    WHERE w.channel_id = given.channel_id AND w.outpoint = given.outpoint
+      AND w.removed_at IS NULL
+"""
+#: Every transaction before this one has ended, and its changes are seen or will never be.
+POSITION = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_COLUMNS = "id, outpoint, channel_id, script_pubkey, from_height, removed_at IS NOT NULL"
+#: The upper bound leaves out numbers of another cluster, after a dump was restored.
+CHANGED_SINCE = f"""
+    SELECT {_COLUMNS} FROM watches
+    WHERE changed_in >= %(position)s::text::xid8
+      AND changed_in < pg_snapshot_xmax(pg_current_snapshot())
+    ORDER BY id
+"""
+ACTIVE = f"""
+    SELECT {_COLUMNS} FROM watches
+    WHERE id > %(after_id)s AND removed_at IS NULL
+    ORDER BY id
+    LIMIT %(limit)s
+"""
+FIND_ACTIVE = f"""
+    SELECT {_COLUMNS} FROM watches
+    WHERE outpoint = ANY(%(outpoints)s) AND removed_at IS NULL
+    ORDER BY id
+"""
+OF_CHANNEL = f"""
+    SELECT {_COLUMNS} FROM watches
+    WHERE channel_id = %(channel_id)s AND removed_at IS NULL
+    ORDER BY id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One watched outpoint of one channel. `from_height`: where it was made, if known."""
+
+    id: int
+    outpoint: OutPoint
+    channel_id: int
+    script_pubkey: Script
+    from_height: BlockHeight | None
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WatchChanges:
+    """What changed since a position, and the position to read on from."""
+
+    added: tuple[Watch, ...]
+    removed: tuple[Watch, ...]
+    position: int
+
+
+def add(conn: Connection, channel_id: int, watch: WatchOutpoint) -> None:
+    """Watch an outpoint for a channel; watching it twice is once."""
+    add_many(conn, [(channel_id, watch)])
+
+
+def add_many(conn: Connection, watches: Sequence[tuple[int, WatchOutpoint]]) -> None:
+    """`add` for many, in one statement."""
+    if watches:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _ in watches],
+            "outpoints": [watch.outpoint for _, watch in watches],
+            "scripts": [watch.script_pubkey for _, watch in watches],
+            "heights": [watch.from_height for _, watch in watches],
+        }
+        conn.execute(ADD, facts)
+
+
+def remove(conn: Connection, channel_id: int, outpoint: OutPoint) -> None:
+    """Watch an outpoint no longer for this channel."""
+    remove_many(conn, [(channel_id, outpoint)])
+
+
+def remove_many(conn: Connection, watches: Iterable[tuple[int, OutPoint]]) -> None:
+    """`remove` for many, in one statement."""
+    given = list(watches)
+    if given:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _ in given],
+            "outpoints": [outpoint for _, outpoint in given],
+        }
+        conn.execute(REMOVE, facts)
+
+
+def load_since(conn: Connection, position: int) -> WatchChanges:
+    """What changed since `position`; 0 reads all that is watched.
+
+    A change may be answered twice, in this call and the next; apply them as set operations.
+    Changes of the caller's own open transaction are not answered.
+    """
+    next_position = int(conn.execute(POSITION).fetchall()[0][0])
+    if position == 0:
+        return WatchChanges(tuple(_all_active(conn)), (), next_position)
+    with conn.cursor(row_factory=args_row(_watch)) as cursor:
+        changed = cursor.execute(CHANGED_SINCE, {"position": str(position)}).fetchall()
+    return WatchChanges(
+        added=tuple(watch for watch in changed if not watch.removed),
+        removed=tuple(watch for watch in changed if watch.removed),
+        position=next_position,
+    )
+
+
+def find(conn: Connection, outpoints: Sequence[OutPoint]) -> list[Watch]:
+    """The watches on any of these outpoints."""
+    with conn.cursor(row_factory=args_row(_watch)) as cursor:
+        return cursor.execute(FIND_ACTIVE, {"outpoints": list(outpoints)}).fetchall()
+
+
+def list_for(conn: Connection, channel_id: int) -> list[Watch]:
+    """What is watched for one channel."""
+    with conn.cursor(row_factory=args_row(_watch)) as cursor:
+        return cursor.execute(OF_CHANNEL, {"channel_id": channel_id}).fetchall()
+
+
+def _all_active(conn: Connection, page: int = 100_000) -> list[Watch]:
+    """All watches, page by page, so that no statement nears its time limit."""
+    watches: list[Watch] = []
+    while True:
+        after_id = watches[-1].id if watches else 0
+        with conn.cursor(row_factory=args_row(_watch)) as cursor:
+            found = cursor.execute(ACTIVE, {"after_id": after_id, "limit": page}).fetchall()
+        watches.extend(found)
+        if len(found) < page:
+            return watches
+
+
+def _watch(
+    watch_id: int,
+    outpoint: bytes,
+    channel_id: int,
+    script_pubkey: bytes,
+    from_height: int | None,
+    removed: bool,
+) -> Watch:
+    return Watch(
+        id=watch_id,
+        outpoint=OutPoint(outpoint),
+        channel_id=channel_id,
+        script_pubkey=Script(script_pubkey),
+        from_height=None if from_height is None else BlockHeight(from_height),
+        removed=removed,
+    )
