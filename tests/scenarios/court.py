@@ -38,6 +38,12 @@ class Court(Protocol):
     def reorg(self, depth: int, transactions: Iterable[Transaction] = ()) -> None:
         """Replace the last `depth` blocks; the first new one holds `transactions`."""
 
+    def refuse_publishing(self, refuse: bool) -> None:
+        """From now on the Bitcoin node refuses our transactions for a reason of its own; or not."""
+
+    def restart(self) -> None:
+        """Every process of the court dies and comes back."""
+
     def in_mempool(self, txid: Txid) -> bool:
         """Whether this transaction waits to be mined."""
 

@@ -76,6 +76,7 @@ class MemoryCourt:
         self._deadlines: set[int] = set()
         self._seen: set[tuple[OutPoint, Txid, BlockHash]] = set()
         self._commitments: set[Txid] = set()
+        self._broadcasts: dict[Txid, Transaction] = {}
         self._restarts = restarts
 
     # -- what a story does --
@@ -108,8 +109,15 @@ class MemoryCourt:
     def broadcast(self, tx: Transaction) -> None:
         self.chain.mempool[tx.txid()] = tx
 
+    def refuse_publishing(self, refuse: bool) -> None:
+        self.publish_answer = PublishOutcome.POLICY if refuse else None
+
+    def restart(self) -> None:
+        self.case = codec.decode(codec.encode(self.case), Case)
+
     def mine(self, count: int = 1) -> None:
         for _ in range(count):
+            self._rebroadcast()
             self._follow(self.chain.connect([*self.chain.mempool.values()]))
 
     def reorg(self, depth: int, transactions: Iterable[Transaction] = ()) -> None:
@@ -205,8 +213,14 @@ class MemoryCourt:
                 assert_never(unreachable)
         return []
 
+    def _rebroadcast(self) -> None:
+        for txid, tx in [*self._broadcasts.items()]:
+            if self.chain.spender(tx.inputs[0].outpoint) is None and txid not in self.chain.mempool:
+                self.hear(self._publish(tx))
+
     def _publish(self, tx: Transaction) -> TransactionPublished:
         txid = tx.txid()
+        self._broadcasts[txid] = tx
         if self.publish_answer is not None:
             return TransactionPublished(txid, self.publish_answer, "as the story wants")
         if self.chain.conflict(tx):

@@ -142,6 +142,60 @@ def double_spend_then_ours(court: Court, sim: SimulatedChannel) -> None:
     assert court.state == "FULLY_RESOLVED"
 
 
+def refused_for_another_reason(court: Court, sim: SimulatedChannel) -> None:
+    """The node refuses our commitment for a reason of its own: retried until it does not."""
+    court.begin(sim)
+    court.refuse_publishing(True)
+    court.force_close()
+    assert court.state == "BROADCAST_COMMIT"
+    assert "commitment_policy" in court.alarms()
+    court.refuse_publishing(False)
+    court.mine()
+    assert court.state == "COMMITMENT_BROADCASTED"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.close_kind == "local"
+
+
+def refused_then_theirs(court: Court, sim: SimulatedChannel) -> None:
+    """Our commitment never gets in, the peer's confirms: still resolved."""
+    court.begin(sim)
+    court.refuse_publishing(True)
+    court.force_close()
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    _bury(court)
+    assert court.close_kind == "remote"
+    court.refuse_publishing(False)
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+def restarted_in_every_state(court: Court, sim: SimulatedChannel) -> None:
+    """Everything dies and comes back in each state: no place in the way is lost."""
+    court.begin(sim)
+    court.restart()
+    court.refuse_publishing(True)
+    court.force_close()
+    assert court.state == "BROADCAST_COMMIT"
+    court.restart()
+    court.refuse_publishing(False)
+    court.mine()
+    assert court.state == "COMMITMENT_BROADCASTED"
+    court.restart()
+    court.mine()
+    court.restart()
+    _bury(court)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    court.restart()
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    court.restart()
+    assert court.state == "FULLY_RESOLVED"
+    assert court.published_commitments == 1
+    assert [told["kind"] for told in court.told("channel.closed")] == ["local"]
+
+
 def breach(court: Court, sim: SimulatedChannel) -> None:
     """The peer published a revoked commitment: alarmed at once, never called resolved."""
     court.begin(sim)
@@ -299,6 +353,9 @@ STORIES: tuple[Story, ...] = (
     local_asked_remote_confirms,
     double_spend_then_theirs,
     double_spend_then_ours,
+    refused_for_another_reason,
+    refused_then_theirs,
+    restarted_in_every_state,
     breach,
     data_loss,
     unknown_spend,
