@@ -16,6 +16,7 @@ class Op(IntEnum):
     PUSHDATA2 = 0x4D
     ONE = 0x51
     TWO = 0x52
+    SIXTEEN = 0x60
     IF = 0x63
     NOTIF = 0x64
     ELSE = 0x67

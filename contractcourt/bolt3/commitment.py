@@ -12,21 +12,23 @@ from enum import Enum
 
 from contractcourt.bitcoin.script import p2wpkh, p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
-from contractcourt.bolt3 import numbers, scripts, weights
+from contractcourt.bolt3 import numbers, scripts, secrets, weights
 from contractcourt.bolt3.keys import CommitmentKeys, commitment_keys
 from contractcourt.channel import Channel, Direction, Htlc, Side
-from contractcourt.units import (
-    FeeratePerKw,
-    Millisatoshi,
-    PublicKey,
-    Satoshi,
-    Script,
-)
+from contractcourt.errors import CommitmentMismatch
+from contractcourt.units import FeeratePerKw, Millisatoshi, PublicKey, Satoshi, Script
+
+#: nLockTime from here on is a time, not a height (BIP 65).
+_LOCKTIME_IS_TIME = 500_000_000
 
 
 class OutputKind(Enum):
-    """What an output is. TO_LOCAL and TO_REMOTE in the owner's view, as BOLT 3 names them;
-    anchors and HTLCs by our node: ANCHOR_LOCAL is ours, OFFERED_HTLC is one we offered."""
+    """What an output of a commitment is.
+
+    TO_LOCAL and TO_REMOTE are in the owner's view, as BOLT 3 names them: on the peer's commitment
+    TO_LOCAL is the peer's balance and TO_REMOTE ours. Anchors and HTLCs are in our node's view,
+    whoever owns the commitment: ANCHOR_LOCAL has our key, OFFERED_HTLC is one that we offered.
+    """
 
     TO_LOCAL = "to_local"
     TO_REMOTE = "to_remote"
@@ -118,7 +120,21 @@ def build_commitment(
     to_remote_msat: Millisatoshi,
     htlcs: Sequence[Htlc] = (),
 ) -> BuiltCommitment:
-    """The unsigned commitment `number` of `owner`. Balances are our node's and the peer's."""
+    """The unsigned commitment `number` of `owner`.
+
+    Args:
+        owner: whose commitment it is, and so whose keys, dust limit and view the outputs have.
+        per_commitment_point: of the owner, for this number.
+        to_local_msat, to_remote_msat: our node's balance and the peer's, before the opener pays
+            fee and anchors, without the HTLCs.
+        htlcs: all that are committed, trimmed ones too; direction as our node sees it. Of HTLCs
+            that no rule tells apart the earlier in this order comes first in the transaction.
+
+    Raises:
+        CommitmentMismatch: no commitment can have these numbers.
+        InvalidPoint: the point, or a basepoint of the channel, is none.
+    """
+    _check_numbers(channel, number, feerate_per_kw, (to_local_msat, to_remote_msat), htlcs)
     keys = commitment_keys(channel, owner, per_commitment_point)
     kept = [h for h in htlcs if not is_trimmed(channel, owner, feerate_per_kw, h)]
     mine, theirs = (
@@ -132,19 +148,45 @@ def build_commitment(
         CommitmentOutput(index, d.kind, d.value_sat, d.script_pubkey, d.witness_script, d.htlc)
         for index, d in enumerate(drafts)
     )
+    locktime, sequence = numbers.encode(number, channel_factor(channel))
     tx = Transaction(
         version=2,
-        inputs=(TxIn(channel.funding_outpoint, sequence=_marks(channel, number)[1]),),
-        outputs=tuple(TxOut(o.value_sat, bytes(o.script_pubkey)) for o in outputs),
-        locktime=_marks(channel, number)[0],
+        inputs=(TxIn(channel.funding_outpoint, sequence=sequence),),
+        outputs=tuple(TxOut(o.value_sat, o.script_pubkey) for o in outputs),
+        locktime=locktime,
     )
     return BuiltCommitment(tx, outputs, keys)
 
 
-def _marks(channel: Channel, number: int) -> tuple[int, int]:
+def channel_factor(channel: Channel) -> int:
+    """What obscures the commitment numbers of this channel (B2)."""
     opener, accepter = channel.side(channel.opener), channel.side(channel.opener.other)
-    factor = numbers.obscuring_factor(opener.payment_basepoint, accepter.payment_basepoint)
-    return numbers.encode(number, factor)
+    return numbers.obscuring_factor(opener.payment_basepoint, accepter.payment_basepoint)
+
+
+def _check_numbers(
+    channel: Channel,
+    number: int,
+    feerate: FeeratePerKw,
+    balances_msat: tuple[int, int],
+    htlcs: Sequence[Htlc],
+) -> None:
+    """Raise CommitmentMismatch for what the two sides can never have agreed on."""
+    if not 0 <= number <= secrets.LAST_INDEX:
+        raise CommitmentMismatch(f"commitment number {number} does not fit 48 bits")
+    if feerate < 0 or min(balances_msat) < 0:
+        raise CommitmentMismatch("a feerate or a balance is below zero")
+    total = sum(balances_msat) + sum(htlc.amount_msat for htlc in htlcs)
+    if total > channel.capacity_sat * 1000:
+        raise CommitmentMismatch(
+            f"balances and htlcs add up to {total} msat, "
+            f"more than the channel's {channel.capacity_sat} sat"
+        )
+    for htlc in htlcs:
+        if htlc.amount_msat <= 0 or len(htlc.payment_hash) != 32:
+            raise CommitmentMismatch(f"htlc {htlc.id} has no amount or no 32-byte payment_hash")
+        if not 0 < htlc.cltv_expiry < _LOCKTIME_IS_TIME:
+            raise CommitmentMismatch(f"cltv_expiry {htlc.cltv_expiry} is not a height")
 
 
 def _after_fee(
@@ -156,8 +198,9 @@ def _after_fee(
     other_msat: int,
 ) -> tuple[int, int]:
     """Whole satoshi of the owner and of the other side; the opener pays (T3, T4)."""
-    cost = weights.fee(feerate, weights.commitment(kept, anchors=channel.anchors))
-    cost = Satoshi(cost + (2 * weights.ANCHOR_SAT if channel.anchors else 0))
+    cost: int = weights.fee(feerate, weights.commitment(kept, anchors=channel.anchors))
+    if channel.anchors:
+        cost += 2 * weights.ANCHOR_SAT
     own, other = own_msat // 1000, other_msat // 1000
     if channel.opener is owner:
         return max(own - cost, 0), other
@@ -174,8 +217,8 @@ class _Draft:
 
     @property
     def order(self) -> tuple[int, bytes, int]:
-        """BIP 69 with cltv_expiry last (B8)."""
-        return self.value_sat, bytes(self.script_pubkey), self.htlc.cltv_expiry if self.htlc else 0
+        """Value, then script, then cltv_expiry of HTLCs (B8)."""
+        return self.value_sat, self.script_pubkey, self.htlc.cltv_expiry if self.htlc else 0
 
 
 def _htlc_draft(channel: Channel, keys: CommitmentKeys, htlc: Htlc) -> _Draft:
@@ -188,6 +231,7 @@ def _htlc_draft(channel: Channel, keys: CommitmentKeys, htlc: Htlc) -> _Draft:
 def _main_drafts(
     channel: Channel, keys: CommitmentKeys, own_sat: int, other_sat: int, any_htlc: bool
 ) -> list[_Draft]:
+    """The main outputs that are not dust, and the anchors that go with them (T5)."""
     dust = channel.side(keys.owner).dust_limit_sat
     drafts = []
     if own_sat >= dust:

@@ -6,9 +6,10 @@ Amounts and positions are never assumed: the transaction may not be the one our 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from contractcourt.bitcoin.script import p2wsh
-from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bitcoin.transaction import Transaction, TxOut
 from contractcourt.bolt3 import scripts
 from contractcourt.bolt3.commitment import (
     CommitmentOutput,
@@ -21,7 +22,28 @@ from contractcourt.bolt3.keys import commitment_keys
 from contractcourt.channel import Channel, Direction, Htlc, Side
 from contractcourt.units import PublicKey, Satoshi, Script
 
-_Known = tuple[OutputKind, Script, Script | None, Htlc | None]
+__all__ = ["CommitmentOutput", "OutputKind", "recognise_outputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """An output that this commitment may have."""
+
+    kind: OutputKind
+    script_pubkey: Script
+    witness_script: Script | None
+    htlc: Htlc | None = None
+
+    @property
+    def amount_sat(self) -> int | None:
+        """What an HTLC's output is worth: never its msat remainder."""
+        return None if self.htlc is None else self.htlc.amount_msat // 1000
+
+    def at(self, index: int, output: TxOut) -> CommitmentOutput:
+        value = Satoshi(output.value)
+        return CommitmentOutput(
+            index, self.kind, value, self.script_pubkey, self.witness_script, self.htlc
+        )
 
 
 def recognise_outputs(
@@ -34,55 +56,64 @@ def recognise_outputs(
     """The outputs of `tx` that belong to `owner`'s commitment, in their order there.
 
     Without a point only what needs none is found: to_remote and the anchors. HTLCs that share a
-    script are told apart by their amount, then by their order.
+    script (one payment hash, offered more than once) are told apart by their amount, then by
+    cltv_expiry, which is how they are ordered on a commitment (B8).
+
+    Args:
+        owner: whose commitment `tx` is; TO_LOCAL and TO_REMOTE of the answer are in its view.
+        per_commitment_point: of the owner, for this very commitment; None when not known.
+        htlcs: of this commitment, direction as our node sees it; trimmed ones do no harm.
+
+    Raises InvalidPoint when the point, or a basepoint of the channel, is none.
     """
-    known = _static(channel, owner)
+    main, htlc_outputs = _static(channel, owner), []
     if per_commitment_point is not None:
-        known += _derived(channel, owner, per_commitment_point, htlcs)
-    found = []
+        keys = commitment_keys(channel, owner, per_commitment_point)
+        script = to_local_script(channel, keys)
+        main.append(_Expected(OutputKind.TO_LOCAL, p2wsh(script), script))
+        by_expiry = sorted(htlcs, key=lambda htlc: htlc.cltv_expiry)
+        htlc_outputs = [_expected_htlc(h, htlc_script(channel, keys, h)) for h in by_expiry]
+    by_script: dict[bytes, _Expected] = {expected.script_pubkey: expected for expected in main}
+    found = _match_htlcs(tx, htlc_outputs)
     for index, output in enumerate(tx.outputs):
-        match = _best(known, output.script_pubkey, output.value)
-        if match is None:
-            continue
-        kind, pays, witness, htlc = match
-        if htlc is not None:
-            known.remove(match)
-        found.append(CommitmentOutput(index, kind, Satoshi(output.value), pays, witness, htlc))
-    return tuple(found)
+        if output.script_pubkey in by_script:
+            found[index] = by_script[output.script_pubkey].at(index, output)
+    return tuple(found[index] for index in sorted(found))
 
 
-def _static(channel: Channel, owner: Side) -> list[_Known]:
-    pays, witness = to_remote_output(channel, owner)
-    known: list[_Known] = [(OutputKind.TO_REMOTE, pays, witness, None)]
+def _static(channel: Channel, owner: Side) -> list[_Expected]:
+    expected = [_Expected(OutputKind.TO_REMOTE, *to_remote_output(channel, owner))]
     if channel.anchors:
         for side, kind in (
             (Side.LOCAL, OutputKind.ANCHOR_LOCAL),
             (Side.REMOTE, OutputKind.ANCHOR_REMOTE),
         ):
             script = scripts.anchor(channel.side(side).funding_pubkey)
-            known.append((kind, p2wsh(script), script, None))
-    return known
+            expected.append(_Expected(kind, p2wsh(script), script))
+    return expected
 
 
-def _derived(
-    channel: Channel, owner: Side, point: PublicKey, htlcs: Sequence[Htlc]
-) -> list[_Known]:
-    keys = commitment_keys(channel, owner, point)
-    script = to_local_script(channel, keys)
-    known: list[_Known] = [(OutputKind.TO_LOCAL, p2wsh(script), script, None)]
-    for htlc in sorted(htlcs, key=lambda h: (h.cltv_expiry, h.id)):
-        script = htlc_script(channel, keys, htlc)
-        offered = htlc.direction is Direction.OFFERED
-        kind = OutputKind.OFFERED_HTLC if offered else OutputKind.RECEIVED_HTLC
-        known.append((kind, p2wsh(script), script, htlc))
-    return known
+def _expected_htlc(htlc: Htlc, script: Script) -> _Expected:
+    offered = htlc.direction is Direction.OFFERED
+    kind = OutputKind.OFFERED_HTLC if offered else OutputKind.RECEIVED_HTLC
+    return _Expected(kind, p2wsh(script), script, htlc)
 
 
-def _best(known: list[_Known], script_pubkey: bytes, value: int) -> _Known | None:
-    """The entry with this script, one of this very amount before any other."""
-    same = [entry for entry in known if entry[1] == script_pubkey]
-    exact = [e for e in same if e[3] is None or e[3].amount_msat // 1000 == value]
-    return next(iter(exact or same), None)
+def _match_htlcs(tx: Transaction, expected: Sequence[_Expected]) -> dict[int, CommitmentOutput]:
+    """The output of each HTLC that has one; every output and every HTLC is used once.
 
-
-__all__ = ["CommitmentOutput", "OutputKind", "recognise_outputs"]
+    Those of the same amount find each other first. A script names its payment hash and can be
+    nobody else's, so an amount that we did not expect is still ours to claim.
+    """
+    waiting: dict[bytes, list[_Expected]] = {}
+    for item in expected:
+        waiting.setdefault(item.script_pubkey, []).append(item)
+    found: dict[int, CommitmentOutput] = {}
+    for any_amount in (False, True):
+        for index, output in enumerate(tx.outputs):
+            same_script = waiting.get(output.script_pubkey, [])
+            fitting = [e for e in same_script if any_amount or e.amount_sat == output.value]
+            if fitting and index not in found:
+                same_script.remove(fitting[0])
+                found[index] = fitting[0].at(index, output)
+    return found
