@@ -14,6 +14,8 @@ from typing import assert_never
 
 from contractcourt.bitcoin.script import p2wpkh, p2wpkh_script_code, p2wsh
 from contractcourt.bolt3 import scripts, witness
+from contractcourt.bolt3.commitment import htlc_script, to_local_script
+from contractcourt.bolt3.htlc import remote_sighash
 from contractcourt.bolt3.keys import CommitmentKeys, commitment_keys
 from contractcourt.bolt3.points import parse_point, public_key
 from contractcourt.channel import Channel, Direction, Htlc, Side
@@ -148,7 +150,7 @@ def _delayed(channel: Channel, contract: Contract) -> Claim:
         SpendPath.DELAYED,
         KeyRole.DELAYED,
         keys.delayed,
-        _delayed_script(channel, contract.commitment_owner, keys),
+        to_local_script(channel, keys),
         channel.remote.to_self_delay,
     )
 
@@ -169,7 +171,7 @@ def _second_level(channel: Channel, contract: Contract, path: SpendPath) -> Clai
         script,
         1 if channel.anchors else 0,
         htlc.cltv_expiry if path is SpendPath.HTLC_TIMEOUT else 0,
-        p2wsh(_delayed_script(channel, Side.LOCAL, keys)),
+        p2wsh(to_local_script(channel, keys)),
         keys.other_htlc,
     )
 
@@ -181,7 +183,7 @@ def _revoked_delayed(channel: Channel, contract: Contract, spent: SigningInput) 
         SpendPath.REVOKED_DELAYED,
         KeyRole.REVOCATION,
         keys.revocation,
-        _delayed_script(channel, Side.REMOTE, keys),
+        to_local_script(channel, keys),
     )
 
 
@@ -189,12 +191,6 @@ def _revoked_htlc(channel: Channel, contract: Contract, spent: SigningInput) -> 
     _check_revealed(contract, spent.per_commitment_secret)
     keys, _, script = _htlc_parts(channel, contract)
     return Claim(SpendPath.REVOKED_HTLC, KeyRole.REVOCATION, keys.revocation, script)
-
-
-def _delayed_script(channel: Channel, owner: Side, keys: CommitmentKeys) -> Script:
-    """The script of to_local and of second-level outputs on the commitment of `owner`."""
-    delay = channel.side(owner.other).to_self_delay
-    return scripts.to_local(keys.revocation, delay, keys.delayed)
 
 
 def _htlc_parts(channel: Channel, contract: Contract) -> tuple[CommitmentKeys, Htlc, Script]:
@@ -210,21 +206,7 @@ def _htlc_parts(channel: Channel, contract: Contract) -> tuple[CommitmentKeys, H
             RefusalReason.WRONG_CONTRACT, f"a {contract.kind.value} whose HTLC was {htlc.direction}"
         )
     keys = _keys(channel, contract)
-    by_owner = (htlc.direction is Direction.OFFERED) == (contract.commitment_owner is Side.LOCAL)
-    if by_owner:
-        script = scripts.offered_htlc(
-            keys.revocation, keys.owner_htlc, keys.other_htlc, htlc.payment_hash, channel.anchors
-        )
-    else:
-        script = scripts.received_htlc(
-            keys.revocation,
-            keys.owner_htlc,
-            keys.other_htlc,
-            htlc.payment_hash,
-            htlc.cltv_expiry,
-            channel.anchors,
-        )
-    return keys, htlc, script
+    return keys, htlc, htlc_script(channel, keys, htlc)
 
 
 def _keys(channel: Channel, contract: Contract) -> CommitmentKeys:
@@ -252,11 +234,6 @@ def _check_revealed(contract: Contract, secret: Secret | None) -> None:
         raise SigningRefused(
             RefusalReason.WRONG_SECRET, "this secret does not revoke that commitment"
         )
-
-
-def remote_sighash(channel: Channel) -> int:
-    """How the peer signed our second-level transactions (rule H3)."""
-    return witness.SIGHASH_SINGLE_ANYONECANPAY if channel.anchors else witness.SIGHASH_ALL
 
 
 def witness_of(

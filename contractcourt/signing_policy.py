@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 
 from contractcourt.bitcoin.script import multisig_2of2, p2wsh
-from contractcourt.bitcoin.sighash import segwit_v0
+from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import numbers
 from contractcourt.bolt3.commitment import build_commitment
+from contractcourt.bolt3.htlc import remote_sighash
 from contractcourt.bolt3.points import parse_point, verify
-from contractcourt.bolt3.witness import SIGHASH_ALL
 from contractcourt.channel import Channel, ChannelSide, LocalCommitment, Side
-from contractcourt.claims import Claim, claim_of, remote_sighash
+from contractcourt.claims import Claim, claim_of
 from contractcourt.errors import LawError, MalformedTransaction
 from contractcourt.signing import (
     RefusalReason,

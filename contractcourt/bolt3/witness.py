@@ -7,12 +7,9 @@ lists it.
 
 from __future__ import annotations
 
+from contractcourt.bitcoin.sighash import SIGHASH_ALL
 from contractcourt.bolt3.points import der
 from contractcourt.units import PublicKey, Script, Secret, Signature
-
-SIGHASH_ALL = 0x01
-#: SINGLE | ANYONECANPAY: the peer's signature on our second level under anchors (rule H3).
-SIGHASH_SINGLE_ANYONECANPAY = 0x83
 
 Witness = tuple[bytes, ...]
 

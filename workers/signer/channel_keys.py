@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from contractcourt.bolt3.derivation import derive_private_key, derive_revocation_private_key
 from contractcourt.bolt3.points import public_key
@@ -53,7 +52,9 @@ class ChannelKeys:
         """Our per-commitment point of commitment `number`, counted up from 0 (rule B4)."""
         return public_key(generate_from_seed(self.commitment_seed, secret_index(number)))
 
-    def private_key(self, role: KeyRole, point: PublicKey | None, revealed: Secret | None) -> bytes:
+    def private_key(
+        self, role: KeyRole, point: PublicKey | None, revealed: Secret | None
+    ) -> Secret:
         """The private key that plays `role` on a commitment (BOLT 3, "Key Derivation").
 
         Args:
@@ -66,15 +67,13 @@ class ChannelKeys:
             case KeyRole.PAYMENT:
                 return self.payment_key
             case KeyRole.DELAYED:
-                return derive_private_key(self.delayed_payment_base_key, _needed(point))
+                return Secret(derive_private_key(self.delayed_payment_base_key, _needed(point)))
             case KeyRole.HTLC:
-                return derive_private_key(self.htlc_base_key, _needed(point))
+                return Secret(derive_private_key(self.htlc_base_key, _needed(point)))
             case KeyRole.REVOCATION:
-                return derive_revocation_private_key(self.revocation_base_key, _needed(revealed))
-
-    def same_as(self, other: ChannelKeys) -> bool:
-        """Whether both hold the same secrets; compared in constant time."""
-        return hmac.compare_digest(self.packed(), other.packed())
+                base = self.revocation_base_key
+                return Secret(derive_revocation_private_key(base, _needed(revealed)))
+        assert_never(role)
 
     def packed(self) -> bytes:
         """All six secrets in a row, 192 bytes, as they are sealed."""

@@ -1,31 +1,27 @@
 """Which keys serve a channel, which node they belong to, and where that node's money may go.
 
 What the signer once learned it keeps sealed in the vault, and it believes that over anything a
-later request or a changed row says: a channel's node and a node's sweep scripts are taken at
-their first use and then stay. Whoever can write to the database can so redirect nothing that
-was in use before.
+later request or a changed row says: the node of a channel's keys and the sweep scripts of a node
+are taken at their first use and then stay. Changing a row of `nodes` or `channels` redirects no
+money. Deleting the vault's own rows would let them be learned anew, so on separate hosts grant
+`sealed_secrets` and `signed_commitments` to the signer's role alone.
 """
 
 from __future__ import annotations
-
-from typing import Any
-
-from psycopg import Connection
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
 from contractcourt.codec import decode, encode
 from contractcourt.signing import RefusalReason, SigningRefused
 from contractcourt.units import Script
-from storage import nodes, vault
+from storage import channels, nodes, vault
+from storage.database import Connection
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import ChannelKeyDocument, KeyDocument, LndRootDocument
 from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.extended_key import ExtendedKey
 from workers.signer.lnd_keys import SEED_CANDIDATES, LndKeyRing
 from workers.signer.seal import Seal
-
-Conn = Connection[Any]
 
 
 class KeyRing:
@@ -37,7 +33,7 @@ class KeyRing:
 
     # -- import --
 
-    def store(self, conn: Conn, document: KeyDocument) -> str:
+    def store(self, conn: Connection, document: KeyDocument) -> str:
         """Keep a document's keys; the same document again changes nothing.
 
         Returns what was imported, in words without a secret.
@@ -48,6 +44,9 @@ class KeyRing:
         match document:
             case ChannelKeyDocument(channel_point, keys):
                 self._keep(conn, _channel_record(channel_point), keys.packed())
+                registered = channels.find(conn, channel_point)
+                if registered is not None:
+                    self._first(conn, _owner_record(channel_point), registered.node.encode())
                 return f"channel {channel_point}"
             case LndRootDocument(node, ring):
                 packed = ring.root.secret + ring.root.chain_code
@@ -56,7 +55,7 @@ class KeyRing:
 
     # -- use --
 
-    def channel_keys(self, conn: Conn, channel: Channel) -> tuple[ChannelKeys, ...]:
+    def channel_keys(self, conn: Connection, channel: Channel) -> tuple[ChannelKeys, ...]:
         """Our keys of `channel`, proven to be its own; several only differ in the seed.
 
         More than one is given for an lnd channel whose seed no commitment has settled yet, the
@@ -73,34 +72,32 @@ class KeyRing:
         candidates[0].check_belongs_to(channel.local)
         return candidates
 
-    def settle_seed(self, conn: Conn, channel: Channel, keys: ChannelKeys) -> None:
+    def settle_seed(self, conn: Connection, channel: Channel, keys: ChannelKeys) -> None:
         """Remember that of all candidates `keys` holds the seed this channel's tx was made of."""
         if channel.key_ref.kind == "lnd":
             self._keep(conn, _seed_record(channel.channel_point), keys.commitment_seed)
 
-    def sweep_scripts(self, conn: Conn, node: str) -> frozenset[Script]:
+    def sweep_scripts(self, conn: Connection, node: str) -> frozenset[Script]:
         """The scripts that `node`'s owner allowed, as they stood when they were first used.
 
         Raises:
             UnknownNode: no such node is registered.
         """
-        name = f"scripts/{node}"
-        pinned = vault.pinned_sweep_scripts(conn, node)
+        pinned = self._open(conn, _scripts_record(node))
         if pinned is None:
             registered = nodes.get_node(conn, node)
             if registered is None:
                 raise UnknownNode(f"node {node} is not registered: nothing may be paid for it")
-            fresh = self._seal.close(name, encode(tuple(registered.sweep_scripts)))
-            pinned = vault.pin_sweep_scripts(conn, node, fresh)
-        return frozenset(decode(self._seal.open(name, pinned), tuple[Script, ...]))
+            pinned = self._first(conn, _scripts_record(node), encode(registered.sweep_scripts))
+        return frozenset(decode(pinned, tuple[Script, ...]))
 
     # -- records --
 
-    def _raw_keys(self, conn: Conn, channel: Channel) -> ChannelKeys:
+    def _raw_keys(self, conn: Connection, channel: Channel) -> ChannelKeys:
         packed = self._open(conn, _channel_record(channel.channel_point))
         if packed is None:
             raise KeysMissing(f"no keys are stored for channel {channel.channel_point}")
-        owner = self._first(conn, f"owner/{channel.channel_point}", channel.node.encode())
+        owner = self._first(conn, _owner_record(channel.channel_point), channel.node.encode())
         if owner != channel.node.encode():
             raise SigningRefused(
                 RefusalReason.WRONG_NODE,
@@ -108,7 +105,7 @@ class KeyRing:
             )
         return ChannelKeys.unpacked(packed)
 
-    def _lnd_candidates(self, conn: Conn, channel: Channel) -> tuple[ChannelKeys, ...]:
+    def _lnd_candidates(self, conn: Connection, channel: Channel) -> tuple[ChannelKeys, ...]:
         root, index = self._open(conn, _root_record(channel.node)), channel.key_ref.index
         if root is None:
             raise KeysMissing(f"no root key is stored for node {channel.node}")
@@ -119,18 +116,27 @@ class KeyRing:
         settled = self._open(conn, _seed_record(channel.channel_point))
         if settled is None:
             return candidates
-        return tuple(keys for keys in candidates if keys.commitment_seed == settled)
+        fitting = tuple(keys for keys in candidates if keys.commitment_seed == settled)
+        if not fitting:
+            raise SigningRefused(
+                RefusalReason.WRONG_KEY,
+                f"wrong key: the seed of {channel.channel_point} does not come from index {index}",
+            )
+        return fitting
 
-    def _keep(self, conn: Conn, name: str, plain: bytes) -> None:
+    def _keep(self, conn: Connection, name: str, plain: bytes) -> None:
         if self._first(conn, name, plain) != plain:
             raise ForeignKeyDocument(f"other keys are stored as {name} already")
 
-    def _first(self, conn: Conn, name: str, plain: bytes) -> bytes:
+    def _first(self, conn: Connection, name: str, plain: bytes) -> bytes:
         """What is sealed as `name`; `plain`, when nothing was there before."""
-        sealed = vault.put_sealed(conn, name, self._seal.close(name, plain))
-        return self._seal.open(name, sealed)
+        known = self._open(conn, name)
+        if known is not None:
+            return known
+        vault.put_sealed(conn, name, self._seal.close(name, plain))
+        return plain
 
-    def _open(self, conn: Conn, name: str) -> bytes | None:
+    def _open(self, conn: Connection, name: str) -> bytes | None:
         sealed = vault.get_sealed(conn, name)
         return None if sealed is None else self._seal.open(name, sealed)
 
@@ -145,3 +151,11 @@ def _root_record(node: str) -> str:
 
 def _seed_record(channel_point: OutPoint) -> str:
     return f"seed/{channel_point}"
+
+
+def _scripts_record(node: str) -> str:
+    return f"scripts/{node}"
+
+
+def _owner_record(channel_point: OutPoint) -> str:
+    return f"owner/{channel_point}"

@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain import consensus
-from contractcourt.bitcoin.sighash import segwit_v0
-from contractcourt.bitcoin.transaction import Transaction, TxIn
-from contractcourt.bolt3 import points, witness
+from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import Channel, LocalCommitment
-from contractcourt.claims import witness_of
 from contractcourt.signing import (
     PointAnswer,
     PointRequest,
@@ -28,19 +25,17 @@ from contractcourt.signing import (
 from contractcourt.signing_policy import (
     DEFAULT_FEE_POLICY,
     FeePolicy,
-    check_commitment,
-    check_feerate,
     check_is_commitment,
     check_request,
-    check_sweep,
     is_number,
 )
-from contractcourt.units import HexBytes, PublicKey, Script, Secret
+from contractcourt.units import HexBytes
 from storage import vault
-from storage.database import Database
+from storage.database import Connection, Database
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import parse_key_document
-from workers.signer.keyring import Conn, KeyRing
+from workers.signer.keyring import KeyRing
+from workers.signer.signatures import sign_commitment, sign_sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +89,14 @@ class Signer:
                     signed = self._sweep(conn, request, tx)
         return SignedTransaction(HexBytes(signed.serialize()), signed.txid())
 
-    def _commitment(self, conn: Conn, request: SigningRequest, tx: Transaction) -> Transaction:
+    def _commitment(
+        self, conn: Connection, request: SigningRequest, tx: Transaction
+    ) -> Transaction:
         channel, commitment = request.channel, request.commitment
         candidates = self.keyring.channel_keys(conn, channel)
         if commitment is not None and len(candidates) > 1:
             candidates = self._settled(conn, channel, candidates, commitment, tx)
-        keys = candidates[0]
-        commitment, script = check_commitment(request, tx, keys.per_commitment_point)
-        local, remote = channel.local.funding_pubkey, channel.remote.funding_pubkey
-        ours = _signature(keys.funding_key, local, tx, 0, request.inputs[0], script)
-        signed = _with_witnesses(
-            tx,
-            [
-                witness.funding(
-                    (local, ours), (remote, witness.encoded(commitment.remote_signature)), script
-                )
-            ],
-        )
+        signed = sign_commitment(candidates[0], request, tx)
         _prove(signed, request.inputs)
         first = vault.record_signed_commitment(conn, channel.funding_outpoint, signed.txid())
         if first != signed.txid():
@@ -121,25 +107,16 @@ class Signer:
             )
         return signed
 
-    def _sweep(self, conn: Conn, request: SigningRequest, tx: Transaction) -> Transaction:
-        channel = request.channel
-        keys = self.keyring.channel_keys(conn, channel)[0]
-        allowed = self.keyring.sweep_scripts(conn, channel.node)
-        claims = check_sweep(request, tx, allowed, self.policy)
-        witnesses = []
-        for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True)):
-            point = spent.contract.per_commitment_point if spent.contract else None
-            secret = keys.private_key(claim.key, point, spent.per_commitment_secret)
-            ours = _signature(secret, claim.public_key, tx, index, spent, claim.script_code)
-            witnesses.append(witness_of(channel, claim, spent, ours))
-        signed = _with_witnesses(tx, witnesses)
-        check_feerate(request.inputs, signed, self.policy)
+    def _sweep(self, conn: Connection, request: SigningRequest, tx: Transaction) -> Transaction:
+        keys = self.keyring.channel_keys(conn, request.channel)[0]
+        allowed = self.keyring.sweep_scripts(conn, request.channel.node)
+        signed = sign_sweep(keys, request, tx, allowed, self.policy)
         _prove(signed, request.inputs)
         return signed
 
     def _settled(
         self,
-        conn: Conn,
+        conn: Connection,
         channel: Channel,
         candidates: Sequence[ChannelKeys],
         commitment: LocalCommitment,
@@ -161,32 +138,6 @@ def _made(
     except SigningRefused:
         return False
     return True
-
-
-def _signature(
-    secret: Secret,
-    expected: PublicKey,
-    tx: Transaction,
-    index: int,
-    spent: SigningInput,
-    script_code: Script,
-) -> bytes:
-    """Our SIGHASH_ALL signature of one input, encoded, and verified under the expected key."""
-    digest = segwit_v0(tx, index, script_code, spent.value_sat, witness.SIGHASH_ALL)
-    signature = points.sign(secret, digest)
-    if not points.verify(expected, digest, signature):
-        raise SigningRefused(
-            RefusalReason.WRONG_KEY, f"our signature of input {index} does not verify: wrong key"
-        )
-    return witness.encoded(signature)
-
-
-def _with_witnesses(tx: Transaction, witnesses: Sequence[witness.Witness]) -> Transaction:
-    inputs = tuple(
-        TxIn(i.outpoint, i.script_sig, i.sequence, w)
-        for i, w in zip(tx.inputs, witnesses, strict=True)
-    )
-    return Transaction(tx.version, inputs, tx.outputs, tx.locktime)
 
 
 def _prove(signed: Transaction, inputs: Sequence[SigningInput]) -> None:

@@ -1,0 +1,64 @@
+"""Signatures against the closings that LDK recorded: the same transactions, valid witnesses."""
+
+from __future__ import annotations
+
+import pytest
+
+from chain import consensus
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.signing import SigningRequest
+from contractcourt.signing_policy import DEFAULT_FEE_POLICY, check_request
+from contractcourt.units import Script
+from tests.workers.ldk_signing import NAMES, Recording
+from workers.signer.signatures import sign_commitment, sign_sweep
+
+SPENDS = [name for name in NAMES if Recording(name).our_spends()]
+
+
+def assert_valid(request: SigningRequest, signed: Transaction) -> None:
+    spent = [(item.value_sat, item.script_pubkey) for item in request.inputs]
+    assert consensus.verify_transaction(signed.serialize(), spent) is None
+
+
+def without_signatures(witness: tuple[bytes, ...]) -> list[bytes]:
+    """The witness with every DER signature blanked: LDK grinds its own, we do not."""
+    return [b"sig" if item[:1] == b"\x30" and 70 <= len(item) <= 73 else item for item in witness]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_keys_of_a_recording_are_its_channels(name: str) -> None:
+    recording = Recording(name)
+    recording.keys.check_belongs_to(recording.channel.local)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_our_commitment_points_are_those_that_ldk_announced(name: str) -> None:
+    recording = Recording(name)
+    announced = recording.document["per_commitment"]["A"]["first_points"]
+    ours = [str(recording.keys.per_commitment_point(number)) for number in range(len(announced))]
+    assert ours == announced
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_commitment_of_ours_is_signed_with_ldks_txid_and_script(name: str) -> None:
+    recording = Recording(name)
+    for commitment, theirs in recording.local_commitments():
+        request = recording.commitment_request(commitment)
+        ours = sign_commitment(recording.keys, request, check_request(request))
+        assert ours.txid() == theirs.txid() == commitment.txid
+        mine, other = ours.inputs[0].witness, theirs.inputs[0].witness
+        assert without_signatures(mine) == without_signatures(other)
+        assert_valid(request, ours)
+
+
+@pytest.mark.parametrize("name", SPENDS)
+def test_every_spend_of_ours_gets_the_witness_that_ldk_gave_it(name: str) -> None:
+    recording = Recording(name)
+    for request, theirs in recording.our_spends():
+        tx = check_request(request)
+        allowed = {Script(output.script_pubkey) for output in tx.outputs}
+        ours = sign_sweep(recording.keys, request, tx, allowed, DEFAULT_FEE_POLICY)
+        assert ours.txid() == theirs.txid()
+        for mine, other in zip(ours.inputs, theirs.inputs, strict=True):
+            assert without_signatures(mine.witness) == without_signatures(other.witness)
+        assert_valid(request, ours)

@@ -1,0 +1,82 @@
+"""Signatures of one request with one channel's keys; no vault, no network.
+
+Each function judges the request by the law's rules first, and verifies every signature that it
+made under the key the channel was registered with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
+from contractcourt.bitcoin.transaction import Transaction, TxIn
+from contractcourt.bolt3 import points, witness
+from contractcourt.claims import witness_of
+from contractcourt.signing import RefusalReason, SigningInput, SigningRefused, SigningRequest
+from contractcourt.signing_policy import FeePolicy, check_commitment, check_feerate, check_sweep
+from contractcourt.units import PublicKey, Script, Secret
+from workers.signer.channel_keys import ChannelKeys
+
+
+def sign_commitment(keys: ChannelKeys, request: SigningRequest, tx: Transaction) -> Transaction:
+    """Our commitment with both signatures.
+
+    Raises:
+        SigningRefused: any rule of `check_commitment`.
+    """
+    channel = request.channel
+    commitment, script = check_commitment(request, tx, keys.per_commitment_point)
+    local, remote = channel.local.funding_pubkey, channel.remote.funding_pubkey
+    ours = _signature(keys.funding_key, local, tx, 0, request.inputs[0], script)
+    theirs = witness.encoded(commitment.remote_signature)
+    return _with_witnesses(tx, [witness.funding((local, ours), (remote, theirs), script)])
+
+
+def sign_sweep(
+    keys: ChannelKeys,
+    request: SigningRequest,
+    tx: Transaction,
+    allowed: Collection[Script],
+    policy: FeePolicy,
+) -> Transaction:
+    """The sweep with the witness of every input.
+
+    Raises:
+        SigningRefused: any rule of `check_sweep` and `check_feerate`.
+    """
+    claims = check_sweep(request, tx, allowed, policy)
+    witnesses = []
+    for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True)):
+        point = spent.contract.per_commitment_point if spent.contract else None
+        secret = keys.private_key(claim.key, point, spent.per_commitment_secret)
+        ours = _signature(secret, claim.public_key, tx, index, spent, claim.script_code)
+        witnesses.append(witness_of(request.channel, claim, spent, ours))
+    signed = _with_witnesses(tx, witnesses)
+    check_feerate(request.inputs, signed, policy)
+    return signed
+
+
+def _signature(
+    secret: Secret,
+    expected: PublicKey,
+    tx: Transaction,
+    index: int,
+    spent: SigningInput,
+    script_code: Script,
+) -> bytes:
+    """Our SIGHASH_ALL signature of one input, encoded, and verified under the expected key."""
+    digest = segwit_v0(tx, index, script_code, spent.value_sat, SIGHASH_ALL)
+    signature = points.sign(secret, digest)
+    if not points.verify(expected, digest, signature):
+        raise SigningRefused(
+            RefusalReason.WRONG_KEY, f"our signature of input {index} does not verify: wrong key"
+        )
+    return witness.encoded(signature)
+
+
+def _with_witnesses(tx: Transaction, witnesses: Sequence[witness.Witness]) -> Transaction:
+    inputs = tuple(
+        TxIn(i.outpoint, i.script_sig, i.sequence, w)
+        for i, w in zip(tx.inputs, witnesses, strict=True)
+    )
+    return Transaction(tx.version, inputs, tx.outputs, tx.locktime)
