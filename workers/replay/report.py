@@ -43,9 +43,11 @@ def _replay(path: Path) -> Outcome:
     outcome = Outcome(name=path.stem, expected_kind="?")
     try:
         fixture = Fixture.load(path)
-        with tempfile.TemporaryDirectory(prefix="contractcourt-replay-") as folder:
-            with running_court(Path(folder), workers=1) as court:
-                outcome = play(fixture, court)
+        with (
+            tempfile.TemporaryDirectory(prefix="contractcourt-replay-") as folder,
+            running_court(Path(folder), workers=1) as court,
+        ):
+            outcome = play(fixture, court.client)
         outcome.problem = _problem(fixture, outcome)
     except ContractCourtError as error:
         outcome.problem = str(error)

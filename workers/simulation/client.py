@@ -12,22 +12,17 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import psycopg
 from standardwebhooks import Webhook
 
-from storage import nodes
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.units import BlockHeight, Script
+from storage import nodes, quiet
 from storage.database import Database
 from workers.errors import WorkerError
-
-_STILL_BUSY = """
-SELECT (SELECT count(*) FROM unapplied)
-     + (SELECT count(*) FROM outbox WHERE sent_at IS NULL AND attempts = 0)
-"""
-_CURSOR = "SELECT height FROM chain_cursor"
 
 
 class CourtTimeout(WorkerError):
@@ -61,11 +56,6 @@ class CourtClient:
         self._signer = httpx2.Client(base_url=endpoints["signer"], timeout=30)
         self.db = Database(endpoints["postgres"], application_name="court-client")
 
-    @classmethod
-    def of(cls, data_dir: Path) -> CourtClient:
-        """The court that `up --data-dir` runs there."""
-        return cls(json.loads((data_dir / "endpoints.json").read_text()))
-
     def close(self) -> None:
         """Let go of every connection."""
         self._http.close()
@@ -78,7 +68,7 @@ class CourtClient:
     def add_node(self, name: str, sweep_script: bytes) -> NodeAccount:
         """Register a node, as `contractcourt node add` does."""
         with self.db.transaction() as conn:
-            secret = nodes.add_node(conn, name, [nodes.Script(sweep_script)], None)
+            secret = nodes.add_node(conn, name, [Script(sweep_script)], None)
         return NodeAccount(name, secret)
 
     def import_keys(self, document: dict[str, str]) -> None:
@@ -99,6 +89,11 @@ class CourtClient:
     def docket(self, channel_point: str) -> dict[str, Any]:
         """Everything that happened to one channel."""
         return self._answer(self._http.get(f"/v1/channels/{channel_point}/docket?limit=500"))
+
+    def notifications(self, channel_point: str, event_type: str) -> list[dict[str, Any]]:
+        """What the court had to tell the node of this channel, in order."""
+        with self.db.transaction() as conn:
+            return quiet.told(conn, OutPoint.parse(channel_point), event_type)
 
     # -- the node --
 
@@ -149,9 +144,7 @@ class CourtClient:
 
         def quiet() -> bool:
             with self.db.transaction() as conn:
-                cursor = conn.execute(_CURSOR).fetchone()
-                busy = conn.execute(_STILL_BUSY).fetchone()
-            return bool(cursor and cursor[0] == self.height() and busy and busy[0] == 0)
+                return quiet.at_rest(conn, BlockHeight(self.height()))
 
         self.wait_until(quiet, "the court to come to rest", seconds)
 

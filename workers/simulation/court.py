@@ -1,7 +1,8 @@
-"""A whole court of one's own for a while: started by `up`, stopped without a trace."""
+"""A whole court of one's own for a while: started by `up`, killed, started again, stopped."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from workers.errors import WorkerError
-from workers.simulation.client import CourtClient
+from workers.simulation.client import CourtClient, NodeAccount
 
 _START_SECONDS = 90
 _STOP_SECONDS = 40
@@ -23,47 +24,85 @@ class CourtDidNotStart(WorkerError):
     """`contractcourt up` ended before it was ready; its output says why."""
 
 
-@contextmanager
-def running_court(data_dir: Path, *, workers: int = 2) -> Iterator[CourtClient]:
-    """Start `contractcourt up` with embedded services in `data_dir`, and stop it at the end."""
-    environment = {k: v for k, v in os.environ.items() if k not in _EXTERNAL}
-    log_path = data_dir / "up.log"
-    data_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "workers.cli", "up", "--data-dir", str(data_dir)]
-    command += ["--port", "0", "--workers", str(workers)]
-    with log_path.open("wb") as log:
-        up = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        _wait_ready(up, data_dir, log_path)
-        client = CourtClient.of(data_dir)
-        try:
-            yield client
-        finally:
-            client.close()
-    finally:
-        up.send_signal(signal.SIGTERM)
-        try:
-            up.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            up.kill()
-            up.wait()
+class RunningCourt:
+    """`contractcourt up` with embedded services in `data_dir`, and a client of it."""
 
+    client: CourtClient
 
-def _wait_ready(up: subprocess.Popen[bytes], data_dir: Path, log_path: Path) -> None:
-    endpoints = data_dir / "endpoints.json"
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if endpoints.exists():
+    def __init__(self, data_dir: Path, *, workers: int = 2) -> None:
+        self.data_dir = data_dir
+        self._workers = workers
+        self._nodes: dict[str, NodeAccount] = {}
+        self._up: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir / "up.log"
+
+    @property
+    def endpoints_path(self) -> Path:
+        return self.data_dir / "endpoints.json"
+
+    def start(self) -> None:
+        """Start everything and wait until it is ready. Raises CourtDidNotStart."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.endpoints_path.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "workers.cli", "up", "--data-dir", str(self.data_dir)]
+        command += ["--port", "0", "--workers", str(self._workers)]
+        with self.log_path.open("ab") as log:
+            self._up = subprocess.Popen(
+                command,
+                env={k: v for k, v in os.environ.items() if k not in _EXTERNAL},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._wait_ready(self._up)
+        self.client = CourtClient(json.loads(self.endpoints_path.read_text()))
+
+    def _wait_ready(self, up: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and up.poll() is None:
+            if self.endpoints_path.exists():
+                return
+            time.sleep(0.05)
+        tail = self.log_path.read_text(errors="replace")[-2000:]
+        raise CourtDidNotStart(f"the court did not start:\n{tail}")
+
+    def kill_everything_and_start_again(self) -> None:
+        """Every process of the court gets SIGKILL at once; then it is started anew."""
+        self.client.close()
+        if self._up is not None:
+            self._up.kill()
+            self._up.wait()
+        self.start()
+
+    def stop(self) -> None:
+        """Stop everything, in order."""
+        self.client.close()
+        if self._up is None:
             return
-        if up.poll() is not None:
-            break
-        time.sleep(0.05)
-    tail = log_path.read_text(errors="replace")[-2000:]
-    raise CourtDidNotStart(f"the court did not start:\n{tail}")
+        self._up.send_signal(signal.SIGTERM)
+        try:
+            self._up.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._up.kill()
+            self._up.wait()
+
+    def node(self, name: str, sweep_script: bytes) -> NodeAccount:
+        """A node of this name, registered at the first time of asking."""
+        if name not in self._nodes:
+            self._nodes[name] = self.client.add_node(name, sweep_script)
+        return self._nodes[name]
+
+
+@contextmanager
+def running_court(data_dir: Path, *, workers: int = 2) -> Iterator[RunningCourt]:
+    """A court for the length of a `with`; nothing of it runs afterwards."""
+    court = RunningCourt(data_dir, workers=workers)
+    court.start()
+    try:
+        yield court
+    finally:
+        court.stop()

@@ -1,0 +1,39 @@
+"""Whether a court is at rest, and what it has said: for whoever waits for it from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.codec import decode
+from contractcourt.effects import NotifyNode
+from contractcourt.units import BlockHeight
+from storage.database import Connection
+
+#: Rows tried in vain are not work in hand: they wait for something else to change.
+AT_REST = """
+    SELECT EXISTS (SELECT 1 FROM chain_cursor WHERE height = %(height)s)
+       AND NOT EXISTS (SELECT 1 FROM unapplied)
+       AND NOT EXISTS (SELECT 1 FROM outbox WHERE sent_at IS NULL AND attempts = 0)
+       AND NOT EXISTS (SELECT 1 FROM deadlines WHERE height <= %(height)s)
+"""
+TOLD = """
+    SELECT o.effect
+    FROM outbox AS o
+    JOIN channels AS c ON c.id = o.channel_id
+    WHERE c.channel_point = %(channel_point)s AND o.kind = 'notify_node'
+    ORDER BY o.id
+"""
+
+
+def at_rest(conn: Connection, height: BlockHeight) -> bool:
+    """The watcher is at `height` and nothing waits to be applied, carried out or woken."""
+    row = conn.execute(AT_REST, {"height": height}).fetchone()
+    return bool(row and row[0])
+
+
+def told(conn: Connection, channel_point: OutPoint, event_type: str) -> list[dict[str, Any]]:
+    """The data of every webhook of this type to the channel's node, sent or not, in order."""
+    rows = conn.execute(TOLD, {"channel_point": bytes(channel_point)})
+    effects = (decode(row[0], NotifyNode) for row in rows)
+    return [effect.data for effect in effects if effect.event_type == event_type]
