@@ -108,13 +108,16 @@ class Settings(BaseSettings):
     gateway_port: int = Field(8080, ge=0, le=65535)
     max_body_bytes: int = Field(1_048_576, ge=1024)
     operator_token: str | None = Field(None, repr=False, min_length=16)
+    viewer_token: str | None = Field(None, repr=False, min_length=16)
+    """Opens the looking part of the gateway, when `protect_reads` closes it to all others."""
+    protect_reads: bool = False
     signer_url: str | None = None
     signer_host: str = "127.0.0.1"
     signer_port: int = Field(8090, ge=0, le=65535)
     signer_token: str | None = Field(None, repr=False, min_length=16)
     seal_key_file: Path | None = None
-    """File with the 32-byte key that seals the signer's secrets at rest; the signer alone
-    needs it."""
+    """File with the key (64 hex digits) that seals the signer's secrets at rest; the signer
+    alone needs it."""
     allow_private_webhooks: bool = False
     """Allow notify URLs that resolve to private or loopback addresses (always in `up`)."""
 

@@ -1,0 +1,106 @@
+"""`contractcourt up`, from an empty folder to a court in session, and back to nothing running."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from contractcourt.errors import ContractCourtError
+from storage.migrate import migrate
+from tasks.logs import get_logger
+from tasks.settings import Settings
+from workers.up import endpoints, summary
+from workers.up.plan import Fleet, Stores, Tokens
+from workers.up.secrets import keep, seal_key_file
+from workers.up.supervisor import StopAsked, Supervisor
+
+_log = get_logger(__name__)
+
+
+class DataFolderUnusable(ContractCourtError):
+    """The data folder cannot be used."""
+
+
+def run(data_dir: Path, settings: Settings, *, port: int | None = None) -> None:
+    """Start everything, announce it, keep it alive until SIGINT or SIGTERM, stop it.
+
+    Args:
+        data_dir: holds all data, logs and secrets; made when missing.
+        settings: from the environment alone, not from a former `endpoints.json`.
+        port: of the gateway; 0 is any free one, None is the usual one or else any free one.
+
+    Raises:
+        DataFolderUnusable: not writable, or another `up` runs on it.
+        ContractCourtError: a part cannot be set up or does not start; all are stopped again.
+    """
+    data_dir = data_dir.resolve()
+    with _exclusively(data_dir):
+        endpoints.withdraw(data_dir)  # of a court that was killed
+        logs = data_dir / "logs"
+        logs.mkdir(mode=0o700, exist_ok=True)
+        supervisor = Supervisor(logs)
+        supervisor.listen_for_signals()
+        try:
+            _start(supervisor, data_dir, settings, port)
+            supervisor.watch()
+        except StopAsked:
+            _log.info("stopped before the court was in session")
+        finally:
+            endpoints.withdraw(data_dir)
+            supervisor.stop()
+        _log.info("the court has stopped, nothing of it runs any more")
+
+
+def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int | None) -> None:
+    secrets = keep(data_dir)
+    tokens = Tokens(
+        operator=settings.operator_token or secrets.operator_token,
+        signer=settings.signer_token or secrets.signer_token,
+        seal_key_file=settings.seal_key_file or seal_key_file(data_dir),
+    )
+    stores = Stores(data_dir, settings, secrets)
+    if stores.postgres:
+        for folder in stores.postgres.prepare():
+            _log.info("the account of Postgres may now pass this folder", folder=str(folder))
+    supervisor.check_stop()
+    addresses = stores.addresses(supervisor.bring_up(stores.parts()))
+    applied = migrate(addresses.postgres)
+    _log.info("schema is up to date", applied=applied)
+    fleet = Fleet(data_dir, settings, addresses, tokens)
+    ports = supervisor.bring_up([fleet.signer()])
+    ports |= supervisor.bring_up(fleet.workers(ports["signer"], port))
+    told = endpoints.announce(data_dir, settings.network, addresses, tokens, ports)
+    given = {
+        "postgres": settings.database_url,
+        "redis": settings.redis_url,
+        "bitcoind": settings.bitcoind_url,
+    }
+    summary.show(Console(), data_dir, told, {name for name, url in given.items() if url})
+
+
+@contextmanager
+def _exclusively(data_dir: Path) -> Iterator[None]:
+    """The data folder, made when missing, for one `up` at a time."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataFolderUnusable(
+            f"{data_dir} cannot be used ({error.strerror}): choose another --data-dir"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataFolderUnusable(
+                f"another `contractcourt up` runs on {data_dir}: stop it, or choose another "
+                "--data-dir"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,224 @@
+"""Every process of a court on one machine, and what each is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from contractcourt.errors import ContractCourtError
+from tasks.settings import PREFIX, Settings
+from workers.embedded.devnet import EmbeddedDevnet
+from workers.embedded.postgres import EmbeddedPostgres
+from workers.embedded.redis import EmbeddedRedis
+from workers.process import Program
+from workers.up import probes
+from workers.up.part import Part
+from workers.up.secrets import Secrets
+
+_PYTHON = (sys.executable, "-m")
+_CLI = (*_PYTHON, "workers.cli")
+LOOPBACK = "127.0.0.1"
+
+
+class CannotPlan(ContractCourtError):
+    """This court cannot be started as asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the stores and the Bitcoin node are, embedded or given."""
+
+    postgres: str
+    redis: str
+    bitcoind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What opens the gateway and the signer: given by the environment, else made here."""
+
+    operator: str
+    signer: str
+    seal_key_file: Path
+
+
+class Stores:
+    """Postgres, Redis and the chain: those that the environment does not give are embedded."""
+
+    def __init__(self, data_dir: Path, settings: Settings, secrets: Secrets) -> None:
+        self._settings = settings
+        self.postgres = (
+            None
+            if settings.database_url
+            else EmbeddedPostgres(data_dir / "postgres", secrets.postgres_password)
+        )
+        self.redis = (
+            None
+            if settings.redis_url
+            else EmbeddedRedis(data_dir / "redis", secrets.redis_password)
+        )
+        self.devnet = (
+            None
+            if settings.bitcoind_url
+            else EmbeddedDevnet(data_dir / "devnet", secrets.bitcoind_password)
+        )
+        if self.devnet and settings.network != "regtest":
+            raise CannotPlan(
+                f"{PREFIX}NETWORK is {settings.network}, but BITCOIND_URL is not set and the "
+                "embedded chain is regtest: set BITCOIND_URL to your node, or unset the network"
+            )
+
+    def parts(self) -> list[Part]:
+        """The embedded ones."""
+        parts = []
+        if postgres := self.postgres:
+            parts.append(
+                Part("postgres", postgres.program, lambda p: probes.postgres(postgres.url(p)))
+            )
+        if redis := self.redis:
+            parts.append(Part("redis", redis.program, lambda p: probes.redis_server(redis.url(p))))
+        if devnet := self.devnet:
+            parts.append(
+                Part("devnet", devnet.program, lambda p: probes.bitcoin_node(devnet.url(p)))
+            )
+        return parts
+
+    def addresses(self, ports: dict[str, int]) -> Addresses:
+        """Where all three are, once the embedded ones have their ports."""
+        given = self._settings
+        return Addresses(
+            postgres=given.database_url or self._embedded(self.postgres, ports, "postgres"),
+            redis=given.redis_url or self._embedded(self.redis, ports, "redis"),
+            bitcoind=given.bitcoind_url or self._embedded(self.devnet, ports, "devnet"),
+        )
+
+    @staticmethod
+    def _embedded(
+        server: EmbeddedPostgres | EmbeddedRedis | EmbeddedDevnet | None,
+        ports: dict[str, int],
+        name: str,
+    ) -> str:
+        assert server is not None
+        return server.url(ports[name])
+
+
+class Fleet:
+    """The court's own processes, told everything by their environment."""
+
+    def __init__(
+        self, data_dir: Path, settings: Settings, addresses: Addresses, tokens: Tokens
+    ) -> None:
+        self._run_dir = data_dir / "run"
+        self._run_dir.mkdir(mode=0o700, exist_ok=True)
+        self._settings = settings
+        self._addresses = addresses
+        self._tokens = tokens
+        self._stores = {
+            "DATABASE_URL": addresses.postgres,
+            "REDIS_URL": addresses.redis,
+            "BITCOIND_URL": addresses.bitcoind,
+            f"{PREFIX}DATA_DIR": str(data_dir),
+            # Nodes beside a court on one machine take their webhooks on a private address.
+            f"{PREFIX}ALLOW_PRIVATE_WEBHOOKS": str(_given_or("ALLOW_PRIVATE_WEBHOOKS", "true")),
+        }
+
+    def signer(self) -> Part:
+        """The signer; the others need its address."""
+
+        def program(port: int) -> Program:
+            return Program(
+                "signer",
+                (*_CLI, "signer"),
+                {
+                    **self._stores,
+                    f"{PREFIX}SIGNER_HOST": LOOPBACK,
+                    f"{PREFIX}SIGNER_PORT": str(port),
+                    f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
+                    f"{PREFIX}SEAL_KEY_FILE": str(self._tokens.seal_key_file),
+                },
+            )
+
+        return Part("signer", program, lambda port: probes.http(f"{url(port)}/healthz"))
+
+    def workers(self, signer_port: int, gateway_port: int | None) -> list[Part]:
+        """Gateway, watcher, Celery worker, beat and Flower. `gateway_port` 0 is any free one."""
+        signing = {
+            f"{PREFIX}SIGNER_URL": url(signer_port),
+            f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
+        }
+        return [
+            self._gateway(signing, gateway_port),
+            Part(
+                "watcher",
+                lambda _: Program("watcher", (*_CLI, "watcher"), self._stores),
+                lambda _: probes.watcher(self._addresses.postgres),
+                listens=False,
+            ),
+            self._celery("worker", signing),
+            self._celery("beat", {}),
+            self._flower(),
+        ]
+
+    def _gateway(self, signing: dict[str, str], asked: int | None) -> Part:
+        def program(port: int) -> Program:
+            environment = {
+                **self._stores,
+                **signing,
+                f"{PREFIX}GATEWAY_HOST": self._settings.gateway_host,
+                f"{PREFIX}GATEWAY_PORT": str(port),
+                f"{PREFIX}OPERATOR_TOKEN": self._tokens.operator,
+            }
+            return Program("gateway", (*_CLI, "gateway"), environment)
+
+        return Part(
+            "gateway",
+            program,
+            lambda port: probes.http(f"{url(port)}/readyz"),
+            preferred_port=self._settings.gateway_port if asked is None else asked or None,
+            fixed_port=bool(asked),
+        )
+
+    def _celery(self, name: str, more: dict[str, str]) -> Part:
+        ready = self._run_dir / f"{name}.ready"
+
+        def program(_port: int) -> Program:
+            ready.unlink(missing_ok=True)
+            return Program(
+                name,
+                (*_CLI, name, "--ready-file", str(ready)),
+                {
+                    **self._stores,
+                    **more,
+                    f"{PREFIX}WORKER_CONCURRENCY": str(self._settings.worker_concurrency),
+                },
+                # Celery's warm shutdown ends the tasks at hand; each ends within its time limit.
+                stop_seconds=self._settings.task_time_limit_seconds + 5.0,
+            )
+
+        return Part(name, program, lambda _: probes.ready_file(ready), listens=False)
+
+    def _flower(self) -> Part:
+        def program(port: int) -> Program:
+            return Program(
+                "flower",
+                (
+                    *(*_PYTHON, "celery", "-A", "tasks.app", "flower"),
+                    *(f"--address={LOOPBACK}", f"--port={port}", "--persistent=False"),
+                ),
+                self._stores,
+                stop_signal=signal.SIGTERM,
+            )
+
+        return Part("flower", program, lambda port: probes.http(f"{url(port)}/healthcheck"))
+
+
+def url(port: int) -> str:
+    """A server of ours on loopback."""
+    return f"http://{LOOPBACK}:{port}"
+
+
+def _given_or(field: str, default: str) -> str:
+    return os.environ.get(f"{PREFIX}{field}") or default
