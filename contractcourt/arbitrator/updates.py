@@ -31,6 +31,7 @@ from contractcourt.errors import (
     UnsupportedChannelType,
 )
 from contractcourt.events import ChannelUpdate, PreimageLearned
+from contractcourt.units import PublicKey
 
 #: Between our commitment_signed and the peer's revoke_and_ack two of theirs are valid.
 _MOST_UNREVOKED = 2
@@ -136,7 +137,7 @@ def _rebuild(
     channel: Channel,
     owner: Side,
     commitment: LocalCommitment | RemoteCommitment,
-    point: points.PublicKey,
+    point: PublicKey,
 ) -> BuiltCommitment:
     return build_commitment(
         channel,

@@ -1,0 +1,210 @@
+"""Advancing cases: load, ask the law, store. Everything of one step is one transaction.
+
+Promises kept here by construction:
+
+* An event is applied exactly once (P1): `applied_seq` moves in the commit that stores what the
+  event did, and the next transaction begins after it.
+* Closed only with resolutions (P2): the mark, the contracts and the case are one commit.
+* One worker a channel (P4): the case's row is locked from reading to storing. A wake-up that
+  meets a locked case does nothing, because whoever holds the lock looks for new entries after
+  its commit, when no later entry can have missed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from contractcourt.advance import Verdict, advance, open_case
+from contractcourt.case import Case
+from contractcourt.effects import RaiseAlarm
+from contractcourt.errors import LawError
+from contractcourt.events import ChannelOpened, Event
+from storage import alarms, cases, channels, docket
+from storage.cases import StoredCase
+from storage.database import Connection, Database
+from storage.docket import Appended, DocketEntry, Source
+from tasks import carrying_out
+from tasks.carrying_out import Advanced
+
+_log = structlog.get_logger()
+
+#: Channels advanced in one transaction, and events of one channel applied in it (users_ask C17).
+CHUNK = 100
+EVENTS_AT_ONCE = 200
+#: Looking again is bounded; what still comes in after so many rounds has its own wake-up.
+_MOST_ROUNDS = 10_000
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a round of arbitrating did. `outbox`: (id, kind) of effects to carry out now."""
+
+    applied: int = 0
+    outbox: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Count another step in."""
+        self.applied += other.applied
+        self.outbox += other.outbox
+
+
+def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
+    """Apply everything that waits on these channels' dockets.
+
+    In chunks, each one commit. Channels that another worker holds are left to it.
+    """
+    outcome = Outcome()
+    ids = sorted(set(channel_ids))
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        for _ in range(_MOST_ROUNDS):
+            step = _step(db, chunk)
+            outcome.add(step)
+            if not step.applied:
+                break
+    return outcome
+
+
+def _step(db: Database, chunk: Sequence[int]) -> Outcome:
+    """One commit for the chunk; if the law itself breaks on one channel, one for each channel."""
+    try:
+        return db.run(lambda conn: apply_pending(conn, chunk))
+    except carrying_out.BrokenLaw as broken:
+        if len(chunk) == 1:
+            _set_aside(db, chunk[0], broken)
+            return Outcome()
+    outcome = Outcome()
+    for channel_id in chunk:
+        outcome.add(_step(db, [channel_id]))
+    return outcome
+
+
+def apply_pending(
+    conn: Connection, chunk: Sequence[int], *, refusable: int | None = None
+) -> Outcome:
+    """Lock what is free, apply its docket in order, store it all.
+
+    A LawError about the entry numbered `refusable` is raised instead of noted: it is still at
+    the door, and rolling back takes it off the docket again.
+    """
+    locked = cases.lock(conn, chunk)
+    entries = docket.pending(conn, [stored.channel_id for stored in locked], EVENTS_AT_ONCE)
+    by_channel: dict[int, list[DocketEntry]] = {}
+    for entry in entries:
+        by_channel.setdefault(entry.channel_id, []).append(entry)
+    moved = [_apply(stored, by_channel.get(stored.channel_id, []), refusable) for stored in locked]
+    done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
+    written = carrying_out.write(conn, [advanced for _, advanced in done])
+    cases.store_many(conn, [stored for stored, _ in done])
+    return Outcome(len(entries), written)
+
+
+def _apply(
+    stored: StoredCase, entries: Sequence[DocketEntry], refusable: int | None
+) -> tuple[StoredCase, Advanced]:
+    advanced = Advanced(stored.channel_id, stored.case)
+    case, seq = stored.case, stored.applied_seq
+    for entry in entries:
+        if entry.seq != seq + 1:
+            raise carrying_out.BrokenLaw(
+                f"docket entry {seq + 1} of channel {stored.channel_id} is missing"
+            )
+        verdict = _hear(case, entry, raises=entry.seq == refusable)
+        advanced.verdicts.append(verdict)
+        _log_step(case, verdict, entry)
+        case, seq = verdict.case, entry.seq
+    return StoredCase(stored.channel_id, case, seq, stored.version), advanced
+
+
+def _hear(case: Case, entry: DocketEntry, *, raises: bool) -> Verdict:
+    """The law's verdict. A refused event changes nothing and alarms; the docket keeps it.
+
+    What the node says was checked at the door, so a refusal here means that two events met which
+    the door could not see together.
+    """
+    try:
+        return advance(case, entry.event)
+    except LawError as refused:
+        if raises:
+            raise
+        kind = type(entry.event).__name__
+        return Verdict(case, (RaiseAlarm("event_refused", f"{kind} {entry.seq}: {refused}"),))
+    except Exception as error:
+        raise carrying_out.BrokenLaw(
+            f"docket entry {entry.seq} of {case.channel.channel_point}: {error!r}"
+        ) from error
+
+
+def _log_step(before: Case, verdict: Verdict, entry: DocketEntry) -> None:
+    after = verdict.case
+    _log.info(
+        "event applied",
+        channel_point=str(after.channel.channel_point),
+        node=after.channel.node,
+        idempotency_key=entry.idempotency_key,
+        seq=entry.seq,
+        kind=type(entry.event).__name__,
+        state=after.state.value,
+        state_before=before.state.value,
+        effects=len(verdict.effects),
+    )
+    for effect in verdict.effects:
+        if isinstance(effect, RaiseAlarm):
+            _log.warning(
+                "alarm",
+                channel_point=str(after.channel.channel_point),
+                node=after.channel.node,
+                alarm=effect.kind,
+                message=effect.message,
+            )
+
+
+def _set_aside(db: Database, channel_id: int, broken: Exception) -> None:
+    """Nothing of this channel moves, and the operator knows why; its events stay unapplied."""
+    _log.error("the law broke", channel_id=channel_id, error=str(broken))
+    db.run(lambda conn: alarms.raise_alarm(conn, channel_id, "law_broken", str(broken)))
+
+
+def open_channel(
+    conn: Connection, event: ChannelOpened, *, idempotency_key: str, source: Source
+) -> tuple[int, Appended, Outcome] | None:
+    """Register a channel with its case and docket entry 1; None if its point is known already.
+
+    Raises LawError when the law refuses it, UnknownNode when its node is not registered.
+    """
+    verdict = open_case(event)
+    channel_id = channels.register(conn, event.channel)
+    if channel_id is None:
+        return None
+    appended = docket.append(
+        conn, channel_id, event, idempotency_key=idempotency_key, source=source
+    )
+    cases.insert(conn, channel_id, verdict.case, appended.seq)
+    written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
+    return channel_id, appended, Outcome(1, written)
+
+
+def apply_at_the_door(
+    conn: Connection, channel_id: int, event: Event, *, idempotency_key: str, source: Source
+) -> tuple[Appended, Outcome]:
+    """Judge an event before it is stored, then store and apply it in the same transaction.
+
+    What waits on the docket is applied first, so that the event meets the case as it is.
+
+    Raises:
+        LawError: the law refuses it; roll back, and nothing was stored.
+        psycopg.errors.LockNotAvailable: the case was held too long; try again.
+    """
+    cases.lock_one(conn, channel_id)
+    appended = docket.append(
+        conn, channel_id, event, idempotency_key=idempotency_key, source=source
+    )
+    outcome = Outcome()
+    if appended.duplicate:
+        return appended, outcome
+    while (step := apply_pending(conn, [channel_id], refusable=appended.seq)).applied:
+        outcome.add(step)
+    return appended, outcome

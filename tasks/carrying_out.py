@@ -1,0 +1,143 @@
+"""What verdicts become in Postgres: all their rows, in the transaction that stores their cases.
+
+Marks, watches and deadlines are rows that mean what the effect says. What must happen outside
+Postgres goes into the outbox. Set-based: a burst of channels costs a handful of statements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from contractcourt.advance import Verdict
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.case import Case
+from contractcourt.effects import (
+    AskLocalPoint,
+    Effect,
+    MarkChannelClosed,
+    MarkChannelReopened,
+    MarkFullyResolved,
+    MarkUnresolved,
+    NotifyNode,
+    PublishCommitment,
+    RaiseAlarm,
+    SweepOutput,
+    UnwatchOutpoint,
+    WakeAt,
+    WatchOutpoint,
+)
+from contractcourt.errors import ContractCourtError
+from storage import (
+    alarms,
+    channels,
+    contracts,
+    deadlines,
+    force_closes,
+    htlc_index,
+    outbox,
+    watches,
+)
+from storage.database import Connection
+
+
+class BrokenLaw(ContractCourtError):
+    """The law failed on an event instead of deciding: a fault of ours, never of the input."""
+
+
+@dataclass(slots=True)
+class Advanced:
+    """One channel's way through this transaction: where it began, and its verdicts in order."""
+
+    channel_id: int
+    before: Case | None
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    @property
+    def after(self) -> Case:
+        """The case as the last verdict left it."""
+        return self.verdicts[-1].case
+
+
+def write(conn: Connection, advanced: list[Advanced]) -> list[tuple[int, str]]:
+    """Write every effect; (id, kind) of what waits in the outbox now.
+
+    The cases themselves are the caller's to store, in this same transaction.
+    """
+    rows = _Rows()
+    for channel in advanced:
+        for verdict in channel.verdicts:
+            for effect in verdict.effects:
+                rows.sort_in(conn, channel.channel_id, effect)
+    rows.flush(conn)
+    changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
+    contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])
+    for channel in advanced:
+        if _htlcs_changed(channel):
+            htlc_index.replace(conn, channel.channel_id, channel.after)
+    ids = outbox.put_many(conn, rows.outbox)
+    return list(zip(ids, [outbox.kind_of(effect) for _, effect in rows.outbox], strict=True))
+
+
+def _htlcs_changed(channel: Advanced) -> bool:
+    before, after = channel.before, channel.after
+    return before is None or (
+        before.local_commitment is not after.local_commitment
+        or before.remote_commitments is not after.remote_commitments
+    )
+
+
+class _Rows:
+    """The rows of many effects, gathered so that each table is written once."""
+
+    def __init__(self) -> None:
+        self.outbox: list[tuple[int, outbox.OutboxEffect]] = []
+        self._watch: list[tuple[int, WatchOutpoint]] = []
+        self._unwatch: list[tuple[int, OutPoint]] = []
+        self._wake: list[tuple[int, WakeAt]] = []
+        self._closed: list[tuple[int, MarkChannelClosed]] = []
+        self._resolved: list[tuple[int, MarkFullyResolved]] = []
+
+    def sort_in(self, conn: Connection, channel_id: int, effect: Effect) -> None:
+        """Keep one effect for its table. A mark that undoes others is written in its place."""
+        match effect:
+            case WatchOutpoint():
+                self._watch.append((channel_id, effect))
+            case UnwatchOutpoint():
+                watch = (channel_id, effect.outpoint)
+                self._watch = [w for w in self._watch if (w[0], w[1].outpoint) != watch]
+                self._unwatch.append(watch)
+            case WakeAt():
+                self._wake.append((channel_id, effect))
+            case MarkChannelClosed():
+                self._closed.append((channel_id, effect))
+            case MarkFullyResolved():
+                self._resolved.append((channel_id, effect))
+            case MarkChannelReopened():
+                self.flush(conn)
+                channels.mark_reopened(conn, channel_id)
+                force_closes.reopen(conn, channel_id)
+            case MarkUnresolved():
+                self.flush(conn)
+                channels.mark_unresolved(conn, channel_id)
+            case RaiseAlarm():
+                alarms.raise_alarm(conn, channel_id, effect.kind, effect.message)
+            case PublishCommitment():
+                force_closes.set_closing_txid(conn, channel_id, effect.commitment.txid)
+                self.outbox.append((channel_id, effect))
+            case SweepOutput() | NotifyNode() | AskLocalPoint():
+                self.outbox.append((channel_id, effect))
+            case unreachable:
+                assert_never(unreachable)
+
+    def flush(self, conn: Connection) -> None:
+        """Write what was gathered so far, each table once."""
+        watches.remove_many(conn, self._unwatch)
+        watches.add_many(conn, self._watch)
+        deadlines.add_many(conn, self._wake)
+        channels.mark_closed_many(conn, self._closed)
+        channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
+        for channel_id, _ in self._closed:
+            force_closes.conclude(conn, channel_id)
+        for rows in (self._unwatch, self._watch, self._wake, self._closed, self._resolved):
+            rows.clear()
