@@ -77,7 +77,9 @@ class Claim:
     @property
     def script_code(self) -> Script:
         """What the signature signs as script (BIP 143)."""
-        return p2wpkh_script_code(self.script) if self.path is SpendPath.TO_REMOTE else self.script
+        if self.path is SpendPath.TO_REMOTE:
+            return p2wpkh_script_code(self.public_key)
+        return self.script
 
 
 def claim_of(channel: Channel, spent: SigningInput) -> Claim:

@@ -1,0 +1,453 @@
+"""Hostile requests: each rule of the signer, met and broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from msgspec.structs import replace as with_fields
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
+from contractcourt.channel import Side
+from contractcourt.codec import decode, encode
+from contractcourt.contract import Contract, ContractKind
+from contractcourt.errors import InvalidPoint
+from contractcourt.signing import (
+    RefusalReason,
+    SigningInput,
+    SigningRefused,
+    SigningRequest,
+)
+from contractcourt.signing_policy import (
+    DEFAULT_FEE_POLICY,
+    FeePolicy,
+    check_commitment,
+    check_feerate,
+    check_request,
+    check_sweep,
+)
+from contractcourt.units import (
+    BlockHeight,
+    FeeratePerKw,
+    HexBytes,
+    Millisatoshi,
+    PublicKey,
+    Satoshi,
+    Script,
+    Secret,
+    Signature,
+    Txid,
+)
+from tests.workers.ldk_signing import NAMES, Recording
+
+FOREIGN = Script(bytes.fromhex("0014" + "66" * 20))
+NO_DELAY = 0xFFFFFFFD
+
+
+def sweep_of(name: str, kind: ContractKind) -> SigningRequest:
+    """The first recorded spend of that kind in that recording."""
+    for request, _ in Recording(name).our_spends():
+        contract = request.inputs[0].contract
+        if contract is not None and contract.kind is kind:
+            return request
+    raise AssertionError(f"{name} has no spend of a {kind.value}")
+
+
+def to_local() -> SigningRequest:
+    return sweep_of("anchors_2_local_close", ContractKind.TO_LOCAL)
+
+
+def allowed_by(request: SigningRequest) -> set[Script]:
+    return {Script(o.script_pubkey) for o in Transaction.parse(request.tx).outputs}
+
+
+def changed(
+    request: SigningRequest, change: Callable[[Transaction], Transaction]
+) -> SigningRequest:
+    tx = change(Transaction.parse(request.tx))
+    return with_fields(request, tx=HexBytes(tx.serialize()))
+
+
+def with_input(request: SigningRequest, **changes: object) -> SigningRequest:
+    """The request with another first input, its contract and all."""
+    spent = request.inputs[0]
+    assert spent.contract is not None
+    of_contract = {k: v for k, v in changes.items() if k in Contract.__struct_fields__}
+    of_input = {k: v for k, v in changes.items() if k in SigningInput.__struct_fields__}
+    contract = with_fields(spent.contract, **of_contract)
+    spent = with_fields(spent, **{"contract": contract, **of_input})
+    return with_fields(request, inputs=(spent, *request.inputs[1:]))
+
+
+def reason_of(request: SigningRequest, allowed: set[Script] | None = None) -> RefusalReason:
+    """Why this sweep is refused; its own outputs are allowed unless others are given."""
+
+    def judge() -> None:
+        tx = check_request(request)
+        check_sweep(request, tx, allowed or allowed_by(request), DEFAULT_FEE_POLICY)
+
+    with pytest.raises(SigningRefused) as caught:
+        judge()
+    return caught.value.reason
+
+
+def commitment_reason(
+    request: SigningRequest, own_point: Callable[[int], PublicKey]
+) -> RefusalReason:
+    with pytest.raises(SigningRefused) as caught:
+        check_commitment(request, check_request(request), own_point)
+    return caught.value.reason
+
+
+def set_output(
+    index: int, *, value: int | None = None, script_pubkey: bytes | None = None
+) -> Callable[[Transaction], Transaction]:
+    def change(tx: Transaction) -> Transaction:
+        outputs = list(tx.outputs)
+        old = outputs[index]
+        outputs[index] = TxOut(
+            old.value if value is None else value,
+            old.script_pubkey if script_pubkey is None else script_pubkey,
+        )
+        return replace(tx, outputs=tuple(outputs))
+
+    return change
+
+
+def set_sequence(sequence: int) -> Callable[[Transaction], Transaction]:
+    return lambda tx: replace(tx, inputs=(replace(tx.inputs[0], sequence=sequence),))
+
+
+# -- the request itself --
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_request_survives_its_journey(name: str) -> None:
+    recording = Recording(name)
+    requests = [request for request, _ in recording.our_spends()]
+    requests += [recording.commitment_request(c) for c, _ in recording.local_commitments()]
+    for request in requests:
+        assert decode(encode(request), SigningRequest) == request
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tx: replace(tx, version=1),
+        lambda tx: replace(tx, outputs=()),
+        lambda tx: replace(tx, inputs=(replace(tx.inputs[0], witness=(b"\x01",)),)),
+        lambda tx: replace(tx, inputs=(replace(tx.inputs[0], script_sig=b"\x51"),)),
+        lambda tx: replace(tx, inputs=(*tx.inputs, TxIn(OutPoint(bytes(36))))),
+        lambda tx: replace(tx, inputs=(*tx.inputs, *tx.inputs)),
+        lambda tx: replace(tx, inputs=(replace(tx.inputs[0], outpoint=OutPoint(bytes(36))),)),
+        set_output(0, value=21_000_000 * 100_000_000 + 1),
+    ],
+)
+def test_a_request_that_contradicts_itself_is_malformed(
+    change: Callable[[Transaction], Transaction],
+) -> None:
+    assert reason_of(changed(to_local(), change)) is RefusalReason.MALFORMED_REQUEST
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00", b"\x02\x00\x00\x00\x00\x01" + b"\xff" * 20])
+def test_bytes_that_are_no_transaction_are_malformed(raw: bytes) -> None:
+    request = with_fields(to_local(), tx=HexBytes(raw))
+    with pytest.raises(SigningRefused) as caught:
+        check_request(request)
+    assert caught.value.reason is RefusalReason.MALFORMED_REQUEST
+
+
+def test_the_same_input_twice_is_malformed() -> None:
+    request = changed(to_local(), lambda tx: replace(tx, inputs=tx.inputs * 2))
+    doubled = with_fields(request, inputs=request.inputs * 2)
+    assert reason_of(doubled) is RefusalReason.MALFORMED_REQUEST
+
+
+def test_an_unknown_channel_type_is_never_signed() -> None:
+    channel = with_fields(to_local().channel, channel_type="simple_taproot")
+    request = with_fields(to_local(), channel=channel)
+    assert reason_of(request) is RefusalReason.UNSUPPORTED_CHANNEL_TYPE
+
+
+def test_a_peer_without_points_is_refused() -> None:
+    remote = with_fields(
+        to_local().channel.remote, htlc_basepoint=PublicKey(b"\x02" + b"\xff" * 32)
+    )
+    request = with_fields(to_local(), channel=with_fields(to_local().channel, remote=remote))
+    with pytest.raises(InvalidPoint):
+        check_request(request)
+
+
+# -- where the money goes --
+
+
+def test_an_output_that_nobody_allowed_is_foreign() -> None:
+    request = changed(to_local(), set_output(0, script_pubkey=bytes(FOREIGN)))
+    assert reason_of(request, allowed_by(to_local())) is RefusalReason.FOREIGN_OUTPUT
+
+
+def test_a_foreign_output_beside_an_allowed_one_is_foreign() -> None:
+    def split(tx: Transaction) -> Transaction:
+        half = tx.outputs[0].value // 2
+        first = replace(tx.outputs[0], value=half)
+        return replace(tx, outputs=(first, TxOut(half, bytes(FOREIGN))))
+
+    request = changed(to_local(), split)
+    assert reason_of(request, allowed_by(to_local())) is RefusalReason.FOREIGN_OUTPUT
+
+
+def test_the_sweep_script_that_a_request_claims_allows_nothing() -> None:
+    channel = with_fields(to_local().channel, sweep_script=FOREIGN)
+    request = changed(to_local(), set_output(0, script_pubkey=bytes(FOREIGN)))
+    request = with_fields(request, channel=channel)
+    assert reason_of(request, allowed_by(to_local())) is RefusalReason.FOREIGN_OUTPUT
+
+
+def test_a_fee_of_more_than_half_is_unreasonable() -> None:
+    value = to_local().inputs[0].value_sat
+    assert check_sweep(
+        changed(to_local(), set_output(0, value=value - value // 2)),
+        Transaction.parse(changed(to_local(), set_output(0, value=value - value // 2)).tx),
+        allowed_by(to_local()),
+        DEFAULT_FEE_POLICY,
+    )
+    request = changed(to_local(), set_output(0, value=value // 2 - 1))
+    assert reason_of(request) is RefusalReason.UNREASONABLE_FEE
+
+
+def test_outputs_worth_more_than_the_inputs_are_unreasonable() -> None:
+    value = to_local().inputs[0].value_sat
+    request = changed(to_local(), set_output(0, value=value + 1))
+    assert reason_of(request) is RefusalReason.UNREASONABLE_FEE
+
+
+def test_a_feerate_beyond_policy_is_unreasonable() -> None:
+    request = to_local()
+    tx = Transaction.parse(request.tx)
+    check_feerate(request.inputs, tx, FeePolicy(max_feerate_sat_vb=2_500))
+    with pytest.raises(SigningRefused) as caught:
+        check_feerate(request.inputs, tx, FeePolicy(max_feerate_sat_vb=0))
+    assert caught.value.reason is RefusalReason.UNREASONABLE_FEE
+
+
+# -- what is spent, and when --
+
+
+@pytest.mark.parametrize("sequence", [0, 1, NO_DELAY, 0xFFFFFFFF])
+def test_to_local_waits_for_exactly_its_delay(sequence: int) -> None:
+    request = changed(to_local(), set_sequence(sequence))
+    assert reason_of(request) is RefusalReason.WRONG_TIMELOCK
+    delay = to_local().channel.remote.to_self_delay
+    for wrong in (delay - 1, delay + 1, delay | 1 << 22):
+        assert reason_of(changed(to_local(), set_sequence(wrong))) is RefusalReason.WRONG_TIMELOCK
+
+
+def test_an_anchored_to_remote_waits_one_block() -> None:
+    request = sweep_of("anchors_3_remote_close", ContractKind.TO_REMOTE)
+    assert reason_of(changed(request, set_sequence(0))) is RefusalReason.WRONG_TIMELOCK
+
+
+def test_a_timeout_claim_waits_for_its_expiry() -> None:
+    request = sweep_of("static_5_remote_close_htlcs", ContractKind.OFFERED_HTLC)
+    early = changed(request, lambda tx: replace(tx, locktime=tx.locktime - 1))
+    assert reason_of(early) is RefusalReason.WRONG_TIMELOCK
+    final = changed(request, set_sequence(0xFFFFFFFF))
+    assert reason_of(final) is RefusalReason.WRONG_TIMELOCK
+
+
+def test_a_locktime_that_is_a_time_is_refused() -> None:
+    request = changed(to_local(), lambda tx: replace(tx, locktime=500_000_000))
+    assert reason_of(request) is RefusalReason.WRONG_TIMELOCK
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"script_pubkey": FOREIGN}, RefusalReason.WRONG_SCRIPT),
+        ({"commitment_owner": Side.REMOTE}, RefusalReason.WRONG_CONTRACT),
+        ({"kind": ContractKind.UNKNOWN_SPEND}, RefusalReason.WRONG_CONTRACT),
+        ({"kind": ContractKind.ANCHOR}, RefusalReason.WRONG_SCRIPT),
+        ({"kind": ContractKind.OFFERED_HTLC}, RefusalReason.MALFORMED_REQUEST),
+        ({"per_commitment_point": None}, RefusalReason.MALFORMED_REQUEST),
+        ({"contract": None}, RefusalReason.WRONG_CONTRACT),
+        ({"value_sat": Satoshi(-1)}, RefusalReason.MALFORMED_REQUEST),
+    ],
+)
+def test_an_output_that_is_not_its_contract_is_refused(
+    changes: dict[str, object], reason: RefusalReason
+) -> None:
+    assert reason_of(with_input(to_local(), **changes)) is reason
+
+
+def test_the_point_of_another_commitment_gives_another_script() -> None:
+    point = Recording("anchors_2_local_close").keys.per_commitment_point(0)
+    request = with_input(to_local(), per_commitment_point=point)
+    assert reason_of(request) is RefusalReason.WRONG_SCRIPT
+
+
+def test_a_contract_of_another_output_is_refused() -> None:
+    request = to_local()
+    spent = with_fields(request.inputs[0], value_sat=Satoshi(1))
+    assert reason_of(with_fields(request, inputs=(spent,))) is RefusalReason.MALFORMED_REQUEST
+
+
+def test_the_funding_output_is_no_sweep() -> None:
+    recording = Recording("static_2_local_close")
+    commitment, _ = recording.local_commitments()[-1]
+    request = recording.commitment_request(commitment)
+    assert reason_of(request) is RefusalReason.MALFORMED_REQUEST
+
+
+# -- secrets that a claim needs --
+
+
+@pytest.mark.parametrize("preimage", [None, Secret(bytes(32)), Secret(b""), Secret(bytes(33))])
+def test_a_preimage_claim_needs_its_preimage(preimage: Secret | None) -> None:
+    request = sweep_of("static_5_remote_close_htlcs", ContractKind.RECEIVED_HTLC)
+    assert reason_of(with_input(request, preimage=preimage)) is RefusalReason.WRONG_SECRET
+
+
+@pytest.mark.parametrize("secret", [None, Secret(b"\x01" * 32), Secret(b"\x01")])
+def test_a_penalty_needs_the_secret_that_revokes(secret: Secret | None) -> None:
+    request = sweep_of("static_7a_breach_no_htlc", ContractKind.REVOKED_TO_LOCAL)
+    changed_request = with_input(request, per_commitment_secret=secret)
+    assert reason_of(changed_request) is RefusalReason.WRONG_SECRET
+
+
+# -- the second level --
+
+
+def second_level() -> SigningRequest:
+    return sweep_of("static_4_local_close_htlcs", ContractKind.OFFERED_HTLC)
+
+
+def test_a_second_level_pays_the_delayed_output_and_nothing_else() -> None:
+    request = changed(second_level(), set_output(0, script_pubkey=bytes(FOREIGN)))
+    assert reason_of(request, {FOREIGN}) is RefusalReason.FOREIGN_OUTPUT
+
+
+def test_a_second_level_output_may_not_be_swept_to_by_another_contract() -> None:
+    delayed = Transaction.parse(second_level().tx).outputs[0].script_pubkey
+    request = changed(to_local(), set_output(0, script_pubkey=delayed))
+    assert reason_of(request, allowed_by(to_local())) is RefusalReason.FOREIGN_OUTPUT
+
+
+def test_a_second_level_with_another_value_lacks_the_peers_signature() -> None:
+    request = changed(second_level(), lambda tx: set_output(0, value=tx.outputs[0].value - 1)(tx))
+    assert reason_of(request) is RefusalReason.BAD_REMOTE_SIGNATURE
+
+
+def test_a_second_level_without_the_peers_signature_is_refused() -> None:
+    contract = second_level().inputs[0].contract
+    assert contract is not None
+    assert contract.htlc is not None
+    unsigned = with_fields(contract.htlc, remote_signature=None)
+    request = with_input(second_level(), htlc=unsigned)
+    assert reason_of(request) is RefusalReason.BAD_REMOTE_SIGNATURE
+
+
+# -- commitments --
+
+
+def commitment() -> tuple[Recording, SigningRequest]:
+    recording = Recording("anchors_4_local_close_htlcs")
+    return recording, recording.commitment_request(recording.local_commitments()[-1][0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"number": 3}, RefusalReason.WRONG_COMMITMENT),
+        ({"number": -1}, RefusalReason.MALFORMED_REQUEST),
+        ({"number": 2**48}, RefusalReason.MALFORMED_REQUEST),
+        ({"feerate_per_kw": FeeratePerKw(5000)}, RefusalReason.WRONG_COMMITMENT),
+        ({"to_local_msat": Millisatoshi(1)}, RefusalReason.WRONG_COMMITMENT),
+        ({"to_remote_msat": Millisatoshi(-(2**70))}, RefusalReason.WRONG_COMMITMENT),
+        ({"to_local_msat": Millisatoshi(2**62)}, RefusalReason.WRONG_COMMITMENT),
+        ({"htlcs": ()}, RefusalReason.WRONG_COMMITMENT),
+        ({"remote_signature": Signature(b"\x01" * 64)}, RefusalReason.BAD_REMOTE_SIGNATURE),
+        ({"remote_signature": Signature(b"")}, RefusalReason.BAD_REMOTE_SIGNATURE),
+    ],
+)
+def test_a_commitment_that_its_numbers_do_not_describe_is_refused(
+    changes: dict[str, object], reason: RefusalReason
+) -> None:
+    recording, request = commitment()
+    assert request.commitment is not None
+    request = with_fields(request, commitment=with_fields(request.commitment, **changes))
+    assert commitment_reason(request, recording.keys.per_commitment_point) is reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_output(-1, script_pubkey=bytes(FOREIGN)),
+        set_output(0, value=329),
+        lambda tx: replace(tx, outputs=tx.outputs[:-1]),
+        lambda tx: replace(tx, outputs=(*tx.outputs, TxOut(1000, bytes(FOREIGN)))),
+        lambda tx: replace(tx, outputs=tx.outputs[::-1]),
+        lambda tx: replace(tx, locktime=0),
+        set_sequence(0xFFFFFFFF),
+        set_sequence(0x80000000),
+    ],
+)
+def test_an_altered_commitment_is_refused(change: Callable[[Transaction], Transaction]) -> None:
+    recording, request = commitment()
+    reason = commitment_reason(changed(request, change), recording.keys.per_commitment_point)
+    assert reason is RefusalReason.WRONG_COMMITMENT
+
+
+def test_a_commitment_at_another_point_than_ours_is_refused() -> None:
+    recording, request = commitment()
+    points = recording.keys.per_commitment_point
+    assert commitment_reason(request, lambda n: points(n + 1)) is RefusalReason.WRONG_COMMITMENT
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"value_sat": Satoshi(1)}, RefusalReason.MALFORMED_REQUEST),
+        ({"script_pubkey": FOREIGN}, RefusalReason.WRONG_SCRIPT),
+    ],
+)
+def test_a_commitment_spends_the_funding_output(
+    changes: dict[str, object], reason: RefusalReason
+) -> None:
+    recording, request = commitment()
+    request = with_fields(request, inputs=(with_fields(request.inputs[0], **changes),))
+    assert commitment_reason(request, recording.keys.per_commitment_point) is reason
+
+
+def test_a_commitment_of_another_funding_output_is_refused() -> None:
+    recording, request = commitment()
+    elsewhere = OutPoint.of(Txid(bytes(32)), 0)
+    request = with_fields(request, channel=with_fields(request.channel, funding_outpoint=elsewhere))
+    reason = commitment_reason(request, recording.keys.per_commitment_point)
+    assert reason is RefusalReason.MALFORMED_REQUEST
+
+
+def test_a_peer_with_another_funding_key_gives_another_script() -> None:
+    recording, request = commitment()
+    local = request.channel.local
+    remote = with_fields(request.channel.remote, funding_pubkey=local.htlc_basepoint)
+    request = with_fields(request, channel=with_fields(request.channel, remote=remote))
+    reason = commitment_reason(request, recording.keys.per_commitment_point)
+    assert reason is RefusalReason.WRONG_SCRIPT
+
+
+def test_a_commitment_request_needs_its_commitment() -> None:
+    recording, request = commitment()
+    request = with_fields(request, commitment=None)
+    reason = commitment_reason(request, recording.keys.per_commitment_point)
+    assert reason is RefusalReason.MALFORMED_REQUEST
+
+
+def test_an_expiry_that_no_script_can_hold_is_refused() -> None:
+    request = sweep_of("static_5_remote_close_htlcs", ContractKind.OFFERED_HTLC)
+    contract = request.inputs[0].contract
+    assert contract is not None
+    assert contract.htlc is not None
+    htlc = with_fields(contract.htlc, cltv_expiry=BlockHeight(-5))
+    assert reason_of(with_input(request, htlc=htlc)) is RefusalReason.MALFORMED_REQUEST
