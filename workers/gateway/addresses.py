@@ -1,0 +1,30 @@
+"""What stands in a URL: the lasting name of a channel, and the page of a list."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from workers.gateway.problems import Problem
+
+#: A place in a list: answer only what follows it.
+After = Annotated[int, Query(ge=0, le=2**63 - 1)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def channel_point(text: str) -> OutPoint:
+    """The `{cp}` of a path. Raises Problem 422 when it is not written `txid:vout`."""
+    try:
+        return OutPoint.parse(text)
+    except ValueError:
+        raise Problem(
+            "invalid-fields",
+            "channel_point: must be written txid:vout, the txid in display order",
+        ) from None
+
+
+def unknown_channel(text: str) -> Problem:
+    """404: nobody opened this channel here."""
+    return Problem("unknown-channel", f"no channel {text} was opened here: send channel.opened")

@@ -1,0 +1,261 @@
+"""What a node may send, as the design's table of webhook events has it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from contractcourt.channel import Channel, KeyRef, Side
+from contractcourt.events import FundingReplaced, PreimageLearned
+from contractcourt.units import Satoshi
+from workers.gateway.fields import (
+    MAX_SAT,
+    OutPointField,
+    PaymentHashField,
+    ReasonField,
+    ScriptField,
+    SecretField,
+    TxidField,
+)
+from workers.gateway.parts import (
+    LocalCommitmentData,
+    Part,
+    RemoteCommitmentData,
+    RevokedSecretData,
+    SideData,
+)
+from workers.gateway.problems import Problem
+
+_MOST_CANDIDATES = 100
+#: A refusal names this many fields at most.
+_MOST_NAMED = 10
+
+
+class RawKeyRef(Part):
+    """The channel's secrets were imported by channel point."""
+
+    kind: Literal["raw"]
+
+
+class LndKeyRef(Part):
+    """The secrets derive from the node's root key by lnd's key families."""
+
+    kind: Literal["lnd"]
+    index: Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class ChannelOpenedData(Part):
+    """Data of `channel.opened`."""
+
+    channel_point: OutPointField
+    capacity_sat: Annotated[int, Field(gt=0, le=MAX_SAT)]
+    channel_type: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
+    opener: Literal["local", "remote"]
+    local: SideData
+    remote: SideData
+    sweep_script: ScriptField
+    key_ref: Annotated[RawKeyRef | LndKeyRef, Field(discriminator="kind")]
+
+    def to_channel(self, node: str) -> Channel:
+        """The channel as the law keeps it, asked for by `node`."""
+        index = self.key_ref.index if isinstance(self.key_ref, LndKeyRef) else None
+        return Channel(
+            channel_point=self.channel_point,
+            node=node,
+            funding_outpoint=self.channel_point,
+            capacity_sat=Satoshi(self.capacity_sat),
+            channel_type=self.channel_type,
+            opener=Side(self.opener),
+            local=self.local.to_side(),
+            remote=self.remote.to_side(),
+            sweep_script=self.sweep_script,
+            key_ref=KeyRef(self.key_ref.kind, index),
+        )
+
+
+class UpdateStep(Part):
+    """One step of a channel: at least one of its parts."""
+
+    local_commitment: LocalCommitmentData | None = None
+    remote_commitment: RemoteCommitmentData | None = None
+    remote_pending_commitment: RemoteCommitmentData | None = None
+    revoked_secret: RevokedSecretData | None = None
+
+    @property
+    def empty(self) -> bool:
+        """True when the step says nothing."""
+        parts = (self.local_commitment, self.remote_commitment)
+        rest = (self.remote_pending_commitment, self.revoked_secret)
+        return all(part is None for part in parts + rest)
+
+
+class ChannelUpdatedData(UpdateStep):
+    """Data of `channel.updated`: the parts of one step, or many steps in `updates`."""
+
+    channel_point: OutPointField
+    updates: Annotated[tuple[UpdateStep, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_form_or_the_other(self) -> Self:
+        if self.updates is None and self.empty:
+            raise PydanticCustomError(
+                "nothing_updated",
+                "send local_commitment, remote_commitment, remote_pending_commitment, "
+                "revoked_secret, or a list of such steps in updates",
+            )
+        if self.updates is not None and not self.empty:
+            raise PydanticCustomError(
+                "two_forms", "send either updates or the parts of one step, not both"
+            )
+        if any(step.empty for step in self.updates or ()):
+            raise PydanticCustomError("empty_step", "updates: a step has no part")
+        return self
+
+    @property
+    def steps(self) -> tuple[UpdateStep, ...]:
+        """The steps in their order."""
+        if self.updates is not None:
+            return self.updates
+        return (self,)
+
+
+class PreimageLearnedData(Part):
+    """Data of `preimage.learned`. It concerns every channel with an HTLC of this hash."""
+
+    payment_hash: PaymentHashField
+    preimage: SecretField
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if hashlib.sha256(self.preimage).digest() != bytes(self.payment_hash):
+            raise PydanticCustomError(
+                "preimage_mismatch", "the preimage does not hash to the payment_hash"
+            )
+        return self
+
+    def to_event(self) -> PreimageLearned:
+        """The law's form."""
+        return PreimageLearned(self.payment_hash, self.preimage)
+
+
+class ForceCloseRequestedData(Part):
+    """Data of `force_close.requested`."""
+
+    channel_point: OutPointField
+    reason: ReasonField = ""
+
+
+class FundingReplacedData(Part):
+    """Data of `channel.funding_replaced`: a spend by a candidate is not a close."""
+
+    channel_point: OutPointField
+    funding_outpoint: OutPointField | None = None
+    funding_txid_candidates: Annotated[
+        tuple[TxidField, ...], Field(max_length=_MOST_CANDIDATES)
+    ] = ()
+    capacity_sat: Annotated[int, Field(gt=0, le=MAX_SAT)] | None = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.funding_outpoint is None and not self.funding_txid_candidates:
+            raise PydanticCustomError(
+                "nothing_replaced", "send funding_outpoint or funding_txid_candidates, or both"
+            )
+        return self
+
+    def to_event(self) -> FundingReplaced:
+        """The law's form."""
+        capacity = None if self.capacity_sat is None else Satoshi(self.capacity_sat)
+        return FundingReplaced(self.funding_outpoint, self.funding_txid_candidates, capacity)
+
+
+class _Webhook(BaseModel):
+    # The envelope may grow fields that the court does not know; the data may not.
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    timestamp: datetime
+
+
+class ChannelOpenedWebhook(_Webhook):
+    """A channel to watch from now on."""
+
+    type: Literal["channel.opened"]
+    data: ChannelOpenedData
+
+
+class ChannelUpdatedWebhook(_Webhook):
+    """A channel moved on."""
+
+    type: Literal["channel.updated"]
+    data: ChannelUpdatedData
+
+
+class PreimageLearnedWebhook(_Webhook):
+    """The node learned a preimage."""
+
+    type: Literal["preimage.learned"]
+    data: PreimageLearnedData
+
+
+class ForceCloseRequestedWebhook(_Webhook):
+    """The node wants its commitment on chain."""
+
+    type: Literal["force_close.requested"]
+    data: ForceCloseRequestedData
+
+
+class FundingReplacedWebhook(_Webhook):
+    """The channel is being spliced, or its funding replaced by fee."""
+
+    type: Literal["channel.funding_replaced"]
+    data: FundingReplacedData
+
+
+WebhookBody = Annotated[
+    ChannelOpenedWebhook
+    | ChannelUpdatedWebhook
+    | PreimageLearnedWebhook
+    | ForceCloseRequestedWebhook
+    | FundingReplacedWebhook,
+    Field(discriminator="type"),
+]
+
+_WEBHOOK: TypeAdapter[WebhookBody] = TypeAdapter(WebhookBody)
+
+
+def parse_webhook(body: bytes) -> WebhookBody:
+    """Read the body of a webhook.
+
+    Raises:
+        Problem: 400 when it is no JSON (or nested deeper than 200 levels), 422 naming each
+            wrong field and what is wrong with it.
+    """
+    try:
+        return _WEBHOOK.validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        first = details[0]
+        if first["type"] == "json_invalid":
+            reason = first["msg"].removeprefix("Invalid JSON: ")
+            raise Problem(
+                "malformed-json", f"the body is not JSON: {reason}; send the body that was signed"
+            ) from None
+        raise Problem("invalid-fields", "; ".join(_lines(details))) from None
+
+
+def _lines(details: list[ErrorDetails]) -> list[str]:
+    lines = [_line(detail) for detail in details[:_MOST_NAMED]]
+    if len(details) > _MOST_NAMED:
+        lines.append(f"and {len(details) - _MOST_NAMED} more")
+    return lines
+
+
+def _line(detail: ErrorDetails) -> str:
+    # The first step of a location is the event's type, which the sender knows.
+    where = ".".join(str(step) for step in detail["loc"][1:])
+    reason = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{where}: {reason}" if where else reason

@@ -1,0 +1,171 @@
+"""Every refusal as RFC 9457 problem details: what was wrong, and what to do.
+
+`KINDS` is the closed list of problem names; a name is the last part of the `type` URN, the label
+of the refusal counter and what a client should branch on.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from contractcourt.errors import (
+    CommitmentMismatch,
+    CommitmentNumberRegression,
+    InvalidPoint,
+    InvalidSignature,
+    LawError,
+    MalformedTransaction,
+    OutOfOrder,
+    RevocationSecretMismatch,
+    UnsupportedChannelType,
+)
+from storage.retries import is_retryable
+from tasks.logs import get_logger
+
+#: Where a request's scope keeps the name of the problem it was answered with.
+PROBLEM_KEY = "contractcourt.problem"
+MEDIA_TYPE = "application/problem+json"
+URN = "urn:contractcourt:problem:"
+#: What a client waits before it tries again.
+RETRY_AFTER_SECONDS = "2"
+_log = get_logger(__name__)
+
+#: Problem name -> (HTTP status, title).
+KINDS: dict[str, tuple[int, str]] = {
+    "malformed-json": (400, "The body is not JSON"),
+    "malformed-request": (400, "The request is malformed"),
+    "bad-signature": (401, "The webhook signature is missing or wrong"),
+    "stale-timestamp": (401, "The webhook timestamp is too far from now"),
+    "unauthorized": (401, "A bearer token is needed"),
+    "forbidden": (403, "This token does not allow that"),
+    "unknown-node": (404, "No such node"),
+    "unknown-channel": (404, "No such channel"),
+    "not-found": (404, "There is nothing here"),
+    "method-not-allowed": (405, "This path does not take that method"),
+    "slow-body": (408, "The body came too slowly"),
+    "conflict": (409, "This contradicts what is already known"),
+    "message-id-reused": (409, "This webhook-id already named another message"),
+    "no-commitment": (409, "There is no commitment to publish"),
+    "commitment-number-regression": (409, "A commitment number goes back"),
+    "out-of-order": (409, "Something that must come first is missing"),
+    "body-too-large": (413, "The body is too large"),
+    "invalid-fields": (422, "Fields are wrong"),
+    "unknown-event-type": (422, "No such event type"),
+    "sweep-script-not-allowed": (422, "The sweep script is not one of the node's"),
+    "invalid-point": (422, "A point is not on the curve"),
+    "invalid-signature": (422, "A signature does not verify"),
+    "malformed-transaction": (422, "A transaction is malformed"),
+    "revocation-secret-mismatch": (422, "A revocation secret does not fit"),
+    "commitment-mismatch": (422, "A commitment is not what its numbers describe"),
+    "unsupported-channel-type": (422, "This channel type is only watched"),
+    "refused-by-law": (422, "The law refuses this"),
+    "internal-error": (500, "The court failed"),
+    "unavailable": (503, "The court's database is away"),
+}
+
+#: The law's errors, the most particular first.
+_LAW: tuple[tuple[type[LawError], str], ...] = (
+    (CommitmentNumberRegression, "commitment-number-regression"),
+    (OutOfOrder, "out-of-order"),
+    (InvalidPoint, "invalid-point"),
+    (InvalidSignature, "invalid-signature"),
+    (MalformedTransaction, "malformed-transaction"),
+    (RevocationSecretMismatch, "revocation-secret-mismatch"),
+    (CommitmentMismatch, "commitment-mismatch"),
+    (UnsupportedChannelType, "unsupported-channel-type"),
+    (LawError, "refused-by-law"),
+)
+
+
+#: What Starlette itself refuses.
+_HTTP_KINDS = {404: "not-found", 405: "method-not-allowed"}
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+class Problem(HTTPException):
+    """A refusal of `KINDS`; `detail` says what was wrong and what to do."""
+
+    def __init__(self, kind: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        status, self.title = KINDS[kind]
+        self.kind = kind
+        super().__init__(status, detail, headers)
+
+
+def unavailable(detail: str) -> Problem:
+    """503: the same request may well succeed a little later."""
+    return Problem("unavailable", detail, {"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def law_problem(error: LawError) -> Problem:
+    """The problem that tells a sender why the law refuses."""
+    return next(Problem(kind, str(error)) for law, kind in _LAW if isinstance(error, law))
+
+
+def problem_response(problem: Problem, scope: Scope) -> JSONResponse:
+    """The answer to a refused request."""
+    body = {
+        "type": URN + problem.kind,
+        "title": problem.title,
+        "status": problem.status_code,
+        "detail": problem.detail,
+        "instance": scope.get("path", ""),
+    }
+    scope[PROBLEM_KEY] = problem.kind
+    headers = dict(problem.headers or {})
+    return JSONResponse(body, problem.status_code, headers, media_type=MEDIA_TYPE)
+
+
+def as_problem(error: Exception) -> Problem:
+    """Any error as the problem to answer with; what nobody foresaw becomes a plain 500."""
+    match error:
+        case Problem():
+            return error
+        case LawError():
+            return law_problem(error)
+        case RequestValidationError():
+            return Problem("invalid-fields", "; ".join(_field_lines(error)))
+        case HTTPException():
+            kind = _HTTP_KINDS.get(error.status_code, "malformed-request")
+            return Problem(kind, str(error.detail), dict(error.headers or {}))
+        case _ if is_retryable(error):
+            return unavailable("nothing was stored: send the same request again")
+        case _:
+            return Problem("internal-error", "nothing was stored; the gateway's log says why")
+
+
+def _field_lines(error: RequestValidationError) -> list[str]:
+    # Locations begin with where the field stood: path, query or body.
+    return [
+        f"{'.'.join(str(step) for step in detail['loc'][1:])}: {detail['msg']}"
+        for detail in error.errors()
+    ]
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with problem details."""
+
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        problem = as_problem(error)
+        if problem.status_code >= 500:
+            _log.error(
+                "request_failed", problem=problem.kind, path=request.url.path, exc_info=error
+            )
+        return problem_response(problem, request.scope)
+
+    for kind in (HTTPException, RequestValidationError, LawError, psycopg.Error, Exception):
+        app.add_exception_handler(kind, answer)

@@ -1,0 +1,84 @@
+"""`channel.updated` as the law's event: our commitments normalised, our own points filled in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.case import Case
+from contractcourt.channel import LocalCommitment, RemoteCommitment
+from contractcourt.errors import UnsupportedChannelType
+from contractcourt.events import ChannelUpdate, ChannelUpdated
+from storage import cases, channels
+from tasks.logs import get_logger
+from tasks.signer_client import SignerCallFailed
+from workers.gateway.addresses import unknown_channel
+from workers.gateway.court import Court
+from workers.gateway.local_commitment import normalise
+from workers.gateway.parts import RemoteCommitmentData
+from workers.gateway.payloads import ChannelUpdatedData, UpdateStep
+
+_log = get_logger(__name__)
+
+
+def event_of(court: Court, node: str, data: ChannelUpdatedData) -> ChannelUpdated:
+    """What the law shall hear of these steps.
+
+    Our per-commitment points are asked of the signer where the node sent none. While the signer
+    is away, or has no keys, they stay unknown: the law asks again when it needs them.
+
+    Raises:
+        Problem: 404, the node has no such channel.
+        LawError: a transaction or signature of ours is wrong.
+    """
+    case = _case(court, node, data.channel_point)
+    if not case.channel.known_type:
+        raise UnsupportedChannelType(
+            f"a {case.channel.channel_type} channel is only watched: send no updates of it"
+        )
+    points = _Points(court, case)
+    return ChannelUpdated(tuple(_step(step, case, points) for step in data.steps))
+
+
+def _case(court: Court, node: str, point: OutPoint) -> Case:
+    with court.db.transaction() as conn:
+        row = channels.find(conn, point)
+        stored = None if row is None or row.node != node else cases.read(conn, row.id)
+    if stored is None:
+        raise unknown_channel(str(point))
+    return stored.case
+
+
+def _step(step: UpdateStep, case: Case, points: _Points) -> ChannelUpdate:
+    local, revoked = step.local_commitment, step.revoked_secret
+    return ChannelUpdate(
+        local_commitment=None if local is None else points.fill(normalise(local, case)),
+        remote_commitment=_remote(step.remote_commitment),
+        remote_pending_commitment=_remote(step.remote_pending_commitment),
+        revoked_secret=None if revoked is None else revoked.to_revoked(),
+    )
+
+
+def _remote(data: RemoteCommitmentData | None) -> RemoteCommitment | None:
+    return None if data is None else data.to_commitment()
+
+
+class _Points:
+    """Our per-commitment points, for as long as the signer answers."""
+
+    def __init__(self, court: Court, case: Case) -> None:
+        self._signer = court.signer
+        self._channel = case.channel
+
+    def fill(self, commitment: LocalCommitment) -> LocalCommitment:
+        """The commitment with its point, if there is one to be had."""
+        if commitment.per_commitment_point is not None or self._signer is None:
+            return commitment
+        try:
+            point = self._signer.local_point(self._channel, commitment.number)
+        except SignerCallFailed as error:
+            # One failure speaks for the rest of this message; a webhook must not wait in line.
+            self._signer = None
+            _log.warning("local_point_unknown", error=type(error).__name__, detail=str(error))
+            return commitment
+        return msgspec.structs.replace(commitment, per_commitment_point=point)
