@@ -1,0 +1,161 @@
+"""The door of the mempool: reads what was sent, asks `policy`, lets in and throws out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.devnet import locks, policy
+from chain.devnet.chainstate import ChainState
+from chain.devnet.coins import Coin
+from chain.devnet.mempool import Entry, Mempool, wtxid_of
+from chain.devnet.policy import Refusal, RefusalKind
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.units import Txid
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """It is in the mempool now; `replaced` left for it."""
+
+    entry: Entry
+    replaced: tuple[Entry, ...] = ()
+
+
+class Admission:
+    """Decides for one chain and one mempool. `floor` is the mempool's own, satoshi per kvB."""
+
+    def __init__(self, chain: ChainState, mempool: Mempool) -> None:
+        self._chain = chain
+        self._mempool = mempool
+        self.floor = policy.RELAY_FLOOR
+
+    def accept(self, tx: Transaction, *, limits: bool = True) -> Admitted | Refusal:
+        """Let one transaction in. Without `limits` (after a reorg) no fee is asked for."""
+        entry = self.examine(tx)
+        if isinstance(entry, Refusal):
+            return entry
+        refusal = self.check_fees([entry]) if limits else None
+        refusal = refusal or self.check_scripts(entry)
+        return refusal or Admitted(entry, self._let_in([entry]))
+
+    def accept_together(self, txs: Sequence[Transaction]) -> list[Entry] | Refusal:
+        """Let a package in at its common feerate, all or none; parents stand before children."""
+        entries: list[Entry] = []
+        for tx in txs:
+            entry = self.examine(tx, entries)
+            refusal = entry if isinstance(entry, Refusal) else self.check_scripts(entry, entries)
+            if isinstance(entry, Refusal) or refusal:
+                assert isinstance(refusal, Refusal)
+                return refusal
+            entries.append(entry)
+        refusal = self.check_fees(entries)
+        if refusal:
+            return refusal
+        self._let_in(entries)
+        return entries
+
+    def test(self, txs: Sequence[Transaction]) -> list[Entry | Refusal]:
+        """What `accept` would say to each, the ones before it being let in; changes nothing."""
+        answers: list[Entry | Refusal] = []
+        beside: list[Entry] = []
+        for tx in txs:
+            entry = self.examine(tx, beside)
+            if isinstance(entry, Refusal):
+                answers.append(entry)
+                break
+            refusal = self.check_fees([entry]) or self.check_scripts(entry, beside)
+            answers.append(refusal or entry)
+            if refusal:
+                break
+            beside.append(entry)
+        return answers
+
+    def examine(self, tx: Transaction, beside: Sequence[Entry] = ()) -> Entry | Refusal:
+        """Everything that needs no comparison of fees and no script: form, locks, inputs, sums.
+
+        Args:
+            beside: transactions treated as if they were in the mempool.
+        """
+        txid = tx.txid()
+        refusal = policy.check_form(tx)
+        if refusal is None and not locks.is_final(tx, self._chain):
+            refusal = Refusal("non-final")
+        refusal = refusal or self._check_known(tx, txid)
+        if refusal:
+            return refusal
+        coins = self._coins(tx, beside)
+        if coins is None:
+            return self._missing_inputs(tx)
+        if not locks.relative_locks_passed(tx, coins, self._chain):
+            return Refusal("non-BIP68-final")
+        height = self._chain.tip.height
+        refusal = policy.check_amounts(tx, coins, height + 1)
+        if refusal:
+            return refusal
+        fee = sum(coin.value for coin in coins) - sum(output.value for output in tx.outputs)
+        raw = tx.serialize()
+        return Entry(tx, raw, txid, wtxid_of(raw), fee, tx.weight(), int(time.time()), height)
+
+    def check_fees(self, entries: Sequence[Entry]) -> Refusal | None:
+        """Floors and replacement, for one transaction or for a package as a whole."""
+        fee, vsize = sum(item.fee for item in entries), sum(item.vsize for item in entries)
+        dust = (policy.check_dust(item.tx, item.fee) for item in entries)
+        return (
+            policy.check_floor(fee, vsize, self.floor)
+            or next((refusal for refusal in dust if refusal), None)
+            or policy.check_replacement(self._mempool, entries)
+        )
+
+    def check_scripts(self, entry: Entry, beside: Sequence[Entry] = ()) -> Refusal | None:
+        coins = self._coins(entry.tx, beside) or []
+        return policy.check_scripts(entry.tx, entry.raw, entry.txid, entry.wtxid, coins)
+
+    def is_in_utxo_set(self, tx: Transaction) -> bool:
+        """Some output of this transaction is unspent on the chain: it is confirmed."""
+        txid = tx.txid()
+        outpoints = (OutPoint.of(txid, vout) for vout in range(len(tx.outputs)))
+        return any(self._chain.coins.get(item) is not None for item in outpoints)
+
+    def _check_known(self, tx: Transaction, txid: Txid) -> Refusal | None:
+        held = self._mempool.get(txid)
+        if held is None:
+            return None
+        same = held.raw == tx.serialize()
+        reason = "txn-already-in-mempool" if same else "txn-same-nonwitness-data-in-mempool"
+        return Refusal(reason, kind=RefusalKind.ALREADY_KNOWN)
+
+    def _missing_inputs(self, tx: Transaction) -> Refusal:
+        if self.is_in_utxo_set(tx):
+            return Refusal("txn-already-known", kind=RefusalKind.ALREADY_KNOWN)
+        return Refusal("bad-txns-inputs-missingorspent", kind=RefusalKind.MISSING_INPUTS)
+
+    def _coins(self, tx: Transaction, beside: Sequence[Entry]) -> list[Coin] | None:
+        """What the inputs spend; None when one of them is nowhere, or spent by `beside`."""
+        next_height = self._chain.tip.height + 1
+        apart = Mempool()
+        for entry in beside:
+            apart.add(entry)
+        coins: list[Coin] = []
+        for item in tx.inputs:
+            rival = apart.spender(item.outpoint)
+            coin = (
+                apart.coin(item.outpoint, next_height)
+                or self._mempool.coin(item.outpoint, next_height)
+                or self._chain.coins.get(item.outpoint)
+            )
+            if coin is None or (rival is not None and rival.tx is not tx):
+                return None
+            coins.append(coin)
+        return coins
+
+    def _let_in(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        replaced: list[Entry] = []
+        for rival in policy.conflicts_of(self._mempool, entries):
+            if rival.txid in self._mempool:
+                replaced += self._mempool.evict(rival)
+        for entry in entries:
+            self._mempool.add(entry)
+        return tuple(replaced)

@@ -1,0 +1,50 @@
+"""What the devnet refuses, and the JSON-RPC error numbers of Bitcoin Core (`rpc/protocol.h`)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from contractcourt.errors import ContractCourtError
+
+
+class DevnetError(ContractCourtError):
+    """The devnet could not do what was asked."""
+
+
+class KernelMissing(DevnetError):
+    """py-bitcoinkernel is not installed: pip install 'contractcourt[embedded]'."""
+
+
+class DevnetNotStarted(DevnetError):
+    """The devnet process ended before it served."""
+
+
+class BlockRefused(DevnetError):
+    """Consensus refuses this block."""
+
+
+class ErrorCode(IntEnum):
+    """Bitcoin Core's error numbers, as far as the devnet answers with them."""
+
+    MISC_ERROR = -1
+    TYPE_ERROR = -3
+    INVALID_ADDRESS_OR_KEY = -5
+    INVALID_PARAMETER = -8
+    DATABASE_ERROR = -20
+    DESERIALIZATION_ERROR = -22
+    VERIFY_ERROR = -25
+    VERIFY_REJECTED = -26
+    VERIFY_ALREADY_IN_UTXO_SET = -27
+    IN_WARMUP = -28
+    INVALID_REQUEST = -32600
+    METHOD_NOT_FOUND = -32601
+    PARSE_ERROR = -32700
+
+
+class RpcError(DevnetError):
+    """The error of one JSON-RPC call: Core's number and Core's text."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -1,0 +1,125 @@
+"""Bitcoin Core's consensus, by py-bitcoinkernel: which blocks are valid, and which tip wins.
+
+The kernel's databases stay in memory: the devnet keeps its own file of blocks and shows them to
+a new kernel at each start (about 10,000 blocks a second). That is also how a block is invalidated,
+which the library has no call for: a new kernel is shown every block but that one.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from chain.devnet.errors import BlockRefused, KernelMissing
+from contractcourt.units import BlockHash
+
+try:
+    import pbk
+    from pbk.script import PrecomputedTransactionData
+except ImportError as error:  # pragma: no cover - the package is an optional extra
+    raise KernelMissing from error
+
+# The reason of a refusal stands only in the log: "... FAILED (bad-txnmrklroot, ...)".
+_REASON = re.compile(r"FAILED \(([a-z][^,)]*)")
+_SPENT_WRONGLY = re.compile(r"\b((?:bad|block|time|high|unexpected)-[A-Za-z0-9-]+(?: \([^)]*\))?)")
+
+
+class Kernel:
+    """One chainstate of the kernel, from genesis on."""
+
+    def __init__(self) -> None:
+        self._log: deque[str] = deque(maxlen=50)
+        self._logging = pbk.LoggingConnection(self._logged)
+        self._refused: set[bytes] = set()
+        self._scratch = Path(tempfile.mkdtemp(prefix="devnet-kernel-"))
+        callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._block_checked)
+        self._context = pbk.make_context(pbk.ChainType.REGTEST, callbacks)
+        options = pbk.ChainstateManagerOptions(
+            self._context, str(self._scratch), str(self._scratch / "blocks")
+        )
+        options.update_block_tree_db_in_memory(True)
+        options.update_chainstate_db_in_memory(True)
+        self._manager = pbk.ChainstateManager(options)
+        self._chain = self._manager.get_active_chain()
+
+    def close(self) -> None:
+        """Let go of the kernel and of its scratch folder."""
+        del self._chain
+        del self._manager
+        del self._context
+        del self._logging
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def genesis(self) -> bytes:
+        """The raw regtest genesis block."""
+        return bytes(self._manager.blocks[self._chain.block_tree_entries[0]])
+
+    def height(self) -> int:
+        """The height of the tip with the most work."""
+        return int(self._chain.height)
+
+    def hash_at(self, height: int) -> BlockHash:
+        """The hash of the active chain's block at `height`, which must exist."""
+        return BlockHash(bytes(self._chain.block_tree_entries[height].block_hash))
+
+    def process(self, raw: bytes) -> None:
+        """Show one block to consensus. A block seen before is no error.
+
+        Raises BlockRefused with the kernel's reason when the block is malformed, breaks a rule
+        or does not connect to a known block.
+        """
+        self._log.clear()
+        self._refused.clear()
+        try:
+            block = pbk.Block(raw)
+        except RuntimeError as error:
+            raise BlockRefused("Block decode failed") from error
+        try:
+            self._manager.process_block(block)
+        except pbk.ProcessBlockException as error:
+            raise BlockRefused(self._reason()) from error
+        if self._refused:  # this block, or one below it that was never tried before
+            raise BlockRefused(self._reason())
+
+    def _block_checked(self, _: object, block: pbk.Block, state: pbk.BlockValidationState) -> None:
+        if state.validation_mode != pbk.ValidationMode.VALID:
+            self._refused.add(bytes(block.block_hash))
+
+    def _logged(self, line: str) -> None:
+        self._log.append(line)
+
+    def _reason(self) -> str:
+        for line in reversed(self._log):
+            if "rror" in line and (found := _SPENT_WRONGLY.search(line) or _REASON.search(line)):
+                return found.group(1)
+        return "rejected"
+
+
+def transactions_of(raw_block: bytes) -> list[bytes]:
+    """The raw transactions of a block, the coinbase first."""
+    return [bytes(tx) for tx in pbk.Block(raw_block).transactions]
+
+
+def first_bad_input(raw_tx: bytes, spent: Sequence[tuple[int, bytes]]) -> int | None:
+    """Which input's script fails; None when all pass.
+
+    Args:
+        raw_tx: the whole transaction with its witnesses.
+        spent: value in satoshi and scriptPubKey of every spent output, in input order.
+    """
+    tx = pbk.Transaction(raw_tx)
+    scripts = [pbk.ScriptPubkey(script) for _, script in spent]
+    outputs = [
+        pbk.TransactionOutput(script, value)
+        for script, (value, _) in zip(scripts, spent, strict=True)
+    ]
+    precomputed = PrecomputedTransactionData(tx, outputs)
+    for index, (value, _) in enumerate(spent):
+        flags = pbk.ScriptVerificationFlags.ALL
+        if not scripts[index].verify(value, tx, precomputed, index, flags):
+            return index
+    return None
