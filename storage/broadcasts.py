@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 
 from psycopg.rows import args_row
 
@@ -79,7 +79,7 @@ SETTLE = """
 """
 
 
-class BroadcastState(str, Enum):
+class BroadcastState(StrEnum):
     """What the chain has made of a broadcast."""
 
     OPEN = "open"

@@ -16,14 +16,20 @@ from contractcourt.codec import decode, encode
 from storage.database import Connection
 from storage.errors import StaleCase, UnknownChannel
 
-INSERT_CASE = """
-    WITH applied AS (
-        DELETE FROM unapplied WHERE channel_id = %(channel_id)s AND seq <= %(applied_seq)s
+INSERT_CASES = """
+    WITH given AS (
+        SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
+                             %(applied_seqs)s::bigint[], %(states)s::text[])
+            AS row (channel_id, case_json, applied_seq, state)
+    ), applied AS (
+        DELETE FROM unapplied AS u USING given
+        WHERE u.channel_id = given.channel_id AND u.seq <= given.applied_seq
     ), shown AS (
-        UPDATE channels SET state = %(state)s WHERE id = %(channel_id)s AND state <> %(state)s
+        UPDATE channels AS c SET state = given.state FROM given
+        WHERE c.id = given.channel_id AND c.state <> given.state
     )
     INSERT INTO cases (channel_id, case_json, applied_seq)
-    VALUES (%(channel_id)s, %(case_json)s, %(applied_seq)s)
+    SELECT channel_id, case_json, applied_seq FROM given
 """
 _COLUMNS = "channel_id, case_json, applied_seq, version"
 LOCK_CASES = f"""
@@ -70,13 +76,18 @@ class StoredCase:
 
 def insert(conn: Connection, channel_id: int, case: Case, applied_seq: int) -> None:
     """Store a channel's first case, which has applied its docket up to `applied_seq`."""
+    insert_many(conn, [(channel_id, case, applied_seq)])
+
+
+def insert_many(conn: Connection, given: Sequence[tuple[int, Case, int]]) -> None:
+    """`insert` for many (channel id, case, applied entries), in one statement."""
     facts = {
-        "channel_id": channel_id,
-        "case_json": encode(case).decode(),
-        "applied_seq": applied_seq,
-        "state": case.state.value,
+        "channel_ids": [channel_id for channel_id, _, _ in given],
+        "cases": [encode(case).decode() for _, case, _ in given],
+        "applied_seqs": [applied_seq for _, _, applied_seq in given],
+        "states": [case.state.value for _, case, _ in given],
     }
-    conn.execute(INSERT_CASE, facts)
+    conn.execute(INSERT_CASES, facts)
 
 
 def lock(conn: Connection, channel_ids: Sequence[int]) -> list[StoredCase]:

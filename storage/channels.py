@@ -22,14 +22,17 @@ from contractcourt.units import BlockHeight, Satoshi, Txid
 from storage.database import Connection
 from storage.errors import UnknownNode
 
-INSERT_CHANNEL = """
+INSERT_CHANNELS = """
     WITH channel AS (
         INSERT INTO channels (channel_point, node, capacity_sat)
-        VALUES (%(channel_point)s, %(node)s, %(capacity_sat)s)
+        SELECT * FROM unnest(%(channel_points)s::bytea[], %(nodes)s::text[],
+                             %(capacities)s::bigint[])
         ON CONFLICT (channel_point) DO NOTHING
-        RETURNING id
+        RETURNING id, channel_point
+    ), head AS (
+        INSERT INTO docket_heads (channel_id) SELECT id FROM channel
     )
-    INSERT INTO docket_heads (channel_id) SELECT id FROM channel RETURNING channel_id
+    SELECT id, channel_point FROM channel
 """
 _SELECT_CHANNELS = """
     SELECT c.id, c.channel_point, c.node, c.capacity_sat, c.state, r.close_kind, r.closing_txid,
@@ -59,7 +62,7 @@ INSERT_RESOLUTIONS = """
     ON CONFLICT (channel_id) DO UPDATE SET
         close_kind = EXCLUDED.close_kind, closing_txid = EXCLUDED.closing_txid,
         closed_height = EXCLUDED.closed_height, resolutions = EXCLUDED.resolutions,
-        fully_resolved_height = NULL, created_at = EXCLUDED.created_at
+        created_at = EXCLUDED.created_at
 """
 SET_CLOSED = """
     UPDATE channels SET state = 'CONTRACT_CLOSED'
@@ -112,16 +115,22 @@ def register(conn: Connection, channel: Channel) -> int | None:
     Raises:
         UnknownNode: the channel's node is not registered. The transaction is lost.
     """
+    return register_many(conn, [channel]).get(channel.channel_point)
+
+
+def register_many(conn: Connection, channels: Sequence[Channel]) -> dict[OutPoint, int]:
+    """`register` for many, in one statement: the ids of those that were not known yet."""
     facts = {
-        "channel_point": channel.channel_point,
-        "node": channel.node,
-        "capacity_sat": channel.capacity_sat,
+        "channel_points": [channel.channel_point for channel in channels],
+        "nodes": [channel.node for channel in channels],
+        "capacities": [channel.capacity_sat for channel in channels],
     }
     try:
-        row = conn.execute(INSERT_CHANNEL, facts).fetchone()
+        rows = conn.execute(INSERT_CHANNELS, facts).fetchall()
     except psycopg.errors.ForeignKeyViolation as error:
-        raise UnknownNode(f"no node {channel.node} is registered") from error
-    return None if row is None else int(row[0])
+        names = ", ".join(sorted({channel.node for channel in channels}))
+        raise UnknownNode(f"not all of these nodes are registered: {names}") from error
+    return {OutPoint(channel_point): int(channel_id) for channel_id, channel_point in rows}
 
 
 def find(conn: Connection, channel_point: OutPoint) -> ChannelRow | None:

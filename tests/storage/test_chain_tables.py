@@ -1,0 +1,233 @@
+"""Cursor, lease, spends, watches and deadlines: what the watcher rests on."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from contractcourt.effects import WakeAt, WatchOutpoint
+from contractcourt.units import BlockHeight, HexBytes, Satoshi
+from storage import blocks, deadlines, lease, spends, watches
+from storage.database import Connection, Database
+from storage.errors import CursorMismatch, Fenced
+from storage.spends import ConfirmedSpend
+from tests.storage import examples
+from tests.storage.examples import block_hash, outpoint, txid
+
+
+def height(number: int) -> BlockHeight:
+    return BlockHeight(number)
+
+
+def lead(db: Database) -> int:
+    """Take the watcher's lease with a new holder after its expiry; the epoch."""
+    with db.transaction() as conn:
+        epoch = lease.acquire(conn, lease.CHAIN_WATCHER, uuid4(), 0)
+    assert epoch is not None
+    return epoch
+
+
+def connect(db: Database, number: int, epoch: int) -> int:
+    with db.transaction() as conn:
+        return blocks.connect(
+            conn, height(number), block_hash(number), block_hash(number - 1), epoch
+        )
+
+
+class TestLease:
+    def test_one_holder_at_a_time(self, db: Database) -> None:
+        first, second = uuid4(), uuid4()
+        with db.transaction() as conn:
+            assert lease.acquire(conn, "x", first, 60) == 1
+        with db.transaction() as conn:
+            assert lease.acquire(conn, "x", second, 60) is None
+            assert lease.renew(conn, "x", first, 1, 60)
+            assert not lease.renew(conn, "x", second, 1, 60)
+            lease.release(conn, "x", first, 1)
+        with db.transaction() as conn:
+            assert lease.acquire(conn, "x", second, 60) == 2
+            assert not lease.renew(conn, "x", first, 1, 60)
+            held = lease.read(conn, "x")
+        assert held is not None
+        assert (held.holder, held.epoch, held.live) == (second, 2, True)
+
+    def test_c9_a_writer_holds_off_a_take_over_but_not_a_renewal(self, db: Database) -> None:
+        holder = uuid4()
+        with db.transaction() as conn:
+            lease.acquire(conn, "x", holder, 0)
+        with db.transaction() as writing:
+            lease.hold(writing, "x", 1)
+            with db.transaction() as conn:
+                assert lease.acquire(conn, "x", uuid4(), 60) is None
+                assert lease.renew(conn, "x", holder, 1, 0)
+        with db.transaction() as conn:
+            assert lease.acquire(conn, "x", uuid4(), 60) == 2
+
+
+class TestCursor:
+    def test_it_goes_up_and_down_one_block_at_a_time(self, db: Database) -> None:
+        epoch = lead(db)
+        with db.transaction() as conn:
+            assert blocks.cursor(conn) is None
+            blocks.init_cursor(conn, height(100), block_hash(100))
+        assert [connect(db, n, epoch) for n in (101, 102)] == [1, 2]
+        with db.transaction() as conn:
+            assert blocks.disconnect(conn, height(102), block_hash(102), epoch) == 3
+            assert blocks.cursor(conn) == blocks.Cursor(height(101), block_hash(101), 3)
+        assert connect(db, 102, epoch) == 4
+        with db.transaction() as conn:
+            assert blocks.recent_hashes(conn, 2) == [
+                (102, block_hash(102)),
+                (101, block_hash(101)),
+            ]
+
+    def test_a_block_that_does_not_follow_is_refused(self, db: Database) -> None:
+        epoch = lead(db)
+        with db.transaction() as conn:
+            blocks.init_cursor(conn, height(100), block_hash(100))
+        for number in (100, 102):
+            with pytest.raises((CursorMismatch, psycopg.errors.UniqueViolation)):
+                connect(db, number, epoch)
+        with pytest.raises(CursorMismatch), db.transaction() as conn:
+            blocks.disconnect(conn, height(101), block_hash(101), epoch)
+        with pytest.raises(CursorMismatch), db.transaction() as conn:
+            blocks.disconnect(conn, height(100), block_hash(100), epoch)
+
+    def test_known_ancestors_let_it_go_below_its_beginning(self, db: Database) -> None:
+        epoch = lead(db)
+        ancestors = [block_hash(99), block_hash(98)]
+        with db.transaction() as conn:
+            blocks.init_cursor(conn, height(100), block_hash(100), ancestors)
+            blocks.init_cursor(conn, height(500), block_hash(500))
+        with db.transaction() as conn:
+            blocks.disconnect(conn, height(100), block_hash(100), epoch)
+            blocks.disconnect(conn, height(99), block_hash(99), epoch)
+            assert blocks.cursor(conn) == blocks.Cursor(height(98), block_hash(98), 2)
+
+    def test_p7_an_old_epoch_is_fenced(self, db: Database) -> None:
+        old = lead(db)
+        with db.transaction() as conn:
+            blocks.init_cursor(conn, height(100), block_hash(100))
+        new = lead(db)
+        with pytest.raises(Fenced):
+            connect(db, 101, old)
+        with pytest.raises(Fenced), db.transaction() as conn:
+            blocks.disconnect(conn, height(100), block_hash(100), old)
+        assert connect(db, 101, new) == 1
+
+
+class TestSpends:
+    def spend(self, channel_id: int, number: int, block: int) -> ConfirmedSpend:
+        return ConfirmedSpend(
+            channel_id, outpoint(1), txid(number), HexBytes(b"tx"), height(7), block_hash(block)
+        )
+
+    def test_recorded_once_and_stale_after_a_reorg(self, db: Database, channel_id: int) -> None:
+        first, second = self.spend(channel_id, 1, 1), self.spend(channel_id, 2, 2)
+        with db.transaction() as conn:
+            spends.record_many(conn, [first])
+            spends.record_many(conn, [first])
+            assert spends.find_confirmed(conn, [outpoint(1), outpoint(2)]) == {outpoint(1): first}
+            assert spends.mark_stale(conn, block_hash(1)) == [first]
+            assert spends.mark_stale(conn, block_hash(1)) == []
+            spends.record_many(conn, [second])
+            assert spends.list_for(conn, channel_id) == [second]
+            spends.mark_stale(conn, block_hash(2))
+            spends.record(
+                conn, channel_id, first.outpoint, first.txid, first.raw_tx, height(7), block_hash(1)
+            )
+            assert spends.list_for(conn, channel_id) == [first]
+
+
+class TestWatches:
+    def watch(self, number: int) -> WatchOutpoint:
+        return WatchOutpoint(outpoint(number), examples.SWEEP_SCRIPT, height(5))
+
+    def test_a_follower_sees_additions_and_removals(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            for number in (1, 2):
+                watches.add(conn, channel_id, self.watch(number))
+                watches.add(conn, channel_id, self.watch(number))
+        with db.transaction() as conn:
+            first = watches.load_since(conn, 0)
+        assert [watch.outpoint for watch in first.added] == [outpoint(1), outpoint(2)]
+        with db.transaction() as conn:
+            watches.remove(conn, channel_id, outpoint(1))
+            watches.add(conn, channel_id, self.watch(3))
+        with db.transaction() as conn:
+            later = watches.load_since(conn, first.position)
+            anew = watches.load_since(conn, 0)
+        assert [watch.outpoint for watch in later.added] == [outpoint(3)]
+        assert [watch.outpoint for watch in later.removed] == [outpoint(1)]
+        assert [watch.outpoint for watch in anew.added] == [outpoint(2), outpoint(3)]
+        with db.transaction() as conn:
+            watches.add(conn, channel_id, self.watch(1))
+        with db.transaction() as conn:
+            again = watches.load_since(conn, later.position)
+            assert [watch.outpoint for watch in again.added] == [outpoint(1)]
+            assert [found.id for found in watches.find(conn, [outpoint(1)])] == [first.added[0].id]
+
+    def test_a_watch_that_commits_late_is_not_missed(self, db: Database, channel_id: int) -> None:
+        """It began before one that committed first: a sequence number would hide it for ever."""
+        with db.transaction() as slow:
+            watches.add(slow, channel_id, self.watch(1))
+            with db.transaction() as quick:
+                watches.add(quick, channel_id, self.watch(2))
+            with db.transaction() as conn:
+                early = watches.load_since(conn, 0)
+        with db.transaction() as conn:
+            late = watches.load_since(conn, early.position)
+        assert [watch.outpoint for watch in early.added] == [outpoint(2)]
+        assert outpoint(1) in [watch.outpoint for watch in late.added]
+
+    def test_nothing_new_is_an_empty_answer(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            watches.add(conn, channel_id, self.watch(1))
+        with db.transaction() as conn:
+            first = watches.load_since(conn, 0)
+            second = watches.load_since(conn, first.position)
+        assert (second.added, second.removed) == ((), ())
+        assert [watch.outpoint for watch in first.added] == [outpoint(1)]
+
+
+class TestDeadlines:
+    def wake(self, at: int, reason: str = "an HTLC is due", value: int = 5) -> WakeAt:
+        return WakeAt(height(at), reason, Satoshi(value))
+
+    def add(self, conn: Connection, channel_id: int) -> None:
+        deadlines.add_many(
+            conn,
+            [
+                (channel_id, self.wake(120)),
+                (channel_id, self.wake(110)),
+                (channel_id, self.wake(110, "a delay ends", 0)),
+                (channel_id, self.wake(110, value=9)),
+            ],
+        )
+        deadlines.add(conn, channel_id, self.wake(110, value=7))
+
+    def test_due_ones_come_once_a_height(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            self.add(conn, channel_id)
+            assert deadlines.due(conn, height(109), 10) == []
+            assert deadlines.due(conn, height(115), 10) == [(channel_id, 110)]
+            assert deadlines.due(conn, height(130), 1) == [(channel_id, 110)]
+            deadlines.delete_fired(conn, [(channel_id, height(110))])
+            assert deadlines.due(conn, height(130), 10) == [(channel_id, 120)]
+            deadlines.delete_for_channels(conn, [channel_id])
+            assert deadlines.list_deadlines(conn) == []
+
+    def test_listed_by_height_with_what_is_at_risk(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            self.add(conn, channel_id)
+            found = deadlines.list_deadlines(conn, 10)
+            later = deadlines.list_deadlines(conn, from_height=111, channel_id=channel_id)
+        assert [(d.height, d.reason, d.value_at_risk_sat) for d in found] == [
+            (110, "a delay ends", 0),
+            (110, "an HTLC is due", 7),
+            (120, "an HTLC is due", 5),
+        ]
+        assert found[0].channel_point == outpoint(1)
+        assert [d.height for d in later] == [120]

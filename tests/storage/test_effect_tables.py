@@ -1,0 +1,226 @@
+"""Outbox, broadcasts, force closes, alarms and the vault."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from contractcourt.effects import AskLocalPoint, NotifyNode, RaiseAlarm, SweepOutput
+from contractcourt.events import PublishOutcome
+from contractcourt.units import BlockHeight, HexBytes, Script, Txid
+from storage import alarms, broadcasts, force_closes, outbox, spends, vault
+from storage.broadcasts import Broadcast, BroadcastState
+from storage.database import Connection, Database
+from storage.force_closes import ForceCloseRow
+from tests.storage import examples
+from tests.storage.examples import block_hash, outpoint, txid
+
+SWEEP = SweepOutput(examples.contract(5), examples.SWEEP_SCRIPT)
+
+
+def notice(number: int) -> NotifyNode:
+    return NotifyNode("channel.closing", {"number": number})
+
+
+class TestOutbox:
+    def test_effects_are_taken_once_until_sent(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            ids = outbox.put_many(
+                conn, [(channel_id, SWEEP), (channel_id, AskLocalPoint(7)), (channel_id, notice(1))]
+            )
+        assert ids == sorted(ids)
+        with db.transaction() as one, db.transaction() as two:
+            taken = outbox.take(one, ids)
+            assert [(row.id, row.effect) for row in taken] == [
+                (ids[0], SWEEP),
+                (ids[1], AskLocalPoint(7)),
+                (ids[2], notice(1)),
+            ]
+            assert outbox.take(two) == []
+            outbox.mark_sent_many(one, ids[:2])
+        with db.transaction() as conn:
+            assert [row.id for row in outbox.take(conn)] == ids[2:]
+            assert outbox.take(conn, ids, kinds=["sweep_output"]) == []
+
+    def test_webhooks_of_a_channel_never_overtake(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            other = examples.open_channel(conn, 2)
+            first, second = outbox.put_many(
+                conn, [(channel_id, notice(1)), (channel_id, notice(2))]
+            )
+            elsewhere = outbox.put(conn, other, notice(3))
+        with db.transaction() as one, db.transaction() as two:
+            assert [row.id for row in outbox.take(one, [first, second])] == [first]
+            # The first is held, not sent: the second must wait, another channel must not.
+            assert [row.id for row in outbox.take(two)] == [elsewhere]
+            assert outbox.take(two, [second]) == []
+            outbox.mark_sent(one, first)
+        with db.transaction() as conn:
+            assert outbox.next_notification(conn, channel_id) == second
+            assert [row.id for row in outbox.take(conn, [first, second])] == [second]
+
+    def test_a_failed_one_waits_and_is_found_again(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            failed, behind = outbox.put_many(
+                conn, [(channel_id, notice(1)), (channel_id, notice(2))]
+            )
+            assert outbox.stale(conn, 0, 10) == [(failed, "notify_node")]
+            outbox.mark_failed(conn, failed, "connection refused")
+            assert outbox.stale(conn, 0, 10) == []
+            assert outbox.take(conn) == []
+            # Asked for by name it is tried at once, and is still ahead of the next.
+            assert [row.attempts for row in outbox.take(conn, [failed, behind])] == [1]
+            assert [row.id for row in outbox.unsent(conn, channel_id)] == [failed, behind]
+
+    def test_sent_ones_are_forgotten_after_a_while(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            sent = outbox.put(conn, channel_id, RaiseAlarm("k", "m"))
+            outbox.put(conn, channel_id, SWEEP)
+            outbox.mark_sent(conn, sent)
+            assert outbox.forget_sent(conn, 3600) == 0
+            assert outbox.forget_sent(conn, 0) == 1
+
+
+class TestBroadcasts:
+    def insert(self, conn: Connection, channel_id: int, number: int, *spent: int) -> Broadcast:
+        return broadcasts.insert(
+            conn,
+            channel_id,
+            purpose="sweep",
+            txid=txid(number),
+            raw_tx=b"raw",
+            inputs=[outpoint(each) for each in spent],
+        )
+
+    def spend(self, conn: Connection, channel_id: int, spent: int, by: Txid, block: int) -> None:
+        spends.record(
+            conn, channel_id, outpoint(spent), by, HexBytes(b"x"), BlockHeight(7), block_hash(block)
+        )
+
+    def states(self, conn: Connection, channel_id: int) -> list[str]:
+        return [found.state.value for found in broadcasts.for_channel(conn, channel_id)]
+
+    def test_stored_once_with_its_attempts(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            stored = self.insert(conn, channel_id, 50, 1, 2)
+            assert self.insert(conn, channel_id, 50, 1, 2) == stored
+            assert stored.inputs == (outpoint(1), outpoint(2))
+            assert stored.first_attempt_at is None
+            broadcasts.record_attempt(conn, stored.id, PublishOutcome.FEE_TOO_LOW, "min fee")
+            broadcasts.record_attempt(conn, stored.id, PublishOutcome.ACCEPTED, "")
+            found = broadcasts.find(conn, txid(50))
+            assert found is not None
+            assert (found.attempts, found.last_outcome) == (2, PublishOutcome.ACCEPTED)
+            assert [each.id for each in broadcasts.open_broadcasts(conn)] == [stored.id]
+            assert broadcasts.open_broadcasts(conn, after_id=stored.id) == []
+
+    def test_l1_the_chain_settles_and_a_reorg_opens_again(
+        self, db: Database, channel_id: int
+    ) -> None:
+        with db.transaction() as conn:
+            for number, spent in ((50, (1,)), (51, (1, 2)), (52, (3,))):
+                self.insert(conn, channel_id, number, *spent)
+            assert broadcasts.settle(conn) == []
+            self.spend(conn, channel_id, 1, txid(50), block=1)
+            assert {(each.txid, each.state) for each in broadcasts.settle(conn)} == {
+                (txid(50), BroadcastState.CONFIRMED),
+                (txid(51), BroadcastState.CONFLICTED),
+            }
+            assert self.states(conn, channel_id) == ["confirmed", "conflicted", "open"]
+            spends.mark_stale(conn, block_hash(1))
+            broadcasts.settle(conn)
+            assert self.states(conn, channel_id) == ["open", "open", "open"]
+            self.spend(conn, channel_id, 1, txid(50), block=1)
+            broadcasts.settle(conn)
+            spends.mark_stale(conn, block_hash(1))
+            self.spend(conn, channel_id, 1, txid(51), block=2)
+            broadcasts.settle(conn)
+            assert self.states(conn, channel_id) == ["conflicted", "confirmed", "open"]
+
+    def test_an_abandoned_one_stays_so(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            broadcasts.abandon(conn, self.insert(conn, channel_id, 50, 1).id)
+            self.spend(conn, channel_id, 1, txid(50), block=1)
+            assert broadcasts.settle(conn) == []
+            assert self.states(conn, channel_id) == ["abandoned"]
+
+
+class TestForceCloses:
+    def ask(self, db: Database, channel_id: int, key: str) -> ForceCloseRow:
+        with db.transaction() as conn:
+            return force_closes.request(
+                conn, channel_id, requested_by=key, reason="why not", idempotency_key=key
+            )
+
+    def test_p3_one_of_many_requests_is_accepted(self, db: Database, channel_id: int) -> None:
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda n: self.ask(db, channel_id, f"k{n}"), range(16)))
+        assert sum(answer.accepted for answer in answers) == 1
+        assert len({(answer.requested_at, answer.requested_by) for answer in answers}) == 1
+
+    def test_a_later_request_gets_the_first_ones_time_and_txid(
+        self, db: Database, channel_id: int
+    ) -> None:
+        first = self.ask(db, channel_id, "one")
+        with db.transaction() as conn:
+            force_closes.set_closing_txid(conn, channel_id, txid(9))
+        again, second = self.ask(db, channel_id, "one"), self.ask(db, channel_id, "two")
+        assert (first.accepted, again.accepted, second.accepted) == (True, True, False)
+        assert second.requested_at == first.requested_at
+        assert second.closing_txid == txid(9)
+
+    def test_a_concluded_one_still_counts_and_a_reorg_opens_it(
+        self, db: Database, channel_id: int
+    ) -> None:
+        self.ask(db, channel_id, "one")
+        with db.transaction() as conn:
+            force_closes.conclude(conn, channel_id)
+        late = self.ask(db, channel_id, "two")
+        assert (late.accepted, late.concluded) == (False, True)
+        with db.transaction() as conn:
+            force_closes.reopen(conn, channel_id)
+            found = force_closes.find(conn, channel_id)
+        assert found is not None
+        assert not found.concluded
+
+
+class TestAlarms:
+    def test_an_open_alarm_is_raised_once(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            assert alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
+            assert not alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
+            assert alarms.raise_alarm(conn, None, "pruned", "x" * 10_000)
+            assert not alarms.raise_alarm(conn, None, "pruned", "x" * 10_000)
+            found = alarms.list_open(conn)
+            assert [alarm.channel_point for alarm in found] == [outpoint(1), None]
+            alarms.clear(conn, [found[0].id])
+            alarms.clear_kind(conn, None, "pruned")
+            assert alarms.list_open(conn) == []
+            assert alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
+            assert len(alarms.list_open(conn, channel_id=channel_id)) == 1
+
+
+class TestVault:
+    def test_p3_the_first_recorded_commitment_wins(self, db: Database) -> None:
+        def sign(number: int) -> Txid:
+            with db.transaction() as conn:
+                return vault.record_signed_commitment(conn, outpoint(1), txid(number))
+
+        with ThreadPoolExecutor(8) as pool:
+            winners = set(pool.map(sign, range(1, 17)))
+        assert len(winners) == 1
+        with db.transaction() as conn:
+            assert vault.signed_commitment(conn, outpoint(1)) in winners
+            assert vault.signed_commitment(conn, outpoint(2)) is None
+
+    def test_sealed_secrets_and_pinned_scripts(self, db: Database) -> None:
+        scripts = [Script(b"\x00\x14" + bytes([n]) * 20) for n in (1, 2)]
+        with db.transaction() as conn:
+            vault.put_sealed(conn, "root:alice", b"sealed")
+            vault.put_sealed(conn, "root:alice", b"sealed anew")
+            assert vault.get_sealed(conn, "root:alice") == b"sealed anew"
+            assert vault.get_sealed(conn, "root:bob") is None
+            assert vault.sealed_names(conn) == ["root:alice"]
+            vault.pin_sweep_scripts(conn, "alice", scripts[:1])
+            vault.pin_sweep_scripts(conn, "alice", scripts)
+            assert vault.pinned_sweep_scripts(conn, "alice") == tuple(scripts)
+            assert vault.pinned_sweep_scripts(conn, "bob") == ()

@@ -1,0 +1,128 @@
+"""Nodes, channels and contracts."""
+
+from __future__ import annotations
+
+import base64
+
+import psycopg
+import pytest
+
+from contractcourt.case import State
+from contractcourt.contract import ContractStage, Spend
+from contractcourt.effects import CloseKind
+from contractcourt.units import BlockHeight
+from storage import channels, contracts, nodes
+from storage.database import Database
+from storage.errors import NodeExists, UnknownNode
+from tests.storage import examples
+from tests.storage.examples import SWEEP_SCRIPT, block_hash, outpoint, txid
+
+
+class TestNodes:
+    def test_registered_with_a_standard_webhooks_secret(self, db: Database) -> None:
+        with db.transaction() as conn:
+            secret = nodes.add_node(conn, "alice", [SWEEP_SCRIPT], "https://alice.example/hook")
+            found = nodes.get_node(conn, "alice")
+            assert nodes.get_node(conn, "bob") is None
+        assert found is not None
+        assert (found.sweep_scripts, found.secrets) == ((SWEEP_SCRIPT,), (secret,))
+        prefix, _, key = secret.partition("_")
+        assert prefix == "whsec"
+        assert len(base64.b64decode(key, validate=True)) == 32
+
+    def test_a_name_is_taken_once_and_written_plainly(self, db: Database) -> None:
+        with db.transaction() as conn:
+            nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
+            with pytest.raises(NodeExists):
+                nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
+            nodes.add_node(conn, "bob", [SWEEP_SCRIPT])
+            assert [node.name for node in nodes.list_nodes(conn)] == ["alice", "bob"]
+        for name in ("", "../alice", "a b", "x" * 65):
+            with pytest.raises(psycopg.errors.CheckViolation), db.transaction() as conn:
+                nodes.add_node(conn, name, [SWEEP_SCRIPT])
+        with pytest.raises(psycopg.errors.CheckViolation), db.transaction() as conn:
+            nodes.add_node(conn, "carol", [])
+
+    def test_old_secrets_stay_valid_for_the_overlap(self, db: Database) -> None:
+        with db.transaction() as conn:
+            first = nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
+            second = nodes.rotate_secret(conn, "alice", 3600)
+            found = nodes.get_node(conn, "alice")
+            assert found is not None
+            assert found.secrets == (second, first)
+            third = nodes.rotate_secret(conn, "alice", 0)
+            found = nodes.get_node(conn, "alice")
+            assert found is not None
+            assert found.secrets == (third, first)
+            with pytest.raises(UnknownNode):
+                nodes.rotate_secret(conn, "bob", 0)
+
+
+class TestChannels:
+    def test_registered_once(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            assert channels.register(conn, examples.channel(1)) is None
+            found = channels.find(conn, outpoint(1))
+            assert channels.find(conn, outpoint(2)) is None
+        assert found is not None
+        assert (found.id, found.state, found.applied_seq, found.last_seq) == (
+            channel_id,
+            State.DEFAULT,
+            1,
+            1,
+        )
+
+    def test_of_a_known_node_only(self, db: Database, channel_id: int) -> None:
+        with pytest.raises(UnknownNode), db.transaction() as conn:
+            channels.register(conn, examples.channel(2, node="mallory"))
+        with db.transaction() as conn:
+            assert [row.id for row in channels.list_channels(conn)] == [channel_id]
+
+    def test_listed_by_page_state_and_node(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            others = [examples.open_channel(conn, number) for number in (2, 3)]
+            channels.mark_closed(conn, others[0], examples.closed())
+            ids = [channel_id, *others]
+            assert [row.id for row in channels.list_channels(conn, limit=2)] == ids[:2]
+            assert [row.id for row in channels.list_channels(conn, after=ids[1])] == ids[2:]
+            closed = channels.list_channels(conn, state=State.CONTRACT_CLOSED)
+            assert [row.id for row in closed] == [others[0]]
+            assert channels.list_channels(conn, node="mallory") == []
+            counts = channels.count_by_state(conn)
+        assert (counts[State.DEFAULT], counts[State.CONTRACT_CLOSED]) == (2, 1)
+        assert counts[State.FULLY_RESOLVED] == 0
+
+    def test_a_close_and_its_taking_back(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            channels.mark_closed(conn, channel_id, examples.closed(examples.contract(5)))
+            channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+            row = channels.by_ids(conn, [channel_id])[0]
+            assert (row.close_kind, row.closing_txid) == (CloseKind.LOCAL, txid(9))
+            assert (row.closed_height, row.fully_resolved_height) == (106, 300)
+            assert row.state is State.FULLY_RESOLVED
+            channels.mark_unresolved(conn, channel_id)
+            row = channels.by_ids(conn, [channel_id])[0]
+            assert row.state is State.WAITING_FULL_RESOLUTION
+            assert row.fully_resolved_height is None
+            channels.mark_reopened(conn, channel_id)
+            row = channels.by_ids(conn, [channel_id])[0]
+            assert (row.state, row.closing_txid) == (State.DEFAULT, None)
+
+
+class TestContracts:
+    def test_replaced_as_a_whole(self, db: Database, channel_id: int) -> None:
+        spend = Spend(txid(7), BlockHeight(250), block_hash(250))
+        with db.transaction() as conn:
+            other = examples.open_channel(conn, 2)
+            contracts.replace(conn, other, (examples.contract(8),))
+            contracts.replace(conn, channel_id, (examples.contract(5), examples.contract(6)))
+            contracts.replace(conn, channel_id, (examples.contract(6, ContractStage.SPENT, spend),))
+            found = contracts.list_for(conn, channel_id)
+            assert [(row.outpoint, row.stage) for row in found] == [
+                (outpoint(6), ContractStage.SPENT)
+            ]
+            assert (found[0].spend_txid, found[0].spend_height) == (txid(7), 250)
+            assert found[0].maturity_height == 100 + 144
+            contracts.replace(conn, channel_id, ())
+            assert contracts.list_for(conn, channel_id) == []
+            assert len(contracts.list_for(conn, other)) == 1
