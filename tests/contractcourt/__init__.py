@@ -1,0 +1,1 @@
+"""The law in memory: thousands of cases, no process, no socket."""

@@ -1,0 +1,1 @@
+"""Transactions, scripts, signature hashes and blocks."""
