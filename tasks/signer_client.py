@@ -25,6 +25,7 @@ from contractcourt.units import PublicKey
 
 T = TypeVar("T")
 
+_UNAUTHORISED = 401
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
 
@@ -137,6 +138,10 @@ class SignerClient:
             ) from None
         if response.is_success:
             return response.content
+        if response.status_code == _UNAUTHORISED:
+            raise SignerUnavailable(
+                "the signer does not take our token: check CONTRACTCOURT_SIGNER_TOKEN on both sides"
+            )
         problem = _problem(response.content)
         name = problem.type.rpartition(":")[2]
         if response.status_code == _NOT_FOUND and name == "keys-missing":

@@ -1,0 +1,196 @@
+"""The signer as its own process, spoken to over HTTP as tasks do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.codec import encode
+from contractcourt.signing import RefusalReason
+from contractcourt.units import Script
+from storage import nodes
+from storage.database import Database
+from tasks.signer_client import (
+    SignerClient,
+    SignerKeysMissing,
+    SignerRefused,
+    SignerUnavailable,
+)
+from tests.conftest import free_port
+from tests.workers.ldk_signing import Recording
+from workers.signer.seal import create_seal_key
+
+TOKEN = "a-token-for-this-test"
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class RunningSigner:
+    """One signer process, restartable, with its log."""
+
+    environment: dict[str, str]
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workers.signer"],
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdout=log,
+                stderr=log,
+            )
+        give_up_at = time.monotonic() + 60
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > give_up_at:
+                raise AssertionError(self.log.read_text())
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx2.get(f"{self.url}/healthz", trust_env=False).is_success
+        except httpx2.HTTPError:
+            return False
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(30)
+            self.process = None
+
+
+@pytest.fixture
+def signer(database_url: str, tmp_path: Path) -> Iterator[RunningSigner]:
+    port = free_port()
+    create_seal_key(tmp_path / "seal.key")
+    environment = {
+        "DATABASE_URL": database_url,
+        "CONTRACTCOURT_NETWORK": "regtest",
+        "CONTRACTCOURT_DATA_DIR": str(tmp_path),
+        "CONTRACTCOURT_SIGNER_PORT": str(port),
+        "CONTRACTCOURT_SIGNER_TOKEN": TOKEN,
+        "CONTRACTCOURT_SEAL_KEY_FILE": str(tmp_path / "seal.key"),
+    }
+    running = RunningSigner(environment, f"http://127.0.0.1:{port}", tmp_path / "signer.log")
+    running.start()
+    yield running
+    running.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def client(signer: RunningSigner) -> Iterator[SignerClient]:
+    with SignerClient(signer.url, TOKEN) as opened:
+        yield opened
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return Recording("anchors_2_local_close")
+
+
+def test_a_force_close_and_its_sweep_are_signed_over_http(
+    signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
+) -> None:
+    sweep, by_ldk = recording.our_spends()[-1]
+    with db.transaction() as conn:
+        nodes.add_node(conn, "alice", [Script(o.script_pubkey) for o in by_ldk.outputs])
+    commitments = [commitment for commitment, _ in recording.local_commitments()]
+    last = recording.commitment_request(commitments[-1])
+
+    with pytest.raises(SignerKeysMissing, match="keys"):
+        client.sign(last)
+    document = json.dumps(recording.key_document).encode()
+    assert client.import_keys(document) == f"channel {recording.channel.channel_point}"
+    signed = client.sign(last)
+    assert signed.txid == commitments[-1].txid == Transaction.parse(signed.tx).txid()
+    point = client.local_point(recording.channel, 1)
+    assert point == recording.keys.per_commitment_point(1)
+    assert client.sign(sweep).txid == by_ldk.txid()
+
+    # Killed without notice, it still knows what it signed.
+    signer.stop(signal.SIGKILL)
+    with pytest.raises(SignerUnavailable):
+        client.sign(last)
+    signer.start()
+    with pytest.raises(SignerRefused) as refused:
+        client.sign(recording.commitment_request(commitments[0]))
+    assert refused.value.reason == RefusalReason.SECOND_COMMITMENT
+    assert client.sign(last).txid == signed.txid
+
+    signer.stop()
+    log = signer.log.read_text()
+    assert "second-commitment" in log
+    assert_tells_nothing(log, recording)
+
+
+def test_hostile_calls_are_refused_and_tell_nothing(
+    signer: RunningSigner, client: SignerClient, recording: Recording
+) -> None:
+    document = json.dumps(recording.key_document).encode()
+    short = document.replace(recording.secrets["payment_key"].encode(), b"5ec4e7")
+    with pytest.raises(SignerRefused) as refused:
+        client.import_keys(short)
+    assert refused.value.reason == "malformed-key-document"
+    client.import_keys(document)
+    foreign = {
+        **Recording("static_2_local_close").key_document,
+        "channel_point": recording.key_document["channel_point"],
+    }
+    with pytest.raises(SignerRefused) as refused:
+        client.import_keys(json.dumps(foreign).encode())
+    assert refused.value.reason == "foreign-key-document"
+    with pytest.raises(SignerRefused) as refused:
+        client.import_keys(b" " * 1_048_577)
+    assert refused.value.reason == "body-too-large"
+    with pytest.raises(SignerUnavailable, match="token"):
+        SignerClient(signer.url, TOKEN + "x").import_keys(document)
+
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    request = encode(recording.our_spends()[-1][0])
+    with httpx2.Client(base_url=signer.url, headers=headers, trust_env=False) as raw:
+        for path in ("/v1/sign", "/v1/points", "/v1/keys"):
+            for body in (b"", b"[" * 200_000, b"\xff", b"{}", b'{"channel":1}', request[:-9]):
+                answer = raw.post(path, content=body)
+                assert answer.status_code == 400
+                problem = answer.json()
+                assert problem["status"] == 400
+                assert problem["type"].startswith("urn:contractcourt:signer:malformed")
+            assert raw.get(path).status_code == 405
+        assert raw.post("/v1/sign", content=request).status_code == 404
+        for name in ("", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}\u00e9"):
+            wrong = {b"authorization": name.encode()}
+            assert raw.post("/v1/points", content=b"{}", headers=wrong).status_code == 401
+
+    signer.stop()
+    log = signer.log.read_text()
+    assert_tells_nothing(log, recording)
+    assert "5ec4e7" not in log
+    assert "Traceback" not in log
+
+
+def assert_tells_nothing(log: str, recording: Recording) -> None:
+    """No secret of ours, in any part a reader could use, stands in the log."""
+    for name, secret in recording.key_document.items():
+        if name != "channel_point":
+            assert secret not in log
+    assert TOKEN not in log
+
+
+def test_it_does_not_start_without_its_seal_key(signer: RunningSigner) -> None:
+    signer.stop()
+    signer.environment["CONTRACTCOURT_SEAL_KEY_FILE"] = "nowhere"
+    with pytest.raises(AssertionError, match="CONTRACTCOURT_SEAL_KEY_FILE"):
+        signer.start()

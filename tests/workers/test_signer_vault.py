@@ -1,0 +1,296 @@
+"""The signer on a real vault: what it keeps, what it believes first, what it signs once."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from msgspec.structs import replace as with_fields
+
+from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3 import points, scripts
+from contractcourt.bolt3.commitment import build_commitment
+from contractcourt.channel import Channel, ChannelSide, KeyRef, LocalCommitment, Side
+from contractcourt.signing import (
+    PointRequest,
+    RefusalReason,
+    SigningRefused,
+    SigningRequest,
+    commitment_request,
+)
+from contractcourt.units import (
+    FeeratePerKw,
+    HexBytes,
+    Millisatoshi,
+    Script,
+    Secret,
+    Signature,
+)
+from storage import channels, nodes
+from storage.database import Database
+from tests.workers.ldk_signing import Recording
+from tests.workers.test_signer_keys import LND_ROOT, lnd_ring
+from workers.signer.channel_keys import ChannelKeys
+from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode, WrongSealKey
+from workers.signer.keyring import KeyRing
+from workers.signer.seal import Seal
+from workers.signer.signing import Signer
+
+SEAL_KEY = bytes(range(32))
+OTHER_SCRIPT = Script.parse("0014" + "66" * 20)
+LND_INDEX = 4
+
+
+@pytest.fixture
+def signer(db: Database) -> Signer:
+    return Signer(db, KeyRing(Seal(SEAL_KEY), mainnet=False))
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return Recording("anchors_2_local_close")
+
+
+def import_raw(signer: Signer, recording: Recording) -> None:
+    signer.import_keys(json.dumps(recording.key_document).encode())
+
+
+def add_node(db: Database, scripts_allowed: list[Script], name: str = "alice") -> None:
+    with db.transaction() as conn:
+        nodes.add_node(conn, name, scripts_allowed)
+
+
+def sweep(recording: Recording) -> tuple[SigningRequest, list[Script]]:
+    request, signed = recording.our_spends()[-1]
+    return request, [Script(output.script_pubkey) for output in signed.outputs]
+
+
+def reason_of(signer: Signer, request: SigningRequest) -> RefusalReason:
+    with pytest.raises(SigningRefused) as caught:
+        signer.sign(request)
+    return caught.value.reason
+
+
+# -- keys --
+
+
+def test_a_channel_without_keys_is_not_signed(signer: Signer, recording: Recording) -> None:
+    with pytest.raises(KeysMissing):
+        signer.sign(sweep(recording)[0])
+    with pytest.raises(KeysMissing):
+        signer.local_point(PointRequest(recording.channel, 0))
+
+
+def test_no_secret_stands_in_the_database(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    with db.transaction() as conn:
+        rows = conn.execute("SELECT name, sealed FROM sealed_secrets").fetchall()
+    assert rows
+    for _, sealed in rows:
+        for secret in re.findall(r"\b[0-9a-f]{64}\b", json.dumps(recording.key_document)):
+            assert bytes.fromhex(secret) not in bytes(sealed)
+    with pytest.raises(WrongSealKey):
+        Signer(db, KeyRing(Seal(bytes(32)), mainnet=False)).local_point(
+            PointRequest(recording.channel, 0)
+        )
+
+
+def test_the_same_keys_may_be_imported_again_but_no_others(
+    signer: Signer, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    import_raw(signer, recording)
+    other = {**Recording("static_2_local_close").key_document}
+    other["channel_point"] = recording.key_document["channel_point"]
+    with pytest.raises(ForeignKeyDocument):
+        signer.import_keys(json.dumps(other).encode())
+    assert signer.local_point(PointRequest(recording.channel, 0))
+
+
+def test_points_are_ours(signer: Signer, recording: Recording) -> None:
+    import_raw(signer, recording)
+    answer = signer.local_point(PointRequest(recording.channel, 2**48 - 1))
+    assert answer.per_commitment_point == recording.keys.per_commitment_point(2**48 - 1)
+    for number in (-1, 2**48):
+        with pytest.raises(SigningRefused):
+            signer.local_point(PointRequest(recording.channel, number))
+
+
+def test_keys_serve_the_node_that_used_them_first(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    signer.local_point(PointRequest(recording.channel, 0))
+    request, allowed = sweep(recording)
+    add_node(db, allowed, "mallory")
+    stolen = with_fields(request, channel=with_fields(request.channel, node="mallory"))
+    assert reason_of(signer, stolen) is RefusalReason.WRONG_NODE
+
+
+def test_keys_of_a_registered_channel_serve_its_node_from_the_import_on(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    request, allowed = sweep(recording)
+    add_node(db, allowed)
+    add_node(db, [OTHER_SCRIPT], "mallory")
+    with db.transaction() as conn:
+        channels.register(conn, recording.channel)
+    import_raw(signer, recording)
+    stolen = with_fields(request, channel=with_fields(request.channel, node="mallory"))
+    assert reason_of(signer, stolen) is RefusalReason.WRONG_NODE
+    assert signer.sign(request)
+
+
+def test_another_channels_facts_are_a_wrong_key(signer: Signer, recording: Recording) -> None:
+    import_raw(signer, recording)
+    other = Recording("anchors_3_remote_close").channel
+    channel = with_fields(recording.channel, local=other.local)
+    request = with_fields(sweep(recording)[0], channel=channel)
+    assert reason_of(signer, request) is RefusalReason.WRONG_KEY
+
+
+# -- where the money may go --
+
+
+def test_a_sweep_needs_a_registered_node(signer: Signer, recording: Recording) -> None:
+    import_raw(signer, recording)
+    with pytest.raises(UnknownNode):
+        signer.sign(sweep(recording)[0])
+
+
+def test_a_sweep_to_the_nodes_own_script_is_signed(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    request, allowed = sweep(recording)
+    add_node(db, allowed)
+    signed = signer.sign(request)
+    assert signed.txid == Transaction.parse(request.tx).txid()
+    assert Transaction.parse(signed.tx).txid() == signed.txid
+
+
+def test_a_row_changed_later_redirects_no_money(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    request, allowed = sweep(recording)
+    add_node(db, [OTHER_SCRIPT])
+    assert reason_of(signer, request) is RefusalReason.FOREIGN_OUTPUT
+    with db.transaction() as conn:
+        conn.execute("UPDATE nodes SET sweep_scripts = %s", ([bytes(s) for s in allowed],))
+    # The first, refused request left nothing behind, so the owner's present wish counts.
+    assert signer.sign(request)
+    with db.transaction() as conn:
+        conn.execute("UPDATE nodes SET sweep_scripts = %s", ([bytes(OTHER_SCRIPT)],))
+    assert signer.sign(request)
+    tx = Transaction.parse(request.tx)
+    elsewhere = tx.serialize().replace(bytes(tx.outputs[0].script_pubkey), bytes(OTHER_SCRIPT))
+    stolen = with_fields(request, tx=HexBytes(elsewhere))
+    assert reason_of(signer, stolen) is RefusalReason.FOREIGN_OUTPUT
+
+
+# -- one commitment (P3) --
+
+
+def test_only_the_first_commitment_is_ever_signed(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    commitments = [commitment for commitment, _ in recording.local_commitments()]
+    last = recording.commitment_request(commitments[-1])
+    first_answer = signer.sign(last)
+    assert signer.sign(last) == first_answer
+    again = Signer(db, KeyRing(Seal(SEAL_KEY), mainnet=False))
+    for commitment in commitments[:-1]:
+        request = recording.commitment_request(commitment)
+        assert reason_of(again, request) is RefusalReason.SECOND_COMMITMENT
+    assert again.sign(last) == first_answer
+
+
+def test_a_refused_commitment_takes_no_ones_place(signer: Signer, recording: Recording) -> None:
+    import_raw(signer, recording)
+    old, new = (commitment for commitment, _ in recording.local_commitments()[-2:])
+    unsigned = with_fields(old, remote_signature=Signature(b"\x01" * 64))
+    refused = recording.commitment_request(unsigned)
+    assert reason_of(signer, refused) is RefusalReason.BAD_REMOTE_SIGNATURE
+    assert signer.sign(recording.commitment_request(new)).txid == new.txid
+
+
+# -- lnd --
+
+
+def lnd_channel(recording: Recording, keys: ChannelKeys) -> Channel:
+    """The recording's channel, had our node been an lnd."""
+    local = ChannelSide(
+        funding_pubkey=points.public_key(keys.funding_key),
+        revocation_basepoint=points.public_key(keys.revocation_base_key),
+        payment_basepoint=points.public_key(keys.payment_key),
+        delayed_payment_basepoint=points.public_key(keys.delayed_payment_base_key),
+        htlc_basepoint=points.public_key(keys.htlc_base_key),
+        to_self_delay=recording.channel.local.to_self_delay,
+        dust_limit_sat=recording.channel.local.dust_limit_sat,
+    )
+    return with_fields(recording.channel, local=local, key_ref=KeyRef("lnd", LND_INDEX))
+
+
+def lnd_commitment(recording: Recording, channel: Channel, keys: ChannelKeys) -> LocalCommitment:
+    """Commitment 3 of that channel, signed by the recording's peer."""
+    number, feerate = 3, FeeratePerKw(500)
+    ours = Millisatoshi(channel.capacity_sat * 600)
+    theirs = Millisatoshi(channel.capacity_sat * 400)
+    point = keys.per_commitment_point(number)
+    built = build_commitment(channel, Side.LOCAL, number, point, feerate, ours, theirs)
+    script = scripts.funding_script(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+    digest = segwit_v0(built.tx, 0, script, channel.capacity_sat, SIGHASH_ALL)
+    peer = Secret.parse(recording.document["secrets"]["B"]["funding_key"])
+    return LocalCommitment(
+        number=number,
+        txid=built.tx.txid(),
+        tx=HexBytes(built.tx.serialize()),
+        remote_signature=points.sign(peer, digest),
+        feerate_per_kw=feerate,
+        to_local_msat=ours,
+        to_remote_msat=theirs,
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_lnd_channel_is_signed_whichever_way_its_seed_was_made(
+    signer: Signer, recording: Recording, seed: int
+) -> None:
+    signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
+    keys = lnd_ring().channel_keys(LND_INDEX, seed=seed)
+    channel = lnd_channel(recording, keys)
+    commitment = lnd_commitment(recording, channel, keys)
+    script = scripts.funding_script_pubkey(
+        channel.local.funding_pubkey, channel.remote.funding_pubkey
+    )
+    signed = signer.sign(commitment_request(channel, commitment, script))
+    assert signed.txid == commitment.txid
+    # From now on the seed is known, and points need no commitment to be right.
+    answer = signer.local_point(PointRequest(channel, 9))
+    assert answer.per_commitment_point == keys.per_commitment_point(9)
+
+
+def test_a_commitment_tells_the_seed_when_a_point_is_asked_for(
+    signer: Signer, recording: Recording
+) -> None:
+    signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
+    keys = lnd_ring().channel_keys(LND_INDEX, seed=2)
+    channel = lnd_channel(recording, keys)
+    commitment = lnd_commitment(recording, channel, keys)
+    answer = signer.local_point(PointRequest(channel, 9, commitment))
+    assert answer.per_commitment_point == keys.per_commitment_point(9)
+
+
+@pytest.mark.parametrize("index", [None, LND_INDEX + 1, -1, 2**31])
+def test_a_wrong_index_is_refused(signer: Signer, recording: Recording, index: int | None) -> None:
+    signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
+    channel = lnd_channel(recording, lnd_ring().channel_keys(LND_INDEX))
+    channel = with_fields(channel, key_ref=KeyRef("lnd", index))
+    with pytest.raises(SigningRefused):
+        signer.local_point(PointRequest(channel, 0))
