@@ -28,6 +28,7 @@ from storage.database import Connection, Database
 from storage.docket import Appended, DocketEntry, Source
 from tasks import carrying_out
 from tasks.carrying_out import Advanced
+from tasks.errors import BrokenLaw
 
 _log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ def _step(db: Database, chunk: Sequence[int]) -> Outcome:
     """One commit for the chunk; if the law itself breaks on one channel, one for each channel."""
     try:
         return db.run(lambda conn: apply_pending(conn, chunk))
-    except carrying_out.BrokenLaw as broken:
+    except BrokenLaw as broken:
         if len(chunk) == 1:
             _set_aside(db, chunk[0], broken)
             return Outcome()
@@ -109,9 +110,7 @@ def _apply(
     case, seq = stored.case, stored.applied_seq
     for entry in entries:
         if entry.seq != seq + 1:
-            raise carrying_out.BrokenLaw(
-                f"docket entry {seq + 1} of channel {stored.channel_id} is missing"
-            )
+            raise BrokenLaw(f"docket entry {seq + 1} of channel {stored.channel_id} is missing")
         verdict = _hear(case, entry, raises=entry.seq == refusable)
         advanced.verdicts.append(verdict)
         _log_step(case, verdict, entry)
@@ -133,7 +132,7 @@ def _hear(case: Case, entry: DocketEntry, *, raises: bool) -> Verdict:
         kind = type(entry.event).__name__
         return Verdict(case, (RaiseAlarm("event_refused", f"{kind} {entry.seq}: {refused}"),))
     except Exception as error:
-        raise carrying_out.BrokenLaw(
+        raise BrokenLaw(
             f"docket entry {entry.seq} of {case.channel.channel_point}: {error!r}"
         ) from error
 

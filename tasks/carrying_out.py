@@ -27,7 +27,6 @@ from contractcourt.effects import (
     WakeAt,
     WatchOutpoint,
 )
-from contractcourt.errors import ContractCourtError
 from storage import (
     alarms,
     channels,
@@ -39,10 +38,6 @@ from storage import (
     watches,
 )
 from storage.database import Connection
-
-
-class BrokenLaw(ContractCourtError):
-    """The law failed on an event instead of deciding: a fault of ours, never of the input."""
 
 
 @dataclass(slots=True)

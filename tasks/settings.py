@@ -216,15 +216,35 @@ class Settings(BaseSettings):
         return str(value)
 
 
-def load_settings(**given: Any) -> Settings:
+class _EnvironmentOnly(Settings):
+    """What the environment says, whatever an `up` wrote before."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments and environment."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+
+def load_settings(*, from_endpoints: bool = True, **given: Any) -> Settings:
     """The settings of this process: arguments first, then environment, then endpoints.json.
+
+    Args:
+        from_endpoints: False leaves endpoints.json out, as `up` does, which writes it.
 
     Raises:
         SettingsError: an unknown `CONTRACTCOURT_*` variable, or a value that makes no sense.
     """
     refuse_unknown_variables(os.environ)
     try:
-        return Settings(**given)
+        return Settings(**given) if from_endpoints else _EnvironmentOnly(**given)
     except ValidationError as error:
         raise SettingsError(_in_plain_words(error)) from None
 

@@ -1,0 +1,40 @@
+"""The Celery app: `celery -A tasks.app`. Importing it opens no socket and reads no setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_shutdown
+
+app = Celery(
+    "contractcourt",
+    include=[
+        "tasks.arbitrate",
+        "tasks.force_close",
+        "tasks.publish",
+        "tasks.sweep",
+        "tasks.points",
+        "tasks.notify",
+        "tasks.rebroadcast",
+        "tasks.reconcile",
+    ],
+)
+app.config_from_object("tasks.celery_config")
+
+
+@setup_logging.connect
+def _configure_logs(**_: Any) -> None:
+    """Our logs, not Celery's: without this the worker replaces the handlers at start."""
+    from tasks.logs import configure
+    from tasks.settings import load_settings
+
+    settings = load_settings()
+    configure("worker", level=settings.log_level, fmt=settings.log_format)
+
+
+@worker_process_shutdown.connect
+def _close_resources(**_: Any) -> None:
+    from tasks.resources import close
+
+    close()

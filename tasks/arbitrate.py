@@ -1,0 +1,28 @@
+"""`contractcourt.arbitrate`: a wake-up for some channels."""
+
+from __future__ import annotations
+
+import structlog
+from kombu.exceptions import OperationalError
+
+from tasks import wakeups
+from tasks.app import app
+from tasks.arbitration import Outcome, arbitrate
+from tasks.resources import resources
+
+_log = structlog.get_logger()
+
+
+@app.task(name="contractcourt.arbitrate")
+def arbitrate_task(ids: list[int], idempotency_key: str) -> None:
+    """Apply what waits on the dockets of these channels."""
+    with structlog.contextvars.bound_contextvars(wake=idempotency_key):
+        hand_on(arbitrate(resources().db, ids))
+
+
+def hand_on(outcome: Outcome) -> None:
+    """Have the effects carried out. They are stored: without the broker they are only late."""
+    try:
+        wakeups.carry_out(outcome.outbox)
+    except OperationalError as error:
+        _log.warning("broker away, effects wait in the outbox", error=str(error))

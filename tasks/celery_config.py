@@ -1,0 +1,68 @@
+"""Celery's configuration, read when the app first needs it: importing the app reads nothing.
+
+Why each line stands here: `docs/decisions/0010-celery-on-redis.md`.
+"""
+
+from __future__ import annotations
+
+from kombu import Queue
+
+from tasks.settings import load_settings
+
+_settings = load_settings()
+
+broker_url = _settings.required_redis_url
+broker_connection_retry_on_startup = True
+broker_transport_options = {
+    "visibility_timeout": _settings.visibility_timeout_seconds,
+    "socket_timeout": 30,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+task_serializer = "json"
+accept_content = ["json"]
+result_backend = None
+task_ignore_result = True
+task_store_eager_result = False
+
+task_acks_late = True
+task_reject_on_worker_lost = True
+task_time_limit = _settings.task_time_limit_seconds
+task_soft_time_limit = _settings.task_soft_time_limit_seconds
+worker_prefetch_multiplier = 1
+worker_max_tasks_per_child = _settings.max_tasks_per_child
+worker_soft_shutdown_timeout = 5.0
+worker_hijack_root_logger = False
+worker_send_task_events = True
+task_send_sent_event = True
+
+timezone = "UTC"
+enable_utc = True
+
+task_default_queue = "arbitrate"
+task_queues = [Queue(name) for name in ("arbitrate", "publish", "notify", "reconcile")]
+task_routes = {
+    "contractcourt.arbitrate": {"queue": "arbitrate"},
+    "contractcourt.force_close": {"queue": "arbitrate"},
+    "contractcourt.publish": {"queue": "publish"},
+    "contractcourt.sweep": {"queue": "publish"},
+    "contractcourt.rebroadcast": {"queue": "publish"},
+    "contractcourt.ask_local_point": {"queue": "publish"},
+    "contractcourt.notify": {"queue": "notify"},
+    "contractcourt.reconcile": {"queue": "reconcile"},
+}
+
+#: Beat only nudges: two beats, or none, change nothing but how soon (users_ask C16).
+beat_schedule = {
+    "reconcile": {
+        "task": "contractcourt.reconcile",
+        "schedule": _settings.reconcile_seconds,
+        "options": {"expires": _settings.reconcile_seconds * 2},
+    },
+    "rebroadcast": {
+        "task": "contractcourt.rebroadcast",
+        "schedule": _settings.rebroadcast_seconds,
+        "options": {"expires": _settings.rebroadcast_seconds * 2},
+    },
+}

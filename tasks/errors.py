@@ -1,0 +1,21 @@
+"""Errors of the tasks."""
+
+from __future__ import annotations
+
+from contractcourt.errors import ContractCourtError
+
+
+class TaskError(ContractCourtError):
+    """A task could not do its work."""
+
+
+class BrokenLaw(TaskError):
+    """The law failed on an event instead of deciding: a fault of ours, never of the input."""
+
+
+class ForkedResources(TaskError):
+    """Connections opened by one process were used by another; open them after the fork."""
+
+
+class RefusedByEngine(TaskError):
+    """The script engine rejects a transaction of ours: it is not published (promise P9)."""

@@ -1,0 +1,52 @@
+"""`contractcourt.ask_local_point`: our per-commitment point, asked of the signer for the law."""
+
+from __future__ import annotations
+
+import structlog
+
+from contractcourt.case import Case
+from contractcourt.effects import AskLocalPoint
+from contractcourt.events import LocalPointLearned
+from storage import alarms, docket, outbox
+from storage.database import Connection
+from storage.outbox import OutboxRow
+from tasks import wakeups
+from tasks.app import app
+from tasks.publish import take
+from tasks.resources import Resources, resources
+from tasks.signer_client import SignerCallFailed, SignerUnavailable
+
+
+@app.task(name="contractcourt.ask_local_point")
+def ask_local_point_task(ids: list[int], idempotency_key: str) -> None:
+    """Put the signer's answers on the dockets."""
+    with structlog.contextvars.bound_contextvars(wake=idempotency_key):
+        held = resources()
+        for row, case in take(held, ids, "ask_local_point"):
+            if isinstance(row.effect, AskLocalPoint):
+                _ask(held, row, case, row.effect.number)
+
+
+def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
+    try:
+        point = held.signer.local_point(case.channel, number, case.local_commitment)
+    except SignerCallFailed as error:
+        failure = error
+        held.db.run(lambda conn: _note_failure(conn, row, failure))
+        return
+
+    def learn(conn: Connection) -> None:
+        event = LocalPointLearned(number, point)
+        key = f"local_point:{number}"
+        docket.append(conn, row.channel_id, event, idempotency_key=key, source="court")
+        outbox.mark_sent(conn, row.id)
+
+    held.db.run(learn)
+    wakeups.wake([row.channel_id])
+
+
+def _note_failure(conn: Connection, row: OutboxRow, error: SignerCallFailed) -> None:
+    outbox.mark_failed(conn, row.id, str(error))
+    if not isinstance(error, SignerUnavailable):
+        message = f"the close can't be resolved before our point is known: {error}"
+        alarms.raise_alarm(conn, row.channel_id, "no_local_point", message)

@@ -1,0 +1,60 @@
+"""What one worker process holds open: Postgres, the Bitcoin node, the signer.
+
+Opened at first use, so always after the fork; using them in another process raises.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from chain.bitcoin_core import BitcoinCore
+
+from storage.database import Database
+from tasks.errors import ForkedResources
+from tasks.settings import Settings, load_settings
+from tasks.signer_client import SignerClient
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The connections of the process `pid`."""
+
+    pid: int
+    settings: Settings
+    db: Database
+    chain: BitcoinCore
+    signer: SignerClient
+
+
+_opened: Resources | None = None
+
+
+def resources() -> Resources:
+    """This process's connections. Raises ForkedResources when its parent opened them."""
+    global _opened
+    if _opened is None:
+        _opened = _open(load_settings())
+    if _opened.pid != os.getpid():
+        raise ForkedResources
+    return _opened
+
+
+def _open(settings: Settings) -> Resources:
+    return Resources(
+        pid=os.getpid(),
+        settings=settings,
+        db=Database(settings.required_database_url, application_name="contractcourt-worker"),
+        chain=BitcoinCore(settings.required_bitcoind_url),
+        signer=SignerClient(settings.required_signer_url, settings.required_signer_token),
+    )
+
+
+def close() -> None:
+    """Let go of them, if this process opened any."""
+    global _opened
+    if _opened is not None and _opened.pid == os.getpid():
+        _opened.db.close()
+        _opened.signer.close()
+        _opened.chain.close()
+    _opened = None

@@ -1,0 +1,79 @@
+"""`contractcourt.sweep`: one contract's output to our node's script, at the present fee rate."""
+
+from __future__ import annotations
+
+import structlog
+
+from contractcourt.case import Case
+from contractcourt.contract import Contract
+from contractcourt.effects import SweepOutput
+from contractcourt.signing import sweep_request
+from contractcourt.sweep import NotWorthIt, build_sweep
+from contractcourt.units import FeeratePerKw, HexBytes
+from storage import alarms, broadcasts, outbox, spends
+from storage.database import Connection
+from storage.outbox import OutboxRow
+from tasks.app import app
+from tasks.publish import send, sign_and_store, take
+from tasks.resources import Resources, resources
+
+#: Nothing that has no deadline need hurry: about a day.
+_TARGET_BLOCKS = 144
+
+
+@app.task(name="contractcourt.sweep")
+def sweep_task(ids: list[int], idempotency_key: str) -> None:
+    """Build, sign and publish the sweeps that these outbox rows ask for."""
+    with structlog.contextvars.bound_contextvars(wake=idempotency_key):
+        held = resources()
+        rows = take(held, ids, "sweep_output")
+        if not rows:
+            return
+        feerate = present_feerate(held)
+        for row, case in rows:
+            if isinstance(row.effect, SweepOutput):
+                _sweep(held, row, case, row.effect, feerate)
+
+
+def present_feerate(held: Resources) -> FeeratePerKw:
+    """The node's estimate, never below its mempool's floor; the floor when it has no estimate."""
+    floor = held.chain.mempool_floor()
+    estimate = held.chain.feerate(_TARGET_BLOCKS)
+    return FeeratePerKw(max(floor, estimate or 0))
+
+
+def _sweep(
+    held: Resources, row: OutboxRow, case: Case, effect: SweepOutput, feerate: FeeratePerKw
+) -> None:
+    if held.db.run(lambda conn: _drop_if_needless(conn, row, effect.contract)):
+        return
+    built = build_sweep((effect.contract,), effect.sweep_script, feerate)
+    if isinstance(built, NotWorthIt):
+        held.db.run(lambda conn: _give_up_for_now(conn, row, built))
+        return
+    raw = HexBytes(built.tx.serialize())
+    request = sweep_request(case.channel, raw, [effect.contract])
+    stored = sign_and_store(held, row, case.channel, request)
+    if stored is not None:
+        send(held, [stored])
+
+
+def _drop_if_needless(conn: Connection, row: OutboxRow, contract: Contract) -> bool:
+    """The output is spent, or a sweep of it is out already: this row is done."""
+    spent = spends.find_confirmed(conn, [contract.outpoint])
+    open_ones = broadcasts.for_channel(conn, row.channel_id)
+    needless = bool(spent) or any(
+        b.state == "open" and contract.outpoint in b.inputs for b in open_ones
+    )
+    if needless:
+        outbox.mark_sent(conn, row.id)
+    return needless
+
+
+def _give_up_for_now(conn: Connection, row: OutboxRow, verdict: NotWorthIt) -> None:
+    message = (
+        f"sweeping {verdict.value_sat} sat would cost {verdict.fee_sat} sat and leave dust; "
+        "it is tried again as fees fall"
+    )
+    alarms.raise_alarm(conn, row.channel_id, "not_worth_sweeping", message)
+    outbox.mark_failed(conn, row.id, message)
