@@ -32,10 +32,17 @@ DUE = """
     ORDER BY height, channel_id
     LIMIT %(limit)s
 """
+#: Row by row on purpose: an index that was empty when statistics were taken misleads the planner.
 DELETE_FIRED = """
-    DELETE FROM deadlines AS d
-    USING unnest(%(channel_ids)s::bigint[], %(heights)s::integer[]) AS fired (channel_id, height)
-    WHERE d.channel_id = fired.channel_id AND d.height = fired.height
+    DELETE FROM deadlines WHERE ctid = ANY(ARRAY(
+        SELECT due.ctid
+        FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[])
+            AS fired (channel_id, height)
+        CROSS JOIN LATERAL (
+            SELECT d.ctid FROM deadlines AS d
+            WHERE d.height = fired.height AND d.channel_id = fired.channel_id
+            OFFSET 0
+        ) AS due))
 """
 DELETE_OF_CHANNELS = "DELETE FROM deadlines WHERE channel_id = ANY(%(channel_ids)s)"
 LIST = """
