@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from enum import IntEnum
+from hashlib import sha256
 
+from contractcourt.bitcoin.ripemd160 import ripemd160
 from contractcourt.units import PublicKey, Script
 
 
@@ -73,17 +74,12 @@ def push_number(number: int) -> bytes:
 
 def hash160(data: bytes) -> bytes:
     """RIPEMD160 of SHA256, 20 bytes."""
-    return ripemd160(hashlib.sha256(data).digest())
-
-
-def ripemd160(data: bytes) -> bytes:
-    """RIPEMD160, 20 bytes. An HTLC script holds that of its payment hash."""
-    return hashlib.new("ripemd160", data).digest()
+    return ripemd160(sha256(data).digest())
 
 
 def p2wsh(witness_script: bytes) -> Script:
     """The output script that pays a witness script."""
-    return build(Op.FALSE, hashlib.sha256(witness_script).digest())
+    return build(Op.FALSE, sha256(witness_script).digest())
 
 
 def p2wpkh(public_key: bytes) -> Script:

@@ -6,7 +6,8 @@ witness script; what stands in the output is its `p2wsh`.
 
 from __future__ import annotations
 
-from contractcourt.bitcoin.script import Op, build, hash160, multisig_2of2, p2wsh, ripemd160
+from contractcourt.bitcoin.ripemd160 import ripemd160
+from contractcourt.bitcoin.script import Op, build, hash160, multisig_2of2, p2wsh
 from contractcourt.units import PublicKey, Script
 
 #: After this many blocks anybody may spend an anchor.
