@@ -54,10 +54,10 @@ class Claim:
     """One lawful way to spend one output.
 
     `script` is the witness script; for P2WPKH, which has none, the output's script. `sequence`
-    is the nSequence demanded, None where any that delays nothing will do. `earliest_locktime` is
-    the nLockTime demanded at least. `second_level` is the only script that an HTLC transaction
-    of ours may pay at the index of this input, and None for every other claim, which pays the
-    node's own scripts; `other_key` is then the peer's HTLC key.
+    is the nSequence demanded, None where any that delays by a block at most will do.
+    `earliest_locktime` is the nLockTime demanded at least. `second_level` is the only script
+    that an HTLC transaction of ours may pay at the index of this input, and None for every other
+    claim, which pays the node's own scripts; `other_key` is then the peer's HTLC key.
     """
 
     path: SpendPath

@@ -206,7 +206,7 @@ def _check_timelocks(tx: Transaction, claims: Sequence[Claim]) -> None:
     for claim, spending in zip(claims, tx.inputs, strict=True):
         sequence = spending.sequence
         if claim.sequence is None:
-            fits = sequence == 0 or sequence >= _NO_DELAY
+            fits = sequence <= 1 or sequence >= _NO_DELAY
         else:
             fits = sequence == claim.sequence
         if not fits:

@@ -75,7 +75,7 @@ def test_lnds_path_leads_to_lnds_node_key() -> None:
 
 def test_each_basepoint_of_an_lnd_channel_comes_from_its_own_family() -> None:
     ring, index = lnd_ring(), 7
-    keys = ring.channel_keys(index)
+    keys = ring.channel_keys(index)[0]
     assert keys.funding_key == ring.family_key(KeyFamily.MULTISIG, index)
     assert keys.revocation_base_key == ring.family_key(KeyFamily.REVOCATION_BASE, index)
     assert keys.htlc_base_key == ring.family_key(KeyFamily.HTLC_BASE, index)
@@ -86,7 +86,7 @@ def test_each_basepoint_of_an_lnd_channel_comes_from_its_own_family() -> None:
 
 def test_the_seeds_that_lnd_may_have_used_differ() -> None:
     ring = lnd_ring()
-    seeds = [ring.channel_keys(0, seed=number).commitment_seed for number in range(4)]
+    seeds = [keys.commitment_seed for keys in ring.channel_keys(0)]
     assert len(set(seeds)) == 4
 
 

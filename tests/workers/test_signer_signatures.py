@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from chain import consensus
-from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.signing import SigningRequest
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.script import p2wsh
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
+from contractcourt.bolt3 import scripts
+from contractcourt.contract import ContractKind
+from contractcourt.signing import SigningRequest, sweep_request
 from contractcourt.signing_policy import DEFAULT_FEE_POLICY, check_request
-from contractcourt.units import Script
+from contractcourt.units import HexBytes, Satoshi, Script
 from tests.workers.ldk_signing import NAMES, Recording
 from workers.signer.signatures import sign_commitment, sign_sweep
 
@@ -62,3 +67,31 @@ def test_every_spend_of_ours_gets_the_witness_that_ldk_gave_it(name: str) -> Non
         for mine, other in zip(ours.inputs, theirs.inputs, strict=True):
             assert without_signatures(mine.witness) == without_signatures(other.witness)
         assert_valid(request, ours)
+
+
+def test_our_anchor_and_our_to_remote_are_swept_together() -> None:
+    recording = Recording("anchors_3_remote_close")
+    request, _ = recording.our_spends()[0]
+    swept = request.inputs[0]
+    assert swept.contract is not None
+    closing = Transaction.parse(bytes.fromhex(recording.document["closing_tx"]["hex"]))
+    script = p2wsh(scripts.anchor(recording.channel.local.funding_pubkey))
+    vout = next(i for i, o in enumerate(closing.outputs) if o.script_pubkey == script)
+    anchor = msgspec.structs.replace(
+        swept.contract,
+        outpoint=OutPoint.of(closing.txid(), vout),
+        kind=ContractKind.ANCHOR,
+        value_sat=Satoshi(330),
+        script_pubkey=script,
+    )
+    sweep_script = recording.channel.sweep_script
+    tx = Transaction(
+        2,
+        (TxIn(anchor.outpoint, sequence=0xFFFFFFFD), TxIn(swept.outpoint, sequence=1)),
+        (TxOut(swept.value_sat, bytes(sweep_script)),),
+    )
+    both = sweep_request(recording.channel, HexBytes(tx.serialize()), [anchor, swept.contract])
+    signed = sign_sweep(
+        recording.keys, both, check_request(both), {sweep_script}, DEFAULT_FEE_POLICY
+    )
+    assert_valid(both, signed)

@@ -263,7 +263,7 @@ def test_an_lnd_channel_is_signed_whichever_way_its_seed_was_made(
     signer: Signer, recording: Recording, seed: int
 ) -> None:
     signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
-    keys = lnd_ring().channel_keys(LND_INDEX, seed=seed)
+    keys = lnd_ring().channel_keys(LND_INDEX)[seed]
     channel = lnd_channel(recording, keys)
     commitment = lnd_commitment(recording, channel, keys)
     script = scripts.funding_script_pubkey(
@@ -280,7 +280,7 @@ def test_a_commitment_tells_the_seed_when_a_point_is_asked_for(
     signer: Signer, recording: Recording
 ) -> None:
     signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
-    keys = lnd_ring().channel_keys(LND_INDEX, seed=2)
+    keys = lnd_ring().channel_keys(LND_INDEX)[2]
     channel = lnd_channel(recording, keys)
     commitment = lnd_commitment(recording, channel, keys)
     answer = signer.local_point(PointRequest(channel, 9, commitment))
@@ -290,7 +290,7 @@ def test_a_commitment_tells_the_seed_when_a_point_is_asked_for(
 @pytest.mark.parametrize("index", [None, LND_INDEX + 1, -1, 2**31])
 def test_a_wrong_index_is_refused(signer: Signer, recording: Recording, index: int | None) -> None:
     signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
-    channel = lnd_channel(recording, lnd_ring().channel_keys(LND_INDEX))
+    channel = lnd_channel(recording, lnd_ring().channel_keys(LND_INDEX)[0])
     channel = with_fields(channel, key_ref=KeyRef("lnd", index))
     with pytest.raises(SigningRefused):
         signer.local_point(PointRequest(channel, 0))

@@ -8,6 +8,12 @@ law's rules and signs (`signing`), and answers over HTTP (`server`). Tasks reach
 
 from __future__ import annotations
 
-from workers.signer.server import run
+from tasks.settings import Settings
 
-__all__ = ["run"]
+
+def run(settings: Settings) -> None:
+    """Serve the signer until a signal ends it; see `server.run`."""
+    # Imported late: `up` needs only `seal` of this room, not the whole server.
+    from workers.signer import server
+
+    server.run(settings)

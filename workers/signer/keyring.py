@@ -20,7 +20,7 @@ from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import ChannelKeyDocument, KeyDocument, LndRootDocument
 from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.extended_key import ExtendedKey
-from workers.signer.lnd_keys import SEED_CANDIDATES, LndKeyRing
+from workers.signer.lnd_keys import LndKeyRing
 from workers.signer.seal import Seal
 
 
@@ -112,7 +112,7 @@ class KeyRing:
         if index is None or not 0 <= index < 2**31 - 1:
             raise SigningRefused(RefusalReason.MALFORMED_REQUEST, "key_ref has no index of a key")
         ring = LndKeyRing(ExtendedKey(root[:32], root[32:]), self.mainnet)
-        candidates = tuple(ring.channel_keys(index, seed=n) for n in range(SEED_CANDIDATES))
+        candidates = ring.channel_keys(index)
         settled = self._open(conn, _seed_record(channel.channel_point))
         if settled is None:
             return candidates

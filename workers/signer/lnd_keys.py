@@ -4,14 +4,14 @@ The commitment seed has changed twice over. Since lnd 0.12 it is the ECDH of a k
 revocation-root family with the channel's own funding key; before, it was that family's key
 itself. A fresh lnd also never uses index 0 of that family (its wallet cannot tell that locator
 from an empty one), so the family runs one index ahead of the others there, and level with them
-in a wallet whose first channel is older than 0.12. `seed_candidates` lists the four, the most
-likely first; a commitment of the channel tells which one it is.
+in a wallet whose first channel is older than 0.12. That makes four candidates; a commitment of
+the channel tells which one it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from coincurve import PrivateKey, PublicKey
@@ -53,28 +53,28 @@ class LndKeyRing:
         account = coin.child(HARDENED + family, unpadded=family == KeyFamily.MULTISIG)
         return Secret(account.child(0).child(index).secret)
 
-    def channel_keys(self, index: int, *, seed: int = 0) -> ChannelKeys:
-        """The keys of the channel at `index`, with the commitment seed candidate `seed`."""
+    def channel_keys(self, index: int) -> tuple[ChannelKeys, ...]:
+        """The keys of the channel at `index`, once for every seed that some lnd would have used.
+
+        They differ in the commitment seed only; the most likely stands first.
+        """
         funding = self.family_key(KeyFamily.MULTISIG, index)
-        return ChannelKeys(
+        likeliest, *others = self._seeds(index, funding)
+        keys = ChannelKeys(
             funding_key=funding,
             revocation_base_key=self.family_key(KeyFamily.REVOCATION_BASE, index),
             payment_key=self.family_key(KeyFamily.PAYMENT_BASE, index),
             delayed_payment_base_key=self.family_key(KeyFamily.DELAY_BASE, index),
             htlc_base_key=self.family_key(KeyFamily.HTLC_BASE, index),
-            commitment_seed=self.seed_candidates(index, funding)[seed],
+            commitment_seed=likeliest,
         )
+        return keys, *(replace(keys, commitment_seed=seed) for seed in others)
 
-    def seed_candidates(self, index: int, funding_key: Secret) -> tuple[Secret, ...]:
-        """Every commitment seed that some lnd would have used here, the most likely first."""
+    def _seeds(self, index: int, funding_key: Secret) -> tuple[Secret, ...]:
         funding = PrivateKey(funding_key).public_key.format()
         ahead = self.family_key(KeyFamily.REVOCATION_ROOT, index + 1)
         level = self.family_key(KeyFamily.REVOCATION_ROOT, index)
         return _ecdh(ahead, funding), _ecdh(level, funding), level, ahead
-
-
-#: How many candidates `seed_candidates` gives.
-SEED_CANDIDATES = 4
 
 
 def _ecdh(secret: Secret, point: bytes) -> Secret:

@@ -1,4 +1,4 @@
-"""Hostile requests: each rule of the signer, met and broken."""
+"""Hostile sweeps: each rule of the signer, met and broken."""
 
 from __future__ import annotations
 
@@ -12,113 +12,40 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.channel import Side
 from contractcourt.codec import decode, encode
-from contractcourt.contract import Contract, ContractKind
+from contractcourt.contract import ContractKind
 from contractcourt.errors import InvalidPoint
 from contractcourt.signing import (
     RefusalReason,
-    SigningInput,
     SigningRefused,
     SigningRequest,
 )
 from contractcourt.signing_policy import (
     DEFAULT_FEE_POLICY,
     FeePolicy,
-    check_commitment,
     check_feerate,
     check_request,
     check_sweep,
 )
 from contractcourt.units import (
     BlockHeight,
-    FeeratePerKw,
     HexBytes,
-    Millisatoshi,
     PublicKey,
     Satoshi,
-    Script,
     Secret,
-    Signature,
-    Txid,
+)
+from tests.contractcourt.hostile import (
+    FOREIGN,
+    NO_DELAY,
+    allowed_by,
+    changed,
+    reason_of,
+    set_output,
+    set_sequence,
+    sweep_of,
+    to_local,
+    with_input,
 )
 from tests.workers.ldk_signing import NAMES, Recording
-
-FOREIGN = Script(bytes.fromhex("0014" + "66" * 20))
-NO_DELAY = 0xFFFFFFFD
-
-
-def sweep_of(name: str, kind: ContractKind) -> SigningRequest:
-    """The first recorded spend of that kind in that recording."""
-    for request, _ in Recording(name).our_spends():
-        contract = request.inputs[0].contract
-        if contract is not None and contract.kind is kind:
-            return request
-    raise AssertionError(f"{name} has no spend of a {kind.value}")
-
-
-def to_local() -> SigningRequest:
-    return sweep_of("anchors_2_local_close", ContractKind.TO_LOCAL)
-
-
-def allowed_by(request: SigningRequest) -> set[Script]:
-    return {Script(o.script_pubkey) for o in Transaction.parse(request.tx).outputs}
-
-
-def changed(
-    request: SigningRequest, change: Callable[[Transaction], Transaction]
-) -> SigningRequest:
-    tx = change(Transaction.parse(request.tx))
-    return with_fields(request, tx=HexBytes(tx.serialize()))
-
-
-def with_input(request: SigningRequest, **changes: object) -> SigningRequest:
-    """The request with another first input, its contract and all."""
-    spent = request.inputs[0]
-    assert spent.contract is not None
-    of_contract = {k: v for k, v in changes.items() if k in Contract.__struct_fields__}
-    of_input = {k: v for k, v in changes.items() if k in SigningInput.__struct_fields__}
-    contract = with_fields(spent.contract, **of_contract)
-    spent = with_fields(spent, **{"contract": contract, **of_input})
-    return with_fields(request, inputs=(spent, *request.inputs[1:]))
-
-
-def reason_of(request: SigningRequest, allowed: set[Script] | None = None) -> RefusalReason:
-    """Why this sweep is refused; its own outputs are allowed unless others are given."""
-
-    def judge() -> None:
-        tx = check_request(request)
-        check_sweep(request, tx, allowed or allowed_by(request), DEFAULT_FEE_POLICY)
-
-    with pytest.raises(SigningRefused) as caught:
-        judge()
-    return caught.value.reason
-
-
-def commitment_reason(
-    request: SigningRequest, own_point: Callable[[int], PublicKey]
-) -> RefusalReason:
-    with pytest.raises(SigningRefused) as caught:
-        check_commitment(request, check_request(request), own_point)
-    return caught.value.reason
-
-
-def set_output(
-    index: int, *, value: int | None = None, script_pubkey: bytes | None = None
-) -> Callable[[Transaction], Transaction]:
-    def change(tx: Transaction) -> Transaction:
-        outputs = list(tx.outputs)
-        old = outputs[index]
-        outputs[index] = TxOut(
-            old.value if value is None else value,
-            old.script_pubkey if script_pubkey is None else script_pubkey,
-        )
-        return replace(tx, outputs=tuple(outputs))
-
-    return change
-
-
-def set_sequence(sequence: int) -> Callable[[Transaction], Transaction]:
-    return lambda tx: replace(tx, inputs=(replace(tx.inputs[0], sequence=sequence),))
-
 
 # -- the request itself --
 
@@ -346,102 +273,6 @@ def test_a_second_level_without_the_peers_signature_is_refused() -> None:
     unsigned = with_fields(contract.htlc, remote_signature=None)
     request = with_input(second_level(), htlc=unsigned)
     assert reason_of(request) is RefusalReason.BAD_REMOTE_SIGNATURE
-
-
-# -- commitments --
-
-
-def commitment() -> tuple[Recording, SigningRequest]:
-    recording = Recording("anchors_4_local_close_htlcs")
-    return recording, recording.commitment_request(recording.local_commitments()[-1][0])
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"number": 3}, RefusalReason.WRONG_COMMITMENT),
-        ({"number": -1}, RefusalReason.MALFORMED_REQUEST),
-        ({"number": 2**48}, RefusalReason.MALFORMED_REQUEST),
-        ({"feerate_per_kw": FeeratePerKw(5000)}, RefusalReason.WRONG_COMMITMENT),
-        ({"to_local_msat": Millisatoshi(1)}, RefusalReason.WRONG_COMMITMENT),
-        ({"to_remote_msat": Millisatoshi(-(2**70))}, RefusalReason.WRONG_COMMITMENT),
-        ({"to_local_msat": Millisatoshi(2**62)}, RefusalReason.WRONG_COMMITMENT),
-        ({"htlcs": ()}, RefusalReason.WRONG_COMMITMENT),
-        ({"remote_signature": Signature(b"\x01" * 64)}, RefusalReason.BAD_REMOTE_SIGNATURE),
-        ({"remote_signature": Signature(b"")}, RefusalReason.BAD_REMOTE_SIGNATURE),
-    ],
-)
-def test_a_commitment_that_its_numbers_do_not_describe_is_refused(
-    changes: dict[str, object], reason: RefusalReason
-) -> None:
-    recording, request = commitment()
-    assert request.commitment is not None
-    request = with_fields(request, commitment=with_fields(request.commitment, **changes))
-    assert commitment_reason(request, recording.keys.per_commitment_point) is reason
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        set_output(-1, script_pubkey=bytes(FOREIGN)),
-        set_output(0, value=329),
-        lambda tx: replace(tx, outputs=tx.outputs[:-1]),
-        lambda tx: replace(tx, outputs=(*tx.outputs, TxOut(1000, bytes(FOREIGN)))),
-        lambda tx: replace(tx, outputs=tx.outputs[::-1]),
-        lambda tx: replace(tx, locktime=0),
-        set_sequence(0xFFFFFFFF),
-        set_sequence(0x80000000),
-    ],
-)
-def test_an_altered_commitment_is_refused(change: Callable[[Transaction], Transaction]) -> None:
-    recording, request = commitment()
-    reason = commitment_reason(changed(request, change), recording.keys.per_commitment_point)
-    assert reason is RefusalReason.WRONG_COMMITMENT
-
-
-def test_a_commitment_at_another_point_than_ours_is_refused() -> None:
-    recording, request = commitment()
-    points = recording.keys.per_commitment_point
-    assert commitment_reason(request, lambda n: points(n + 1)) is RefusalReason.WRONG_COMMITMENT
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"value_sat": Satoshi(1)}, RefusalReason.MALFORMED_REQUEST),
-        ({"script_pubkey": FOREIGN}, RefusalReason.WRONG_SCRIPT),
-    ],
-)
-def test_a_commitment_spends_the_funding_output(
-    changes: dict[str, object], reason: RefusalReason
-) -> None:
-    recording, request = commitment()
-    request = with_fields(request, inputs=(with_fields(request.inputs[0], **changes),))
-    assert commitment_reason(request, recording.keys.per_commitment_point) is reason
-
-
-def test_a_commitment_of_another_funding_output_is_refused() -> None:
-    recording, request = commitment()
-    elsewhere = OutPoint.of(Txid(bytes(32)), 0)
-    request = with_fields(request, channel=with_fields(request.channel, funding_outpoint=elsewhere))
-    reason = commitment_reason(request, recording.keys.per_commitment_point)
-    assert reason is RefusalReason.MALFORMED_REQUEST
-
-
-def test_a_peer_with_another_funding_key_gives_another_script() -> None:
-    recording, request = commitment()
-    local = request.channel.local
-    remote = with_fields(request.channel.remote, funding_pubkey=local.htlc_basepoint)
-    request = with_fields(request, channel=with_fields(request.channel, remote=remote))
-    reason = commitment_reason(request, recording.keys.per_commitment_point)
-    assert reason is RefusalReason.WRONG_SCRIPT
-
-
-def test_a_commitment_request_needs_its_commitment() -> None:
-    recording, request = commitment()
-    request = with_fields(request, commitment=None)
-    reason = commitment_reason(request, recording.keys.per_commitment_point)
-    assert reason is RefusalReason.MALFORMED_REQUEST
 
 
 def test_an_expiry_that_no_script_can_hold_is_refused() -> None:
