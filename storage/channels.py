@@ -178,7 +178,10 @@ def mark_closed(conn: Connection, channel_id: int, closed: MarkChannelClosed) ->
 
 
 def mark_closed_many(conn: Connection, closes: Sequence[tuple[int, MarkChannelClosed]]) -> None:
-    """`mark_closed` for many channels, each at most once."""
+    """`mark_closed` for many channels, each at most once.
+
+    Cheapest after `cases.store_many`, which has written the states already.
+    """
     if not closes:
         return
     channel_ids = [channel_id for channel_id, _ in closes]

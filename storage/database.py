@@ -23,6 +23,14 @@ from storage.retries import with_retries
 T = TypeVar("T")
 Connection = psycopg.Connection[TupleRow]
 
+#: A host that vanished without a word is noticed within half a minute (seconds, milliseconds).
+CONNECTION_LIMITS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 TRANSACTION_LIMITS = """
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = '30s';
@@ -120,7 +128,7 @@ class Database:
                 "autocommit": True,
                 "prepare_threshold": None,
                 "application_name": self._application_name,
-                "connect_timeout": 10,
+                **CONNECTION_LIMITS,
             },
             configure=_read_committed,
             open=True,

