@@ -9,3 +9,17 @@ reorgs, a fee floor) have the prefix `devnet_`.
 It may import `contractcourt` only. Begin with `node`, then `rpc` for the calls; `process` starts
 one from a test or a supervisor. It holds no real money: regtest only.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve one devnet until it is asked to stop; see `command.main`.
+
+    The import waits until it is needed, so that `process` works where the kernel is missing.
+    """
+    from chain.devnet import command
+
+    return command.main(argv)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chain.devnet import locks, policy
+from chain.devnet import locks, mining, policy
 from chain.devnet.chainstate import ChainState
 from chain.devnet.coins import Coin
+from chain.devnet.kernel import first_bad_input
 from chain.devnet.mempool import Entry, Mempool, wtxid_of
 from chain.devnet.policy import Refusal, RefusalKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.units import Txid
+
+_ANY_SCRIPT = b"\x51"
+_SCRIPT_ERROR = re.compile(r"script-verify-flag-failed \((.*)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +115,27 @@ class Admission:
         )
 
     def check_scripts(self, entry: Entry, beside: Sequence[Entry] = ()) -> Refusal | None:
+        """Every input's script, by the kernel."""
         coins = self._coins(entry.tx, beside) or []
-        return policy.check_scripts(entry.tx, entry.raw, entry.txid, entry.wtxid, coins)
+        bad = first_bad_input(entry.raw, [(coin.value, coin.script) for coin in coins])
+        if bad is None:
+            return None
+        return policy.script_refusal(entry, bad, self._why(entry, beside))
 
     def is_in_utxo_set(self, tx: Transaction) -> bool:
         """Some output of this transaction is unspent on the chain: it is confirmed."""
         txid = tx.txid()
         outpoints = (OutPoint.of(txid, vout) for vout in range(len(tx.outputs)))
         return any(self._chain.coins.get(item) is not None for item in outpoints)
+
+    def _why(self, entry: Entry, beside: Sequence[Entry]) -> str:
+        """Which script error it is. The kernel says so of blocks only: show it one."""
+        needed = {item.txid for item in self._mempool.ancestors(entry)}
+        txs = [item.tx for item in self._mempool if item.txid in needed]
+        txs += [item.tx for item in beside] + [entry.tx]
+        trial = mining.build(mining.template_on(self._chain, self._chain.tip, _ANY_SCRIPT, txs))
+        said = _SCRIPT_ERROR.search(self._chain.reason_against(trial) or "")
+        return said.group(1) if said else "unknown error"
 
     def _check_known(self, tx: Transaction, txid: Txid) -> Refusal | None:
         held = self._mempool.get(txid)

@@ -6,23 +6,33 @@ start, so that a SIGKILL costs at most the block that nobody was told about.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from chain.devnet.errors import DatadirInUse
 from contractcourt.units import BlockHash
 
 _LENGTH_BYTES = 4
 
 
 class BlockFile:
-    """`blocks.dat` (length and raw block, again and again) and `invalid.json` in the datadir."""
+    """`blocks.dat` (length and raw block, again and again) and `invalid.json` in the datadir.
+
+    `scratch` is a folder for the kernel. Raises DatadirInUse while another process has the file.
+    """
 
     def __init__(self, datadir: Path) -> None:
         datadir.mkdir(parents=True, exist_ok=True)
         self._invalid_path = datadir / "invalid.json"
-        self._file = open(datadir / "blocks.dat", "a+b")  # noqa: SIM115 - closed by close()
+        self.scratch = datadir / "kernel"
+        self._file = (datadir / "blocks.dat").open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DatadirInUse(f"another devnet runs in {datadir}") from error
 
     def close(self) -> None:
         self._file.close()

@@ -9,7 +9,7 @@ from chain.devnet.answers import Json
 from chain.devnet.chainstate import Block
 from chain.devnet.errors import ErrorCode, RpcError
 from chain.devnet.feerate import btc
-from chain.devnet.filters import basic_filter, filter_header
+from chain.devnet.filters import FilterIndex
 from chain.devnet.mining import REGTEST_BITS
 from chain.devnet.node import Node
 
@@ -22,6 +22,7 @@ class ChainCalls:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._chain = node.chain
+        self._filters = FilterIndex(node.chain)
 
     def getblockchaininfo(self) -> Json:
         """State of the chain."""
@@ -57,24 +58,23 @@ class ChainCalls:
 
     def getblockhash(self, height: Any) -> str:
         """Hash of the active chain's block at a height."""
-        if not 0 <= arguments.whole_number(height, "height") <= self._chain.tip.height:
+        wanted = arguments.whole_number(height, "height")
+        if not 0 <= wanted <= self._chain.tip.height:
             raise RpcError(ErrorCode.INVALID_PARAMETER, "Block height out of range")
-        return self._chain.active[height].hash.hex()
+        return self._chain.active[wanted].hash.hex()
 
     def getblockheader(self, blockhash: Any, verbose: Any = True) -> Json | str:
         """A header, as JSON or as hex."""
         block = arguments.block(self._chain, blockhash)
         if verbose:
             return answers.header(self._chain, block)
-        raw: str = block.raw[:80].hex()
-        return raw
+        return block.raw[:80].hex()
 
     def getblock(self, blockhash: Any, verbosity: Any = 1) -> Json | str:
         """A block: hex (0), with txids (1) or with transactions (2)."""
         block = self.available(arguments.block(self._chain, blockhash))
         if not int(verbosity):
-            raw: str = block.raw.hex()
-            return raw
+            return block.raw.hex()
         body = self._chain.body(block)
         answer = answers.header(self._chain, block)
         answer["size"] = len(block.raw)
@@ -141,8 +141,8 @@ class ChainCalls:
         if not self._chain.is_active(block):
             raise RpcError(ErrorCode.INVALID_ADDRESS_OR_KEY, "Filter not found.")
         return {
-            "filter": basic_filter(self._chain, block).hex(),
-            "header": filter_header(self._chain, block)[::-1].hex(),
+            "filter": self._filters.filter(block).hex(),
+            "header": self._filters.header(block)[::-1].hex(),
         }
 
     def getblockfrompeer(self, blockhash: Any, peer_id: Any) -> Json:

@@ -55,7 +55,7 @@ class ChainState:
 
     def __init__(self, blockfile: BlockFile) -> None:
         self._file = blockfile
-        self._kernel = Kernel()
+        self._kernel = Kernel(self._file.scratch)
         self.coins = CoinSet()
         self.invalid = frozenset(blockfile.read_invalid())
         raw = self._kernel.genesis()
@@ -149,17 +149,25 @@ class ChainState:
 
     def reconsider(self, block: Block) -> Move:
         """Take back an `invalidate` of this block, of one below it or of one on it."""
-        kept = {mark for mark in self.invalid if not self._related(self.tree[mark], block)}
+        marks = (self.tree[mark] for mark in self.invalid if mark in self.tree)
+        kept = {mark.hash for mark in marks if not self._related(mark, block)}
         return self.mark_invalid(kept)
 
     def mark_invalid(self, hashes: Collection[BlockHash]) -> Move:
         """Treat exactly these blocks as invalid, and follow the best of the rest."""
         self.invalid = frozenset(hashes)
         self._file.write_invalid(self.invalid)
-        self._kernel.close()
-        self._kernel = Kernel()
-        self._show_all()
+        self._begin_again()
         return self._follow()
+
+    def reason_against(self, raw: bytes) -> str | None:
+        """Why consensus refuses this block, which is not kept in any case; None if it does not."""
+        try:
+            self._kernel.process(raw)
+        except BlockRefused as error:
+            return str(error)
+        self._begin_again()
+        return None
 
     # -- inside --
 
@@ -175,6 +183,11 @@ class ChainState:
         self.tree[header.hash] = Block(
             header.hash, header.prev_hash, parent.height + 1, header.time, raw
         )
+
+    def _begin_again(self) -> None:
+        self._kernel.close()
+        self._kernel = Kernel(self._file.scratch)
+        self._show_all()
 
     def _show_all(self) -> None:
         unfit = set(self.invalid)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chain.devnet.kernel import transactions_of
+from contractcourt.bitcoin.block import walk
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.units import Txid
@@ -35,8 +35,8 @@ class BlockBody:
 
     @classmethod
     def read(cls, raw_block: bytes) -> BlockBody:
-        """Raises RuntimeError when the kernel cannot read it."""
-        transactions = tuple(Transaction.parse(raw) for raw in transactions_of(raw_block))
+        """Raises MalformedBlock or MalformedTransaction."""
+        transactions = tuple(Transaction.parse(item.raw) for item in walk(raw_block)[1])
         return cls(transactions, tuple(tx.txid() for tx in transactions))
 
 

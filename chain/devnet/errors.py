@@ -15,12 +15,20 @@ class KernelMissing(DevnetError):
     """py-bitcoinkernel is not installed: pip install 'contractcourt[embedded]'."""
 
 
+class DatadirInUse(DevnetError):
+    """Another devnet runs in this datadir."""
+
+
 class DevnetNotStarted(DevnetError):
     """The devnet process ended before it served."""
 
 
 class BlockRefused(DevnetError):
     """Consensus refuses this block."""
+
+
+class WalletEmpty(DevnetError):
+    """The devnet's wallet has not enough mature coins, and mining more did not help."""
 
 
 class ErrorCode(IntEnum):

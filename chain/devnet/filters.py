@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chain.devnet.chainstate import Block, ChainState
 from contractcourt.bitcoin.transaction import compact_size, sha256d
+from contractcourt.units import BlockHash
 
 _P = 19
 _M = 784931
@@ -11,24 +12,37 @@ _MASK = (1 << 64) - 1
 _OP_RETURN = b"\x6a"
 
 
-def basic_filter(chain: ChainState, block: Block) -> bytes:
-    """The serialised basic filter of an active block."""
-    outputs = (output for tx in chain.body(block).transactions for output in tx.outputs)
-    scripts = {item.script_pubkey for item in outputs if item.script_pubkey[:1] != _OP_RETURN}
-    scripts |= {coin.script for _, coin in chain.spent_by(block)}
-    scripts.discard(b"")
-    key = bytes(block.hash)[:16]
+class FilterIndex:
+    """Filters of the active chain; headers are remembered, as each needs all before it."""
+
+    def __init__(self, chain: ChainState) -> None:
+        self._chain = chain
+        self._headers: dict[BlockHash, bytes] = {}
+
+    def filter(self, block: Block) -> bytes:
+        """The serialised basic filter of an active block."""
+        outputs = (item for tx in self._chain.body(block).transactions for item in tx.outputs)
+        scripts = {item.script_pubkey for item in outputs if item.script_pubkey[:1] != _OP_RETURN}
+        scripts |= {coin.script for _, coin in self._chain.spent_by(block)}
+        return coded_set(block.hash, scripts - {b""})
+
+    def header(self, block: Block) -> bytes:
+        """BIP 157: the hash chain over all filters up to this block, in internal order."""
+        header = bytes(32)
+        for at in self._chain.active[: block.height + 1]:
+            found = self._headers.get(at.hash)
+            if found is None:
+                found = self._headers[at.hash] = sha256d(sha256d(self.filter(at)) + header)
+            header = found
+        return header
+
+
+def coded_set(block_hash: BlockHash, scripts: set[bytes]) -> bytes:
+    """The serialised Golomb-coded set of these scripts, keyed by the block."""
+    key = bytes(block_hash)[:16]
     span = len(scripts) * _M
     values = sorted(siphash(key, script) * span >> 64 for script in scripts)
     return compact_size(len(values)) + _golomb_rice(values)
-
-
-def filter_header(chain: ChainState, block: Block) -> bytes:
-    """BIP 157: the hash chain over all filters up to this block, in internal order."""
-    header = bytes(32)
-    for at in chain.active[: block.height + 1]:
-        header = sha256d(sha256d(basic_filter(chain, at)) + header)
-    return header
 
 
 def siphash(key: bytes, data: bytes) -> int:

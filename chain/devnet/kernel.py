@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,23 +22,27 @@ try:
 except ImportError as error:  # pragma: no cover - the package is an optional extra
     raise KernelMissing from error
 
-# The reason of a refusal stands only in the log: "... FAILED (bad-txnmrklroot, ...)".
-_REASON = re.compile(r"FAILED \(([a-z][^,)]*)")
-_SPENT_WRONGLY = re.compile(r"\b((?:bad|block|time|high|unexpected)-[A-Za-z0-9-]+(?: \([^)]*\))?)")
+# Why a block is refused stands only in the log: "... AcceptBlock FAILED (prev-blk-not-found)",
+# "... block-script-verify-flag-failed (Locktime requirement not satisfied), input 0 of ...".
+_NAMED_REASON = re.compile(
+    r"\b((?:bad|block|time|high|unexpected)-[A-Za-z0-9-]+(?: \((?:[^()]|\([^()]*\))*\))?)"
+)
+_ANY_REASON = re.compile(r"FAILED \(([a-z][^,)]*)")
 
 
 class Kernel:
-    """One chainstate of the kernel, from genesis on."""
+    """One chainstate of the kernel, from genesis on. `scratch` is emptied and used."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Path) -> None:
         self._log: deque[str] = deque(maxlen=50)
         self._logging = pbk.LoggingConnection(self._logged)
         self._refused: set[bytes] = set()
-        self._scratch = Path(tempfile.mkdtemp(prefix="devnet-kernel-"))
+        self._scratch = scratch
+        shutil.rmtree(scratch, ignore_errors=True)
         callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._block_checked)
         self._context = pbk.make_context(pbk.ChainType.REGTEST, callbacks)
         options = pbk.ChainstateManagerOptions(
-            self._context, str(self._scratch), str(self._scratch / "blocks")
+            self._context, str(scratch.absolute()), str(scratch.absolute() / "blocks")
         )
         options.update_block_tree_db_in_memory(True)
         options.update_chainstate_db_in_memory(True)
@@ -94,14 +97,9 @@ class Kernel:
 
     def _reason(self) -> str:
         for line in reversed(self._log):
-            if "rror" in line and (found := _SPENT_WRONGLY.search(line) or _REASON.search(line)):
+            if "rror" in line and (found := _NAMED_REASON.search(line) or _ANY_REASON.search(line)):
                 return found.group(1)
         return "rejected"
-
-
-def transactions_of(raw_block: bytes) -> list[bytes]:
-    """The raw transactions of a block, the coinbase first."""
-    return [bytes(tx) for tx in pbk.Block(raw_block).transactions]
 
 
 def first_bad_input(raw_tx: bytes, spent: Sequence[tuple[int, bytes]]) -> int | None:

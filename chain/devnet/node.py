@@ -15,7 +15,7 @@ from chain.devnet import mining
 from chain.devnet.admission import Admission, Admitted
 from chain.devnet.blockfile import BlockFile
 from chain.devnet.chainstate import Block, ChainState, Move
-from chain.devnet.errors import BlockRefused, DevnetError
+from chain.devnet.errors import BlockRefused, DevnetError, WalletEmpty
 from chain.devnet.mempool import Mempool
 from chain.devnet.policy import Refusal
 from chain.devnet.wallet import WALLET_SCRIPT, Wallet
@@ -34,10 +34,6 @@ class Options:
     txindex: bool = True
     blockfilterindex: bool = False
     rest: bool = True
-
-
-class WalletEmpty(DevnetError):
-    """The devnet's wallet has not enough mature coins, and mining more did not help."""
 
 
 class Node:

@@ -14,9 +14,7 @@ from enum import StrEnum
 from chain.devnet import standard
 from chain.devnet.coins import Coin
 from chain.devnet.feerate import COIN, fee_at, feerate_text, money
-from chain.devnet.kernel import first_bad_input
 from chain.devnet.mempool import Entry, Mempool
-from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.units import Txid
 
@@ -103,17 +101,12 @@ def check_floor(fee: int, vsize: int, mempool_floor: int) -> Refusal | None:
     return None
 
 
-def check_scripts(
-    tx: Transaction, raw: bytes, txid: Txid, wtxid: Txid, coins: Sequence[Coin]
-) -> Refusal | None:
-    """Every input's script, by the kernel. It does not say what failed, only which input."""
-    bad = first_bad_input(raw, [(coin.value, coin.script) for coin in coins])
-    if bad is None:
-        return None
-    spent: OutPoint = tx.inputs[bad].outpoint
+def script_refusal(entry: Entry, bad_input: int, why: str) -> Refusal:
+    """An input's script failed; `why` in Core's words for script errors."""
+    spent = entry.tx.inputs[bad_input].outpoint
     return Refusal(
-        "mempool-script-verify-flag-failed (unknown error)",
-        f"input {bad} of {txid} (wtxid {wtxid}), spending {spent}",
+        f"mempool-script-verify-flag-failed ({why})",
+        f"input {bad_input} of {entry.txid} (wtxid {entry.wtxid}), spending {spent}",
     )
 
 

@@ -18,7 +18,7 @@ from chain.devnet.errors import DevnetError, ErrorCode, RpcError
 from chain.devnet.faults import Fault, Faults
 from chain.devnet.node import Node
 
-_HTTP_STATUS = {ErrorCode.METHOD_NOT_FOUND: 404, ErrorCode.INVALID_REQUEST: 400}
+_HTTP_STATUS: dict[int, int] = {ErrorCode.METHOD_NOT_FOUND: 404, ErrorCode.INVALID_REQUEST: 400}
 
 
 class ConnectionDropped(DevnetError):
@@ -80,7 +80,7 @@ class Rpc:
         try:
             result = self._carry_out(request)
         except RpcError as error:
-            status = 200 if modern else _HTTP_STATUS.get(ErrorCode(error.code), 500)
+            status = 200 if modern else _HTTP_STATUS.get(error.code, 500)
             said = {"code": error.code, "message": error.message}
             if modern:
                 return status, {"jsonrpc": "2.0", "error": said, "id": number}
@@ -133,6 +133,10 @@ class Rpc:
         with self._node.lock:
             try:
                 return call(*bound.args, **bound.kwargs)
+            except RpcError:
+                raise
+            except DevnetError as error:
+                raise RpcError(ErrorCode.MISC_ERROR, str(error)) from error
             except (KeyError, TypeError, ValueError) as error:
                 raise RpcError(ErrorCode.TYPE_ERROR, f"{method}: {error!r}") from error
 
