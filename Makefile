@@ -1,0 +1,66 @@
+# `make` shows what there is. Everything runs out of .venv, which the first target makes from
+# requirements.lock; Python 3.11, 3.12 or 3.13 and a network to PyPI are all it needs.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# The first Python that will do. 3.12 and 3.11 come first: a Redis wheel exists for them.
+# `make PYTHON=/path/to/python3` chooses another one.
+CANDIDATES := python3.12 python3.11 python3.13 python3 python
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	if $$p -c '$(FITS)' >/dev/null 2>&1; then command -v $$p; break; fi; done)
+
+BIN := .venv/bin
+FIXTURES ?= tests/data/ldk
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv:
+	@test -n "$(PYTHON)" || { \
+	  echo "no Python 3.11, 3.12 or 3.13 with venv found (on Debian and Ubuntu: python3-venv);" \
+	       "give one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" deploy/venv.py .
+
+.PHONY: demo
+demo: venv ## Tell the story: every kind of close, a worker killed half-way, all resolved
+	@$(BIN)/contractcourt demo
+
+.PHONY: test
+test: venv ## Run the whole test suite (PYTEST_ARGS='-k name' for a part of it)
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: venv ## Format, lint, types, import rules
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: e2e
+e2e: venv ## The tests that start a whole court as its users do, one by one, with their names
+	$(BIN)/pytest -m e2e -v $(PYTEST_ARGS)
+
+.PHONY: replay
+replay: venv ## Replay recorded closings of real channels (FIXTURES=folder)
+	@$(BIN)/contractcourt replay $(FIXTURES)
+
+.PHONY: bench
+bench: venv ## Measure, as ratios within one run
+	@$(BIN)/python -m bench
+
+.PHONY: lock
+lock: venv ## Pin every dependency anew in requirements.lock and deploy/fleet.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python deploy/lock.py
+
+.PHONY: clean
+clean: ## Remove .venv, caches and the data of `contractcourt up`
+	rm -rf .venv .venv.lock .contractcourt .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

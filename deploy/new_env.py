@@ -1,0 +1,27 @@
+"""Prints a fresh .env for docker-compose.yml: python3 deploy/new_env.py > .env
+
+Only the standard library. Keep the file secret and back it up; a second run makes other
+passwords, which the existing volumes do not accept.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+NAMES = (
+    "POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
+    "BITCOIND_PASSWORD",
+    "CONTRACTCOURT_OPERATOR_TOKEN",
+    "CONTRACTCOURT_SIGNER_TOKEN",
+)
+
+
+def main() -> None:
+    for name in NAMES:
+        print(f"{name}={secrets.token_urlsafe(32)}")
+    print(f"FLOWER_BASIC_AUTH=operator:{secrets.token_urlsafe(24)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The command line: `contractcourt`, or `python -m workers.cli`.
+
+May import everything; nothing imports it. `application` gathers the commands, `local` starts a
+whole court, `fleet` starts one process of it, `look` shows, `act` changes, `audit` proves, and
+`exits` says what each exit code means and turns errors into plain words. Every command imports
+what it needs when it runs, so that `--help` is quick and one process loads no other's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave the interpreter with its exit code (`exits.Exit`)."""
+    from workers.cli.application import application
+    from workers.cli.exits import explain
+
+    with explain():
+        application(args=None if arguments is None else list(arguments), prog_name="contractcourt")

@@ -1,0 +1,60 @@
+"""The way of a command to the court's Postgres, and to one channel in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from storage import channels
+from storage.channels import ChannelRow
+from storage.database import Connection, Database
+from storage.errors import UnknownChannel
+from tasks.settings import PREFIX, Settings, load_settings
+
+
+@contextmanager
+def database(data_dir: Path) -> Iterator[Database]:
+    """Postgres as the environment or the data folder names it, for one command."""
+    settings = load_settings(data_dir=data_dir)
+    opened = Database(
+        settings.required_database_url,
+        max_size=1,
+        application_name="contractcourt-cli",
+        wait_seconds=5.0,
+    )
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@contextmanager
+def transaction(data_dir: Path) -> Iterator[Connection]:
+    """One transaction, committed unless the command fails."""
+    with database(data_dir) as opened, opened.transaction() as conn:
+        yield conn
+
+
+def find(conn: Connection, channel_point: OutPoint) -> ChannelRow:
+    """The channel of this name. Raises UnknownChannel."""
+    row = channels.find(conn, channel_point)
+    if row is None:
+        raise UnknownChannel(
+            f"no channel {channel_point} was opened here: `contractcourt channels` lists all"
+        )
+    return row
+
+
+def hand_on(settings: Settings) -> None:
+    """Celery's app reads the environment itself, when it is first used: tell it what we know."""
+    known = {
+        "REDIS_URL": settings.required_redis_url,
+        "DATABASE_URL": settings.database_url,
+        "BITCOIND_URL": settings.bitcoind_url,
+        f"{PREFIX}DATA_DIR": str(settings.data_dir),
+        f"{PREFIX}WORKER_CONCURRENCY": str(settings.worker_concurrency),
+    }
+    os.environ.update({name: value for name, value in known.items() if value is not None})

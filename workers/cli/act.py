@@ -1,0 +1,205 @@
+"""Acting: register nodes, hand over keys, ask for a force close."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from contractcourt.bitcoin.script import is_standard_sweep
+from contractcourt.units import Script
+from storage import nodes
+from tasks.settings import load_settings
+from tasks.signer_client import SignerClient
+from workers.cli import tables
+from workers.cli.access import find, hand_on, transaction
+from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir, SweepScripts
+
+if TYPE_CHECKING:
+    from workers.gateway.wakeup import WakeUp
+
+node = typer.Typer(no_args_is_help=True, help="Register the nodes that the court serves.")
+keys = typer.Typer(no_args_is_help=True, help="Hand the signer a channel's or a node's secrets.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@node.command("add")
+def add_node(
+    name: Name,
+    sweep_scripts: SweepScripts,
+    webhook_url: Annotated[
+        str | None, typer.Option("--webhook-url", help="Where the node takes our webhooks.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Register a node. Prints its webhook secret, once: keep it where the node finds it."""
+    _check_name(name)
+    _check_sweep_scripts(sweep_scripts)
+    if webhook_url is not None:
+        _check_webhook_url(webhook_url)
+    with transaction(data_dir) as conn:
+        secret = nodes.add_node(conn, name, sweep_scripts, webhook_url)
+    _show_secret(name, secret, as_json=as_json)
+
+
+@node.command("list")
+def list_nodes(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """The registered nodes, without their secrets."""
+    with transaction(data_dir) as conn:
+        known = nodes.list_nodes(conn)
+    if as_json:
+        tables.write_json(
+            [
+                {
+                    "name": one.name,
+                    "sweep_scripts": [str(script) for script in one.sweep_scripts],
+                    "webhook_url": one.webhook_url,
+                    "valid_secrets": len(one.secrets),
+                    "created_at": one.created_at.isoformat(),
+                }
+                for one in known
+            ]
+        )
+        return
+    tables.show(
+        ("name", "sweeps to", "webhooks to", "valid secrets", "since"),
+        (
+            (
+                one.name,
+                "\n".join(str(script) for script in one.sweep_scripts),
+                one.webhook_url,
+                len(one.secrets),
+                one.created_at.isoformat(" ", "minutes"),
+            )
+            for one in known
+        ),
+        empty="no node: contractcourt node add NAME --sweep-script HEX",
+    )
+
+
+@node.command("rotate-secret")
+def rotate_secret(
+    name: Name,
+    overlap: Annotated[
+        int | None,
+        typer.Option("--overlap", min=0, help="Seconds that the present one stays valid. [86400]"),
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """A new webhook secret, printed once; the present one stays valid for a while beside it."""
+    if overlap is None:
+        overlap = load_settings(data_dir=data_dir).secret_overlap_seconds
+    with transaction(data_dir) as conn:
+        secret = nodes.rotate_secret(conn, name, overlap)
+    _show_secret(name, secret, as_json=as_json)
+
+
+@keys.command("import")
+def import_keys(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)
+    ],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Hand the signer the secrets in FILE (JSON), which it seals at rest. Delete FILE afterwards.
+
+    Of a channel: channel_point, funding_key, revocation_base_key, payment_key,
+    delayed_payment_base_key, htlc_base_key, commitment_seed. Of an lnd node: node, lnd_root_key.
+    """
+    settings = load_settings(data_dir=data_dir)
+    with SignerClient(settings.required_signer_url, settings.required_signer_token) as signer:
+        imported = signer.import_keys(file.read_bytes())
+    print(f"imported: {imported}. The signer keeps it sealed; delete {file} now")
+
+
+def force_close(
+    channel_point: ChannelPoint,
+    reason: Annotated[str, typer.Option("--reason", help="For the docket.")] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Ask for our commitment to be published. A second request is dropped and says so."""
+    from workers.gateway import closing
+
+    with transaction(data_dir) as conn:
+        asked = closing.ask(
+            conn,
+            find(conn, channel_point),
+            requested_by=f"operator:{getpass.getuser()}",
+            reason=reason,
+            key=f"cli:{uuid.uuid4()}",
+            source="operator",
+        )
+    woken = _wake(data_dir, asked.wake_up)
+    answer = asked.answer
+    if as_json:
+        tables.write_json(answer.model_dump(mode="json"))
+        return
+    if answer.outcome == "accepted":
+        print("accepted: our commitment will be published")
+    else:
+        print("dropped: the channel is closed, or somebody asked before")
+    if answer.requested_at is not None:
+        print(f"asked at {answer.requested_at}")
+    if answer.closing_txid is not None:
+        print(f"closing transaction {answer.closing_txid}")
+    if not woken:
+        print("Redis does not answer: the workers will find the request at their next round")
+
+
+def _wake(data_dir: Path, wake_up: WakeUp) -> bool:
+    """Tell the workers. Not being able to only delays: the request is committed (P5)."""
+    import kombu.exceptions
+    import redis
+
+    from workers.gateway.wakeup import publish
+
+    settings = load_settings(data_dir=data_dir)
+    if settings.redis_url is None:
+        return False
+    hand_on(settings)
+    try:
+        publish([wake_up])
+    except (kombu.exceptions.OperationalError, redis.RedisError, OSError):
+        return False
+    return True
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise typer.BadParameter(
+            "a node's name is 1 to 63 letters, digits, dots, dashes or underscores, and begins "
+            "with a letter or digit"
+        )
+
+
+def _check_sweep_scripts(scripts: list[Script]) -> None:
+    for script in scripts:
+        if not is_standard_sweep(script):
+            raise typer.BadParameter(
+                f"{script} is not a P2WPKH, P2WSH, P2TR, P2PKH or P2SH scriptPubKey: a node of "
+                "the network would not relay a sweep to it. Give the scriptPubKey in hex, not an "
+                "address (bitcoin-cli getaddressinfo ADDRESS shows it)"
+            )
+
+
+def _check_webhook_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise typer.BadParameter(f"{url!r} is not an http or https URL")
+
+
+def _show_secret(name: str, secret: str, *, as_json: bool) -> None:
+    if as_json:
+        tables.write_json({"name": name, "webhook_secret": secret})
+        return
+    print(f"node {name}; its webhook secret, shown this once:\n{secret}")

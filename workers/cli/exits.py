@@ -1,0 +1,97 @@
+"""Exit codes, and errors in plain words with what to do next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from contractcourt.errors import ContractCourtError
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+class Exit(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    FAILED = 1
+    """It was understood and could not be done, or found what it looks for (`audit`, `doctor`)."""
+    USAGE = 2
+    """Wrong arguments or settings; nothing was tried and nothing changed."""
+    UNAVAILABLE = 3
+    """Postgres, Redis, the Bitcoin node or the signer did not answer; try again."""
+
+
+@contextmanager
+def explain() -> Iterator[None]:
+    """Turn an error of ours, or of what we depend on, into one message and an exit code."""
+    try:
+        yield
+    except ContractCourtError as error:
+        _leave(str(error), _code_of(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has seen enough.
+        sys.stderr.close()
+        sys.exit(Exit.OK)
+    except Exception as error:
+        words = _in_plain_words(error)
+        if words is None:
+            raise
+        _leave(*words)
+
+
+def _code_of(error: ContractCourtError) -> Exit:
+    from tasks.settings import SettingsError
+    from tasks.signer_client import SignerUnavailable
+
+    if isinstance(error, SettingsError):
+        return Exit.USAGE
+    if isinstance(error, SignerUnavailable) or type(error).__name__ == "ChainUnavailable":
+        return Exit.UNAVAILABLE
+    return Exit.FAILED
+
+
+def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
+    """For errors of the libraries that speak to Postgres and Redis; None for a defect of ours."""
+    import kombu.exceptions
+    import psycopg
+    import redis
+    import sqlalchemy.exc
+
+    match error:
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            return "the database is not up to date: run `contractcourt migrate`", Exit.UNAVAILABLE
+        case psycopg.OperationalError():
+            return _about_postgres(error), Exit.UNAVAILABLE
+        case psycopg.Error() | sqlalchemy.exc.SQLAlchemyError():
+            return f"Postgres refused: {_last_line(error)}", Exit.FAILED
+        case redis.RedisError() | kombu.exceptions.OperationalError():
+            return (
+                f"Redis does not answer: {_last_line(error)}; is it running at REDIS_URL?",
+                Exit.UNAVAILABLE,
+            )
+        case _:
+            return None
+
+
+def _about_postgres(error: psycopg.OperationalError) -> str:
+    return (
+        f"Postgres does not answer: {_last_line(error)}. Is it running? `contractcourt doctor` "
+        "checks every part; DATABASE_URL or --data-dir says where it is"
+    )
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
+def _leave(message: str, code: Exit) -> None:
+    print(f"contractcourt: {message}", file=sys.stderr)
+    sys.exit(code)

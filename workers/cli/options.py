@@ -1,0 +1,61 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.units import Script
+from tasks.settings import DEFAULT_DATA_DIR
+
+__all__ = [
+    "DEFAULT_DATA_DIR",
+    "AsJson",
+    "ChannelPoint",
+    "DataDir",
+    "SweepScripts",
+    "channel_point_of",
+]
+
+
+def channel_point_of(text: str) -> OutPoint:
+    """Read `TXID:VOUT` of a command line; a wrong one ends the command with exit code 2."""
+    try:
+        return OutPoint.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a channel point: {error}") from None
+
+
+def _script(text: str) -> Script:
+    try:
+        return Script.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a script in hex: {error}") from None
+
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir",
+        envvar="CONTRACTCOURT_DATA_DIR",
+        file_okay=False,
+        help="Folder of `contractcourt up`; its endpoints.json gives what no variable gives.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for machines.")]
+ChannelPoint = Annotated[
+    OutPoint,
+    typer.Argument(metavar="CP", parser=channel_point_of, help="The channel point, TXID:VOUT."),
+]
+SweepScripts = Annotated[
+    list[Script],
+    typer.Option(
+        "--sweep-script",
+        metavar="HEX",
+        parser=_script,
+        help="A scriptPubKey that the node's money may be swept to; may be repeated.",
+    ),
+]
