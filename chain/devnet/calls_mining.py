@@ -10,6 +10,7 @@ from chain.devnet.errors import BlockRefused, ErrorCode, RpcError
 from chain.devnet.node import Node
 from contractcourt.bitcoin.block import parse_header
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.errors import MalformedBlock
 
 
 class MiningCalls:
@@ -48,7 +49,7 @@ class MiningCalls:
         try:
             raw = bytes.fromhex(hexdata)
             header = parse_header(raw)
-        except (TypeError, ValueError, LookupError):
+        except (TypeError, ValueError, MalformedBlock):
             raise RpcError(ErrorCode.DESERIALIZATION_ERROR, "Block decode failed") from None
         chain = self._node.chain
         known = chain.tree.get(header.hash)

@@ -79,7 +79,7 @@ class DevnetProcess:
             raise DevnetNotStarted(f"the devnet did not start: {log_path.read_text()[-2000:]}")
         self.port = urlsplit(line).port or self.port
 
-    def rpc(self, method: str, *params: Any, **named: Any) -> Any:
+    def rpc(self, method: str, /, *params: Any, **named: Any) -> Any:
         """One call. Raises RpcError with Core's number and text; OSError when nobody answers."""
         body = {"method": method, "params": named or list(params), "id": 1}
         reply = self.post(msgspec.json.encode(body))

@@ -17,6 +17,7 @@ import msgspec
 from chain.devnet.errors import DevnetError, ErrorCode, RpcError
 from chain.devnet.faults import Fault, Faults
 from chain.devnet.node import Node
+from contractcourt.errors import ContractCourtError
 
 _HTTP_STATUS: dict[int, int] = {ErrorCode.METHOD_NOT_FOUND: 404, ErrorCode.INVALID_REQUEST: 400}
 
@@ -135,7 +136,7 @@ class Rpc:
                 return call(*bound.args, **bound.kwargs)
             except RpcError:
                 raise
-            except DevnetError as error:
+            except ContractCourtError as error:
                 raise RpcError(ErrorCode.MISC_ERROR, str(error)) from error
             except (KeyError, TypeError, ValueError) as error:
                 raise RpcError(ErrorCode.TYPE_ERROR, f"{method}: {error!r}") from error

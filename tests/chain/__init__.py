@@ -1,0 +1,1 @@
+"""The rooms that speak to Bitcoin, against a real regtest node."""
