@@ -8,6 +8,7 @@ what it needs when it runs, so that `--help` is quick and one process loads no o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 
@@ -16,5 +17,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from workers.cli.application import application
     from workers.cli.exits import explain
 
+    given = sys.argv[1:] if arguments is None else list(arguments)
     with explain():
-        application(args=None if arguments is None else list(arguments), prog_name="contractcourt")
+        application(given)(args=given, prog_name="contractcourt")

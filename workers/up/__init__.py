@@ -7,6 +7,18 @@ tells others where the parts are, `summary` tells people. Begin with `plan`, the
 which puts them together.
 """
 
-from workers.up.court import run
+from __future__ import annotations
 
-__all__ = ["run"]
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.settings import Settings
+
+
+def run(data_dir: Path, settings: Settings, *, port: int | None = None) -> None:
+    """Start a court, keep it, stop it; see `court.run`."""
+    # Here and not above: the health checks import `probes` without the rest.
+    from workers.up import court
+
+    court.run(data_dir, settings, port=port)
