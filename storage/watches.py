@@ -24,7 +24,7 @@ ADD = """
         %(heights)s::integer[]) AS given (channel_id, outpoint, script_pubkey, from_height)
     ON CONFLICT (outpoint, channel_id) DO UPDATE SET
         script_pubkey = EXCLUDED.script_pubkey, from_height = EXCLUDED.from_height,
-        removed_at = NULL, changed_in = pg_current_xact_id()
+        removed_at = NULL, looked_back = false, changed_in = pg_current_xact_id()
     WHERE w.removed_at IS NOT NULL
        OR (w.script_pubkey, w.from_height)
           IS DISTINCT FROM (EXCLUDED.script_pubkey, EXCLUDED.from_height)
@@ -58,6 +58,13 @@ FIND_ACTIVE = f"""
     WHERE outpoint = ANY(%(outpoints)s) AND removed_at IS NULL
     ORDER BY id
 """
+TO_LOOK_BACK = f"""
+    SELECT {_COLUMNS} FROM watches
+    WHERE NOT looked_back AND removed_at IS NULL
+    ORDER BY id
+    LIMIT %(limit)s
+"""
+LOOKED_BACK = "UPDATE watches SET looked_back = true WHERE id = ANY(%(ids)s)"
 OF_CHANNEL = f"""
     SELECT {_COLUMNS} FROM watches
     WHERE channel_id = %(channel_id)s AND removed_at IS NULL
@@ -141,6 +148,17 @@ def find(conn: Connection, outpoints: Sequence[OutPoint]) -> list[Watch]:
     """The watches on any of these outpoints."""
     with conn.cursor(row_factory=args_row(_watch)) as cursor:
         return cursor.execute(FIND_ACTIVE, {"outpoints": list(outpoints)}).fetchall()
+
+
+def to_look_back(conn: Connection, limit: int) -> list[Watch]:
+    """Watches whose outpoint may have been spent before anybody watched it, oldest first."""
+    with conn.cursor(row_factory=args_row(_watch)) as cursor:
+        return cursor.execute(TO_LOOK_BACK, {"limit": limit}).fetchall()
+
+
+def looked_back(conn: Connection, ids: Sequence[int]) -> None:
+    """For these the past is known; from here on the watcher sees every block."""
+    conn.execute(LOOKED_BACK, {"ids": list(ids)})
 
 
 def list_for(conn: Connection, channel_id: int) -> list[Watch]:

@@ -5,7 +5,7 @@ Why each line stands here: `docs/decisions/0010-celery-on-redis.md`.
 
 from __future__ import annotations
 
-from kombu import Queue
+from kombu.entity import Queue
 
 from tasks.settings import load_settings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from chain.bitcoin_core import BitcoinCore
-
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
 from contractcourt.events import PublishOutcome
@@ -30,7 +29,7 @@ def rebroadcast(held: Resources) -> None:
     held.db.run(broadcasts.settle)
     after = 0
     while True:
-        page = held.db.run(lambda conn, after=after: broadcasts.open_broadcasts(conn, after, _PAGE))
+        page = _page_after(held, after)
         if not page:
             return
         after = page[-1].id
@@ -40,6 +39,10 @@ def rebroadcast(held: Resources) -> None:
         again = [b for b in page if b not in cheap and _worth_sending(held.chain, b)]
         if again:
             send(held, again)
+
+
+def _page_after(held: Resources, after: int) -> list[Broadcast]:
+    return held.db.run(lambda conn: broadcasts.open_broadcasts(conn, after, _PAGE))
 
 
 def _too_cheap_sweep(broadcast: Broadcast) -> bool:

@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass
 
 from chain.bitcoin_core import BitcoinCore
-
 from storage.database import Database
 from tasks.errors import ForkedResources
 from tasks.settings import Settings, load_settings

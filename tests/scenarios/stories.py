@@ -162,8 +162,7 @@ def refused_then_theirs(court: Court, sim: SimulatedChannel) -> None:
     court.begin(sim)
     court.refuse_publishing(True)
     court.force_close()
-    court.broadcast(sim.their_commitment_tx())
-    court.mine()
+    court.reorg(0, [sim.their_commitment_tx()])
     _bury(court)
     assert court.close_kind == "remote"
     court.refuse_publishing(False)

@@ -142,11 +142,11 @@ class CourtClient:
     def wait_quiet(self, seconds: float = 30) -> None:
         """Wait until the watcher is at the tip and nothing waits to be applied or sent."""
 
-        def quiet() -> bool:
+        def rests() -> bool:
             with self.db.transaction() as conn:
                 return quiet.at_rest(conn, BlockHeight(self.height()))
 
-        self.wait_until(quiet, "the court to come to rest", seconds)
+        self.wait_until(rests, "the court to come to rest", seconds)
 
     def wait_until(self, true: Callable[[], bool], what: str, seconds: float = 30) -> None:
         """Poll until `true()`. Raises CourtTimeout, naming `what`, when it never is."""

@@ -14,7 +14,8 @@ def opened_data(channel: Channel) -> dict[str, Any]:
     data: dict[str, Any] = codec.to_builtins(channel)
     # The webhook's path names the node; at opening both outpoints are one.
     del data["node"], data["funding_outpoint"]
-    return _given(data)
+    data["key_ref"] = _given(data["key_ref"])
+    return data
 
 
 def update_data(update: ChannelUpdate) -> dict[str, Any]:
