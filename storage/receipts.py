@@ -57,7 +57,7 @@ def find(conn: Connection, node: str, message_id: str) -> Receipt | None:
     return Receipt(digest, None if channel_point is None else OutPoint(channel_point), seq)
 
 
-def answer(conn: Connection, node: str, message_id: str, channel_id: int, seq: int) -> None:
+def answer(conn: Connection, node: str, message_id: str, channel_id: int, seq: int | None) -> None:
     """Keep what a claimed message was answered with."""
     facts = {"node": node, "message_id": message_id, "channel_id": channel_id, "seq": seq}
     conn.execute(ANSWER, facts)

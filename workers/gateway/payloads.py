@@ -238,13 +238,21 @@ def parse_webhook(body: bytes) -> WebhookBody:
         return _WEBHOOK.validate_json(body)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
-        first = details[0]
-        if first["type"] == "json_invalid":
-            reason = first["msg"].removeprefix("Invalid JSON: ")
-            raise Problem(
-                "malformed-json", f"the body is not JSON: {reason}; send the body that was signed"
-            ) from None
-        raise Problem("invalid-fields", "; ".join(_lines(details))) from None
+        raise _problem(details) from None
+
+
+def _problem(details: list[ErrorDetails]) -> Problem:
+    text = "; ".join(_lines(details))
+    match details[0]["type"]:
+        case "json_invalid":
+            reason = details[0]["msg"].removeprefix("Invalid JSON: ")
+            return Problem("malformed-json", f"the body is not JSON: {reason}")
+        case "union_tag_invalid" if not details[0]["loc"]:
+            return Problem("unknown-event-type", f"type: {details[0]['msg']}")
+        case "invalid_point" if len(details) == 1:
+            return Problem("invalid-point", text)
+        case _:
+            return Problem("invalid-fields", text)
 
 
 def _lines(details: list[ErrorDetails]) -> list[str]:

@@ -138,7 +138,9 @@ def as_problem(error: Exception) -> Problem:
         case LawError():
             return law_problem(error)
         case RequestValidationError():
-            return Problem("invalid-fields", "; ".join(_field_lines(error)))
+            malformed = any(detail["type"] == "json_invalid" for detail in error.errors())
+            kind = "malformed-json" if malformed else "invalid-fields"
+            return Problem(kind, "; ".join(_field_lines(error)))
         case HTTPException():
             kind = _HTTP_KINDS.get(error.status_code, "malformed-request")
             return Problem(kind, str(error.detail), dict(error.headers or {}))

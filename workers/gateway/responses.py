@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
+from workers.gateway.fields import ReasonField
 from workers.gateway.problems import MEDIA_TYPE, ProblemDetails
 
 
@@ -44,7 +45,9 @@ class WebhookAccepted(BaseModel):
 class ForceCloseRequest(BaseModel):
     """Why the operator wants the channel closed."""
 
-    reason: str = ""
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    reason: ReasonField = ""
 
 
 class ForceCloseAnswer(BaseModel):

@@ -17,7 +17,7 @@ CREATE TABLE webhook_receipts (
     received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- A message id names one message of its node, for ever.
     PRIMARY KEY (node, message_id),
-    CHECK ((channel_id IS NULL) = (seq IS NULL))
+    CHECK (seq IS NULL OR channel_id IS NOT NULL)
 );
 """
 

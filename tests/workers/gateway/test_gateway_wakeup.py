@@ -1,0 +1,91 @@
+"""Waking the workers never delays and never fails an answer, whatever the broker does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from storage.database import Database
+from tests.workers.gateway.serving import OPERATOR_TOKEN, GatewayClient, channel_of, serving
+from workers.gateway.access import Access
+from workers.gateway.app import create_app, metrics_of
+from workers.gateway.court import Court
+from workers.gateway.wakeup import Waker, WakeUp
+from workers.simulation.channel import SimulatedChannel
+
+
+def test_wake_ups_are_gathered_while_one_is_told() -> None:
+    told: list[list[WakeUp]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def publish(wake_ups: Sequence[WakeUp]) -> None:
+        told.append(list(wake_ups))
+        begun.set()
+        go_on.wait(10)
+
+    with closing(Waker(publish)) as waker:
+        waker(WakeUp(channels=(1,)))
+        assert begun.wait(10)
+        for channel in (2, 3):
+            waker(WakeUp(channels=(channel,)))
+        waker(WakeUp())
+        go_on.set()
+    assert told == [[WakeUp(channels=(1,))], [WakeUp(channels=(2,)), WakeUp(channels=(3,))]]
+
+
+def test_a_broker_that_is_away_loses_only_time(db: Database) -> None:
+    failed = threading.Event()
+
+    def publish(_: Sequence[WakeUp]) -> None:
+        failed.set()
+        raise ConnectionError("no broker here")
+
+    with closing(Waker(publish)) as waker:
+        court = Court(db=db, access=Access(OPERATOR_TOKEN), metrics=metrics_of(db), wake=waker)
+        with serving(create_app(court)) as url:
+            client = GatewayClient(url, db, [])
+            sim = channel_of()
+            client.add_node("alice", sim.sweep_script)
+            client.open(sim)
+            assert client.update(sim, sim.first_update()).status_code == 202
+            path = f"/v1/channels/{sim.funding_outpoint}/force-close"
+            assert client.operator(path).json()["outcome"] == "accepted"
+            assert failed.wait(10)
+            assert client.operator(path).json()["outcome"] == "dropped"
+            assert client.counts()[0] == 3
+            client.http.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_case_that_is_held_means_come_again(
+    gateway: GatewayClient, opened: SimulatedChannel, database_url: str
+) -> None:
+    steps = opened.whole_move(1_000_000)
+    before = gateway.counts()
+    with psycopg.connect(database_url) as holder:
+        holder.execute("SELECT 1 FROM cases FOR UPDATE")
+        held = gateway.update(opened, *steps)
+        assert held.status_code == 503
+        assert held.headers["retry-after"]
+        path = f"/v1/channels/{opened.funding_outpoint}/force-close"
+        assert gateway.operator(path).status_code == 202
+    assert gateway.counts()[2] == before[2]
+    assert gateway.update(opened, *steps).status_code == 202
+
+
+def test_other_channels_do_not_wait(
+    gateway: GatewayClient, opened: SimulatedChannel, database_url: str
+) -> None:
+    other = channel_of("another")
+    gateway.open(other)
+    with psycopg.connect(database_url) as holder:
+        holder.execute(
+            "SELECT 1 FROM cases JOIN channels ON channels.id = cases.channel_id"
+            " WHERE channel_point = %s FOR UPDATE OF cases",
+            [bytes(opened.channel.channel_point)],
+        )
+        assert gateway.update(other, other.first_update()).status_code == 202

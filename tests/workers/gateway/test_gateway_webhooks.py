@@ -1,0 +1,257 @@
+"""Good webhooks: taken once, whatever is doubled, repeated or sent by two at the same time."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contractcourt.case import Case
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.units import Txid
+from storage import cases, channels, nodes
+from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
+from workers.simulation.channel import SimulatedChannel
+from workers.simulation.feed import opened_data, update_data
+
+
+def case_of(gateway: GatewayClient, sim: SimulatedChannel) -> Case:
+    """The stored case of a channel."""
+    with gateway.db.transaction() as conn:
+        row = channels.find(conn, sim.channel.channel_point)
+        assert row is not None
+        stored = cases.read(conn, row.id)
+    assert stored is not None
+    return stored.case
+
+
+def test_opening_stores_the_channel_and_says_where(
+    gateway: GatewayClient, sim: SimulatedChannel
+) -> None:
+    answer = gateway.open(sim)
+    assert answer == {"channel_point": str(sim.funding_outpoint), "seq": 1, "duplicate": False}
+    assert case_of(gateway, sim).channel == sim.channel
+
+
+@pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
+def test_a_channel_moves_on(gateway: GatewayClient, channel_type: str) -> None:
+    sim = channel_of(channel_type=channel_type)
+    gateway.open(sim)
+    gateway.update(sim, sim.first_update())
+    htlc = sim.htlc(7, Direction.OFFERED, 20_000_000, 700)
+    steps = sim.whole_move(30_000_000, htlc)
+    answer = gateway.update(sim, *steps)
+    assert (answer.status_code, answer.json()["seq"]) == (202, 3)
+    case = case_of(gateway, sim)
+    assert case.local_commitment is not None
+    assert case.local_commitment.number == 1
+    assert [remote.number for remote in case.remote_commitments] == [1]
+    assert len(case.revocation_secrets) == 1
+
+
+def test_one_step_may_stand_at_the_top(gateway: GatewayClient, sim: SimulatedChannel) -> None:
+    gateway.open(sim)
+    step = update_data(sim.first_update())
+    data = {"channel_point": str(sim.funding_outpoint), **step}
+    assert gateway.send("channel.updated", data).status_code == 202
+    assert case_of(gateway, sim).local_commitment is not None
+
+
+def test_our_commitment_may_come_signed_by_both(
+    gateway: GatewayClient, sim: SimulatedChannel
+) -> None:
+    gateway.open(sim)
+    data = updates_of(sim, sim.first_update())
+    local = data["updates"][0]["local_commitment"]
+    local["tx"] = sim.our_commitment_tx(0).serialize().hex()
+    del local["remote_signature"]
+    assert gateway.send("channel.updated", data).status_code == 202
+    stored = case_of(gateway, sim).local_commitment
+    expected = sim.local_commitment(0)
+    assert stored is not None
+    assert stored.tx == expected.tx
+    assert stored.txid == expected.txid
+    assert stored.remote_signature == expected.remote_signature
+
+
+def test_directions_may_be_named_by_who_sends(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    htlc = opened.htlc(1, Direction.RECEIVED, 20_000_000, 700)
+    opened.move(0, htlc)
+    data = updates_of(opened, opened.propose())
+    data["updates"][0]["remote_pending_commitment"]["htlcs"][0]["direction"] = "incoming"
+    assert gateway.send("channel.updated", data).status_code == 202
+    newest = case_of(gateway, opened).remote_commitments[-1]
+    assert newest.htlcs[0].direction is Direction.RECEIVED
+
+
+def test_a_type_that_nobody_knows_is_watched(gateway: GatewayClient) -> None:
+    sim = channel_of(channel_type="simple_taproot")
+    assert gateway.open(sim)["seq"] == 1
+    refused = gateway.update(sim, sim.first_update())
+    assert refused.status_code == 422
+    assert refused.json()["type"].endswith("unsupported-channel-type")
+
+
+def test_a_doubled_message_changes_nothing(gateway: GatewayClient, sim: SimulatedChannel) -> None:
+    data = opened_data(sim.channel)
+    first = gateway.send("channel.opened", data, message_id="msg_1")
+    before = gateway.counts()
+    second = gateway.send("channel.opened", data, message_id="msg_1")
+    assert second.status_code == 202
+    assert second.json() == {**first.json(), "duplicate": True}
+    assert gateway.counts() == before
+    assert (
+        gateway.metric(
+            'contractcourt_webhooks_accepted_total{duplicate="true",type="channel.opened"}'
+        )
+        == 1
+    )
+
+
+def test_a_late_double_answers_with_its_first_place(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    steps = opened.whole_move(10_000_000)
+    data = updates_of(opened, *steps)
+    first = gateway.send("channel.updated", data, message_id="msg_early").json()
+    gateway.update(opened, *opened.whole_move(5_000_000))
+    late = gateway.send("channel.updated", data, message_id="msg_early")
+    assert (late.status_code, late.json()) == (202, {**first, "duplicate": True})
+    local = case_of(gateway, opened).local_commitment
+    assert local is not None
+    assert local.number == 2
+
+
+def test_one_message_sent_by_many_at_once_is_stored_once(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    data = updates_of(opened, *opened.whole_move(10_000_000))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: gateway.send("channel.updated", data, message_id="msg_x"), range(8))
+        )
+    assert {answer.status_code for answer in answers} == {202}
+    assert {answer.json()["seq"] for answer in answers} == {3}
+    assert sum(not answer.json()["duplicate"] for answer in answers) == 1
+    assert gateway.counts()[0] == 3
+
+
+def test_an_id_names_one_message(gateway: GatewayClient, opened: SimulatedChannel) -> None:
+    gateway.send(
+        "channel.updated", updates_of(opened, *opened.whole_move(1_000_000)), message_id="msg_1"
+    )
+    before = gateway.counts()
+    other = updates_of(opened, *opened.whole_move(2_000_000))
+    answer = gateway.send("channel.updated", other, message_id="msg_1")
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "urn:contractcourt:problem:message-id-reused"
+    assert gateway.counts() == before
+
+
+def test_ids_are_each_nodes_own(gateway: GatewayClient, sim: SimulatedChannel) -> None:
+    other = channel_of("another", node="bob")
+    gateway.add_node("bob", other.sweep_script)
+    mine = gateway.send("channel.opened", opened_data(sim.channel), message_id="msg_1")
+    theirs = gateway.send(
+        "channel.opened", opened_data(other.channel), node="bob", message_id="msg_1"
+    )
+    assert (mine.status_code, theirs.status_code) == (202, 202)
+    assert theirs.json()["duplicate"] is False
+
+
+def test_opening_again_with_the_same_facts_is_a_duplicate(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    answer = gateway.send("channel.opened", opened_data(opened.channel))
+    assert answer.json() == {
+        "channel_point": str(opened.funding_outpoint),
+        "seq": 1,
+        "duplicate": True,
+    }
+
+
+def test_opening_again_with_other_facts_is_a_conflict(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    before = gateway.counts()
+    data = opened_data(opened.channel)
+    data["capacity_sat"] += 1
+    answer = gateway.send("channel.opened", data)
+    assert (answer.status_code, answer.json()["title"]) == (
+        409,
+        "This contradicts what is already known",
+    )
+    assert gateway.counts() == before
+
+
+def test_a_rotated_secret_stays_good_for_its_overlap(
+    gateway: GatewayClient, sim: SimulatedChannel
+) -> None:
+    old = gateway.secrets["alice"]
+    with gateway.db.transaction() as conn:
+        gateway.secrets["alice"] = nodes.rotate_secret(conn, "alice", 3600)
+    assert gateway.open(sim)["seq"] == 1
+    body = {
+        "type": "channel.updated",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "data": updates_of(sim, sim.first_update()),
+    }
+    answer = gateway.send_raw(json.dumps(body).encode(), secret=old)
+    assert answer.status_code == 202
+    with gateway.db.transaction() as conn:
+        nodes.rotate_secret(conn, "alice", 0)
+    again = gateway.send_raw(json.dumps(body).encode())
+    assert again.status_code == 401
+
+
+def test_a_preimage_reaches_every_channel_that_holds_its_htlc(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    htlc = opened.htlc(3, Direction.RECEIVED, 20_000_000, 700)
+    gateway.update(opened, *opened.whole_move(0, htlc))
+    preimage = opened.preimage(3)
+    data = {"payment_hash": str(htlc.payment_hash), "preimage": str(preimage)}
+    answer = gateway.send("preimage.learned", data)
+    assert answer.status_code == 202
+    assert answer.json()["channel_point"] == str(opened.funding_outpoint)
+    assert case_of(gateway, opened).preimage_of(htlc.payment_hash) == preimage
+
+
+def test_a_preimage_that_nobody_waits_for_is_taken(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    data = {
+        "payment_hash": str(opened.htlc(9, Direction.OFFERED, 1, 700).payment_hash),
+        "preimage": str(opened.preimage(9)),
+    }
+    answer = gateway.send("preimage.learned", data, message_id="msg_p")
+    assert answer.json() == {"channel_point": None, "seq": None, "duplicate": False}
+    again = gateway.send("preimage.learned", data, message_id="msg_p")
+    assert again.json() == {"channel_point": None, "seq": None, "duplicate": True}
+
+
+def test_a_splice_is_announced(gateway: GatewayClient, opened: SimulatedChannel) -> None:
+    txid = Txid(bytes(range(32)))
+    data = {
+        "channel_point": str(opened.funding_outpoint),
+        "funding_outpoint": f"{txid}:0",
+        "funding_txid_candidates": [str(txid)],
+        "capacity_sat": 900_000,
+    }
+    assert gateway.send("channel.funding_replaced", data).status_code == 202
+    assert case_of(gateway, opened).splice.funding_txid_candidates == (txid,)
+
+
+def test_a_clock_may_be_a_little_wrong(gateway: GatewayClient, sim: SimulatedChannel) -> None:
+    body = {
+        "type": "channel.opened",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "data": opened_data(sim.channel),
+    }
+    signed_at = datetime.now(UTC) - timedelta(minutes=4)
+    answer = gateway.send_raw(json.dumps(body).encode(), signed_at=signed_at)
+    assert answer.status_code == 202

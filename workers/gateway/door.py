@@ -1,0 +1,109 @@
+"""The door of the docket: one signed message of a node becomes one commit, or nothing at all.
+
+The message id is claimed in the same transaction that applies the message, so that a refused
+message leaves no trace and an accepted one is known for ever. Whether the content fits the
+channel is asked of the law itself, by applying it before the commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from storage import nodes, receipts
+from storage.nodes import Node
+from storage.receipts import Receipt
+from tasks.logs import bound, get_logger
+from workers.gateway.court import Court
+from workers.gateway.messages import Message, apply, prepare
+from workers.gateway.payloads import parse_webhook
+from workers.gateway.problems import Problem
+from workers.gateway.responses import WebhookAccepted
+from workers.gateway.signatures import SignedMessage, verify
+
+_log = get_logger(__name__)
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepted:
+    """Verify, read, check and commit one webhook.
+
+    Raises:
+        Problem, LawError: it is refused; nothing was stored.
+        psycopg.Error: the database is away or busy; the sender must ask again.
+    """
+    with bound(node=node_name, idempotency_key=signed.message_id):
+        try:
+            accepted = _take(court, node_name, signed)
+        except Exception as error:
+            _log.warning("webhook_refused", error=type(error).__name__, detail=str(error))
+            raise
+        _log.info(
+            "webhook_accepted",
+            channel_point=accepted.channel_point,
+            seq=accepted.seq,
+            duplicate=accepted.duplicate,
+        )
+        return accepted
+
+
+def _take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepted:
+    node = _find_node(court, node_name)
+    verify(signed, None if node is None else node.secrets)
+    assert node is not None  # verify refuses a node that does not exist
+    webhook = parse_webhook(signed.body)
+    digest = _digest(signed.body)
+    with court.db.transaction() as conn:
+        earlier = receipts.find(conn, node.name, signed.message_id)
+    if earlier is not None:
+        accepted = _repeated(earlier, digest)
+    else:
+        # Whatever waits for others (the signer) is done before a row is locked.
+        message = prepare(court, node, signed.message_id, webhook)
+        accepted = _commit(court, message, digest)
+    court.metrics.accepted.labels(webhook.type, str(accepted.duplicate).lower()).inc()
+    return accepted
+
+
+def _find_node(court: Court, name: str) -> Node | None:
+    if not _NODE_NAME.fullmatch(name):
+        return None
+    with court.db.transaction() as conn:
+        return nodes.get_node(conn, name)
+
+
+def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:
+    with court.db.transaction() as conn:
+        name, message_id = message.node.name, message.message_id
+        earlier = receipts.claim(conn, name, message_id, digest)
+        if earlier is not None:
+            return _repeated(earlier, digest)
+        placed = apply(conn, message)
+        if placed:
+            receipts.answer(conn, name, message_id, placed[0].channel_id, placed[0].seq)
+    for place in placed:
+        court.wake(place.wake_up)
+    if not placed:
+        return WebhookAccepted(channel_point=None, seq=None, duplicate=False)
+    first = placed[0]
+    return WebhookAccepted(
+        channel_point=str(first.channel_point), seq=first.seq, duplicate=first.duplicate
+    )
+
+
+def _repeated(earlier: Receipt, digest: bytes) -> WebhookAccepted:
+    if earlier.digest != digest:
+        raise Problem(
+            "message-id-reused",
+            "this webhook-id was used for a message with other data: give every message its own",
+        )
+    point = None if earlier.channel_point is None else str(earlier.channel_point)
+    return WebhookAccepted(channel_point=point, seq=earlier.seq, duplicate=True)
+
+
+def _digest(body: bytes) -> bytes:
+    """SHA256 over type and data. The envelope's timestamp may differ when it is sent again."""
+    told = json.loads(body)
+    content = json.dumps([told["type"], told["data"]], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).digest()

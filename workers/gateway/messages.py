@@ -1,0 +1,162 @@
+"""What each kind of webhook does to the docket, in the transaction of its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Channel
+from contractcourt.events import ChannelOpened, ChannelUpdated, Event
+from contractcourt.units import Script
+from storage import channels, docket, force_close_entry, htlc_index
+from storage.channels import ChannelRow
+from storage.database import Connection
+from storage.nodes import Node
+from tasks import arbitration
+from tasks.arbitration import Outcome
+from workers.gateway import closing, updates
+from workers.gateway.addresses import unknown_channel
+from workers.gateway.court import Court
+from workers.gateway.payloads import (
+    ChannelOpenedWebhook,
+    ChannelUpdatedWebhook,
+    ForceCloseRequestedWebhook,
+    FundingReplacedWebhook,
+    PreimageLearnedWebhook,
+    WebhookBody,
+)
+from workers.gateway.problems import Problem
+from workers.gateway.wakeup import WakeUp
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A verified webhook of `node`, with all that had to be asked before a row is locked."""
+
+    node: Node
+    message_id: str
+    webhook: WebhookBody
+    update: ChannelUpdated | None = None
+
+    @property
+    def key(self) -> str:
+        """The idempotency key on the dockets: message ids are each node's own."""
+        return f"node:{self.node.name}:{self.message_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands on one channel's docket."""
+
+    channel_id: int
+    channel_point: OutPoint
+    seq: int | None
+    duplicate: bool
+    wake_up: WakeUp
+
+
+def prepare(court: Court, node: Node, message_id: str, webhook: WebhookBody) -> Message:
+    """Check what needs no lock, and ask the signer. Raises Problem and LawError."""
+    update = None
+    match webhook:
+        case ChannelOpenedWebhook():
+            _check_sweep_script(node, webhook.data.sweep_script)
+        case ChannelUpdatedWebhook():
+            update = updates.event_of(court, node.name, webhook.data)
+        case _:
+            pass
+    return Message(node, message_id, webhook, update)
+
+
+def apply(conn: Connection, message: Message) -> Sequence[Place]:
+    """Put the message on the dockets it concerns and apply it; none for a preimage nobody needs.
+
+    Raises:
+        Problem: 404, 409: an unknown channel, or one that is open with other facts.
+        LawError: the law refuses the content.
+    """
+    match message.webhook:
+        case ChannelOpenedWebhook(data=opened):
+            return [_open(conn, message, opened.to_channel(message.node.name))]
+        case ChannelUpdatedWebhook(data=updated):
+            row = _row(conn, message.node, updated.channel_point)
+            assert message.update is not None
+            return [_hear(conn, message, row, message.update)]
+        case PreimageLearnedWebhook(data=learned):
+            holders = htlc_index.channels_with(conn, message.node.name, learned.payment_hash)
+            event = learned.to_event()
+            return [_hear(conn, message, row, event) for row in channels.by_ids(conn, holders)]
+        case ForceCloseRequestedWebhook(data=wanted):
+            row = _row(conn, message.node, wanted.channel_point)
+            return [_force_close(conn, message, row, wanted.reason)]
+        case FundingReplacedWebhook(data=replaced):
+            row = _row(conn, message.node, replaced.channel_point)
+            return [_hear(conn, message, row, replaced.to_event())]
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _check_sweep_script(node: Node, script: Script) -> None:
+    if script not in node.sweep_scripts:
+        allowed = ", ".join(str(one) for one in node.sweep_scripts)
+        raise Problem(
+            "sweep-script-not-allowed",
+            f"data.sweep_script: node {node.name} may sweep to {allowed}; another one is allowed "
+            "with contractcourt node add --sweep-script",
+        )
+
+
+def _row(conn: Connection, node: Node, point: OutPoint) -> ChannelRow:
+    """The node's own channel; another node's looks as if it were not there."""
+    row = channels.find(conn, point)
+    if row is None or row.node != node.name:
+        raise unknown_channel(str(point))
+    return row
+
+
+def _open(conn: Connection, message: Message, channel: Channel) -> Place:
+    opened = arbitration.open_channel(
+        conn, ChannelOpened(channel), idempotency_key=message.key, source="node"
+    )
+    if opened is not None:
+        channel_id, appended, outcome = opened
+        return Place(
+            channel_id, channel.channel_point, appended.seq, appended.duplicate, _wake_up(outcome)
+        )
+    row = channels.find(conn, channel.channel_point)
+    first = None if row is None else docket.entries(conn, row.id, limit=1)[0]
+    if row is None or first is None or first.event != ChannelOpened(channel):
+        raise Problem(
+            "conflict",
+            f"channel {channel.channel_point} is open already with other facts: "
+            "compare them with GET /v1/channels/{channel_point}/docket",
+        )
+    return Place(row.id, row.channel_point, first.seq, True, WakeUp())
+
+
+def _hear(conn: Connection, message: Message, row: ChannelRow, event: Event) -> Place:
+    appended, outcome = arbitration.apply_at_the_door(
+        conn, row.id, event, idempotency_key=message.key, source="node"
+    )
+    return Place(row.id, row.channel_point, appended.seq, appended.duplicate, _wake_up(outcome))
+
+
+def _force_close(conn: Connection, message: Message, row: ChannelRow, reason: str) -> Place:
+    asked = closing.ask(
+        conn,
+        row,
+        requested_by=f"node {message.node.name}",
+        reason=reason,
+        key=message.key,
+        source="node",
+    )
+    # A dropped one stands where the first request stands.
+    seq = asked.seq or force_close_entry.find(conn, row.id)
+    dropped = asked.answer.outcome == "dropped"
+    return Place(row.id, row.channel_point, seq, dropped, asked.wake_up)
+
+
+def _wake_up(outcome: Outcome) -> WakeUp:
+    return WakeUp(effects=tuple(outcome.outbox))
