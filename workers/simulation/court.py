@@ -18,6 +18,12 @@ from workers.simulation.client import CourtClient, NodeAccount
 _START_SECONDS = 90
 _STOP_SECONDS = 40
 _EXTERNAL = ("DATABASE_URL", "REDIS_URL", "BITCOIND_URL")
+#: Simulated blocks come in seconds, not in minutes.
+_HURRIED = {
+    "CONTRACTCOURT_POLL_SECONDS": "0.1",
+    "CONTRACTCOURT_RECONCILE_SECONDS": "2",
+    "CONTRACTCOURT_REBROADCAST_SECONDS": "5",
+}
 
 
 class CourtDidNotStart(WorkerError):
@@ -52,7 +58,7 @@ class RunningCourt:
         with self.log_path.open("ab") as log:
             self._up = subprocess.Popen(
                 command,
-                env={k: v for k, v in os.environ.items() if k not in _EXTERNAL},
+                env={k: v for k, v in os.environ.items() if k not in _EXTERNAL} | _HURRIED,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
