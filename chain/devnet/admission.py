@@ -42,25 +42,24 @@ class Admission:
         entry = self.examine(tx)
         if isinstance(entry, Refusal):
             return entry
-        refusal = self.check_fees([entry]) if limits else None
+        refusal = self.check_fees([entry]) if limits else self._check_unrivalled(entry)
         refusal = refusal or self.check_scripts(entry)
         return refusal or Admitted(entry, self._let_in([entry]))
 
-    def accept_together(self, txs: Sequence[Transaction]) -> list[Entry] | Refusal:
-        """Let a package in at its common feerate, all or none; parents stand before children."""
-        entries: list[Entry] = []
+    def accept_package(self, txs: Sequence[Transaction]) -> dict[Txid, Admitted | Refusal]:
+        """Parents and their child: one by one, then those too cheap alone at their common rate."""
+        outcomes: dict[Txid, Admitted | Refusal] = {}
+        waiting: list[Transaction] = []
         for tx in txs:
-            entry = self.examine(tx, entries)
-            refusal = entry if isinstance(entry, Refusal) else self.check_scripts(entry, entries)
-            if isinstance(entry, Refusal) or refusal:
-                assert isinstance(refusal, Refusal)
-                return refusal
-            entries.append(entry)
-        refusal = self.check_fees(entries)
-        if refusal:
-            return refusal
-        self._let_in(entries)
-        return entries
+            outcome = self.accept(tx)
+            outcomes[tx.txid()] = outcome
+            if isinstance(outcome, Refusal) and (
+                outcome.kind is RefusalKind.TOO_CHEAP or (waiting and tx is txs[-1])
+            ):
+                waiting.append(tx)
+        if len(waiting) > 1:
+            outcomes |= self._accept_together(waiting)
+        return outcomes
 
     def test(self, txs: Sequence[Transaction]) -> list[Entry | Refusal]:
         """What `accept` would say to each, the ones before it being let in; changes nothing."""
@@ -127,6 +126,30 @@ class Admission:
         txid = tx.txid()
         outpoints = (OutPoint.of(txid, vout) for vout in range(len(tx.outputs)))
         return any(self._chain.coins.get(item) is not None for item in outpoints)
+
+    def _accept_together(self, txs: Sequence[Transaction]) -> dict[Txid, Admitted | Refusal]:
+        """All or none, at the common feerate."""
+        entries: list[Entry] = []
+        refusal: Refusal | None = None
+        for tx in txs:
+            entry = self.examine(tx, entries)
+            if isinstance(entry, Refusal):
+                return {tx.txid(): entry for tx in txs}
+            refusal = refusal or self.check_scripts(entry, entries)
+            entries.append(entry)
+        refusal = refusal or self.check_fees(entries)
+        if refusal:
+            return {entry.txid: refusal for entry in entries}
+        replaced = self._let_in(entries)
+        outcomes: dict[Txid, Admitted | Refusal] = {}
+        for entry in entries:
+            outcomes[entry.txid] = Admitted(entry, replaced)
+            replaced = ()  # said once, of the first
+        return outcomes
+
+    def _check_unrivalled(self, entry: Entry) -> Refusal | None:
+        rivals = policy.conflicts_of(self._mempool, [entry])
+        return Refusal("txn-mempool-conflict") if rivals else None
 
     def _why(self, entry: Entry, beside: Sequence[Entry]) -> str:
         """Which script error it is. The kernel says so of blocks only: show it one."""

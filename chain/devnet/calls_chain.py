@@ -30,7 +30,7 @@ class ChainCalls:
         info: Json = {
             "chain": "regtest",
             "blocks": tip.height,
-            "headers": max(block.height for block in self._chain.leaves()),
+            "headers": self._chain.best_known_height,
             "bestblockhash": tip.hash.hex(),
             "bits": f"{REGTEST_BITS:08x}",
             "target": answers.REGTEST_TARGET,
@@ -40,7 +40,7 @@ class ChainCalls:
             "verificationprogress": 1,
             "initialblockdownload": self._node.syncing,
             "chainwork": answers.chainwork(tip.height),
-            "size_on_disk": sum(len(block.raw) for block in self._chain.active),
+            "size_on_disk": self._chain.bytes_kept,
             "pruned": self._node.pruned_below is not None,
             "warnings": [],
         }

@@ -48,14 +48,17 @@ class DevnetCalls:
         outpoints = [str(OutPoint.of(txid, vout)) for vout in range(len(wanted))]
         return {"txid": txid.hex(), "hex": tx.serialize().hex(), "outpoints": outpoints}
 
-    def devnet_mine(self, n: Any, txs: Any = None, include_mempool: Any = True) -> list[str]:
-        """Mine blocks to the wallet; `txs` (hex), then the mempool, stand in the first."""
+    def devnet_mine(self, n: Any, txs: Any = None, include_mempool: Any = None) -> list[str]:
+        """Mine blocks to the wallet: with the mempool's transactions, or with `txs` (hex).
+
+        `txs` stand in the first block; whether the mempool's stand in the blocks too is said by
+        `include_mempool`, which is true unless `txs` are given, even an empty list.
+        """
         chosen = arguments.transactions(txs or [])
         count = arguments.whole_number(n, "n")
+        both = txs is None if include_mempool is None else bool(include_mempool)
         try:
-            blocks = self._node.mine(
-                count, transactions=chosen, include_mempool=bool(include_mempool)
-            )
+            blocks = self._node.mine(count, transactions=chosen, include_mempool=both)
         except BlockRefused as error:
             text = f"TestBlockValidity failed: {error}"
             raise RpcError(ErrorCode.VERIFY_ERROR, text) from error

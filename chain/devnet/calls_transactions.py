@@ -9,11 +9,12 @@ from chain.devnet import answers, arguments
 from chain.devnet.admission import Admitted
 from chain.devnet.answers import Json
 from chain.devnet.errors import ErrorCode, RpcError
-from chain.devnet.feerate import btc, fee_at, satoshi_of
+from chain.devnet.feerate import COIN, btc, fee_at, satoshi_of
 from chain.devnet.mempool import Entry, wtxid_of
 from chain.devnet.node import Node
 from chain.devnet.policy import RELAY_FLOOR, Refusal, RefusalKind
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.units import Txid
 
 _DEFAULT_MAX_FEERATE = "0.10"
 _FEE_EXCEEDS = "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)"
@@ -134,7 +135,7 @@ class TransactionCalls:
             raise RpcError(ErrorCode.VERIFY_ALREADY_IN_UTXO_SET, text)
         if txid in self._mempool:
             return txid.hex()
-        if self._too_dear(tx, satoshi_of(maxfeerate)):
+        if self._too_dear(tx, _limit(maxfeerate)):
             raise RpcError(ErrorCode.VERIFY_ERROR, _FEE_EXCEEDS)
         outcome = self._node.accept(tx)
         if isinstance(outcome, Refusal):
@@ -149,7 +150,7 @@ class TransactionCalls:
         if not 1 <= len(txs) <= 25:
             text = "Array must contain between 1 and 25 transactions."
             raise RpcError(ErrorCode.INVALID_PARAMETER, text)
-        limit = satoshi_of(maxfeerate)
+        limit = _limit(maxfeerate)
         outcomes: Sequence[Entry | Refusal | None] = self._node.admission.test(txs)
         outcomes = [*outcomes, *[None] * (len(txs) - len(outcomes))]
         return [_tried(tx, outcome, limit) for tx, outcome in zip(txs, outcomes, strict=True)]
@@ -164,35 +165,28 @@ class TransactionCalls:
         child_spends = {item.outpoint.txid for item in txs[-1].inputs} if txs else set()
         if len(txs) < 2 or any(tx.txid() not in child_spends for tx in txs[:-1]):
             raise RpcError(ErrorCode.VERIFY_ERROR, _NOT_A_FAMILY)
-        limit = satoshi_of(maxfeerate)
-        outcomes: dict[bytes, Admitted | Refusal] = {}
-        waiting: list[Transaction] = []
-        for tx in txs:
-            outcome = self._too_dear(tx, limit) or self._node.accept(tx)
-            outcomes[tx.txid()] = outcome
-            if isinstance(outcome, Refusal) and (
-                outcome.kind is RefusalKind.TOO_CHEAP or (waiting and tx is txs[-1])
-            ):
-                waiting.append(tx)
-        if len(waiting) > 1:
-            together = self._node.admission.accept_together(waiting)
-            for tx in waiting:
-                if isinstance(together, Refusal):
-                    outcomes[tx.txid()] = together
-                else:
-                    entry = next(item for item in together if item.tx is tx)
-                    outcomes[tx.txid()] = Admitted(entry)
+        limit = _limit(maxfeerate)
+        if any(self._too_dear(tx, limit) for tx in txs):
+            raise RpcError(ErrorCode.VERIFY_ERROR, "max feerate exceeded")
+        outcomes = self._node.admission.accept_package(txs)
         return _package_answer(txs, outcomes)
 
-    def _too_dear(self, tx: Transaction, limit: int) -> Refusal | None:
+    def _too_dear(self, tx: Transaction, limit: int) -> bool:
         """It would be accepted, but pays more than the caller's `limit` (0: none)."""
         tried = self._node.admission.test([tx])[0] if limit else None
-        if isinstance(tried, Entry) and tried.fee > fee_at(limit, tried.vsize):
-            return Refusal("max feerate exceeded")
-        return None
+        return isinstance(tried, Entry) and tried.fee > fee_at(limit, tried.vsize)
 
     def _shown(self, tx: Transaction, verbosity: Any) -> Any:
         return answers.transaction(tx, tx.txid()) if int(verbosity) else tx.serialize().hex()
+
+
+def _limit(maxfeerate: Any) -> int:
+    """Satoshi per kvB; 0 for none."""
+    limit = satoshi_of(maxfeerate)
+    if limit > COIN:
+        text = "Fee rates larger than or equal to 1BTC/kvB are not accepted"
+        raise RpcError(ErrorCode.INVALID_PARAMETER, text)
+    return limit
 
 
 def _check_burn(tx: Transaction, maxburnamount: Any) -> None:
@@ -227,7 +221,7 @@ def _tried(tx: Transaction, outcome: Entry | Refusal | None, limit: int) -> Json
     }
 
 
-def _package_answer(txs: list[Transaction], outcomes: dict[bytes, Admitted | Refusal]) -> Json:
+def _package_answer(txs: list[Transaction], outcomes: dict[Txid, Admitted | Refusal]) -> Json:
     results: Json = {}
     replaced: list[str] = []
     success = True

@@ -63,6 +63,8 @@ class ChainState:
         self.genesis = Block(header.hash, header.prev_hash, 0, header.time, raw)
         self.tree: dict[BlockHash, Block] = {header.hash: self.genesis}
         self.active: list[Block] = [self.genesis]
+        self.best_known_height = 0
+        self.bytes_kept = len(raw)
         self._bodies: dict[BlockHash, BlockBody] = {}
         self._spent: dict[BlockHash, list[tuple[OutPoint, Coin]]] = {}
         self.found_in: dict[Txid, tuple[Block, int]] = {}
@@ -180,9 +182,10 @@ class ChainState:
     def _plant(self, raw: bytes) -> None:
         header = parse_header(raw)
         parent = self.tree[header.prev_hash]
-        self.tree[header.hash] = Block(
-            header.hash, header.prev_hash, parent.height + 1, header.time, raw
-        )
+        height = parent.height + 1
+        self.tree[header.hash] = Block(header.hash, header.prev_hash, height, header.time, raw)
+        self.best_known_height = max(self.best_known_height, height)
+        self.bytes_kept += len(raw)
 
     def _begin_again(self) -> None:
         self._kernel.close()

@@ -24,6 +24,7 @@ from chain.devnet.server import DevnetServer
 from chain.devnet.zmq_announcer import ZmqAnnouncer
 
 _COOKIE_USER = "__cookie__"
+_LAST_ANSWERS_SECONDS = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ).start()
         print(url, flush=True)
         ended.wait()
-        node.lock.acquire()  # no call is under way from here on
+        server.wait_until_quiet(_LAST_ANSWERS_SECONDS)
+        node.lock.acquire()  # no call is carried out from here on
     return 0
 
 

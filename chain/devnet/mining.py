@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from chain.devnet.chainstate import Block, ChainState
 from chain.devnet.mempool import Entry, Mempool
@@ -67,6 +68,39 @@ def choose(mempool: Mempool) -> list[Entry]:
             left -= weight
             chosen.update((item.txid, item) for item in family)
     return sorted(chosen.values(), key=lambda item: place[item.txid])
+
+
+def assemble(
+    mempool: Mempool, chosen: Sequence[Transaction], *, include_mempool: bool
+) -> tuple[list[Transaction], int]:
+    """What the next block holds, parents before children, and the fees of the mempool's part.
+
+    Waiting transactions that conflict with a chosen one, and all that needs them, stay out.
+    """
+    if not include_mempool:
+        return list(chosen), 0
+    taken = {item.outpoint for tx in chosen for item in tx.inputs}
+    out = {tx.txid() for tx in chosen}
+    waiting: list[Entry] = []
+    for entry in choose(mempool):
+        needed = {item.outpoint for item in entry.tx.inputs}
+        conflicts = any(item.txid in out and item.txid in mempool for item in needed)
+        if entry.txid in out or needed & taken or conflicts:
+            out.add(entry.txid)
+        else:
+            waiting.append(entry)
+    txs = [*chosen, *(entry.tx for entry in waiting)]
+    fees = sum(entry.fee for entry in waiting)
+    return _parents_first(txs) if chosen else txs, fees
+
+
+def _parents_first(txs: Sequence[Transaction]) -> list[Transaction]:
+    by_txid = {tx.txid(): tx for tx in txs}
+    needs = {
+        txid: [item.outpoint.txid for item in tx.inputs if item.outpoint.txid in by_txid]
+        for txid, tx in by_txid.items()
+    }
+    return [by_txid[txid] for txid in TopologicalSorter(needs).static_order()]
 
 
 def build(template: Template) -> bytes:

@@ -73,20 +73,16 @@ class Node:
         *,
         include_mempool: bool = True,
     ) -> list[Block]:
-        """Mine `count` blocks; `transactions`, then the mempool, stand in the first.
+        """Mine `count` blocks; `transactions` stand in the first, beside the mempool's.
 
         Raises BlockRefused when consensus refuses `transactions`; nothing has changed then.
         """
         blocks: list[Block] = []
         for index in range(count):
-            chosen = list(transactions) if index == 0 else []
-            fees = 0
-            if include_mempool:
-                named = {tx.txid() for tx in chosen}
-                waiting = [item for item in mining.choose(self.mempool) if item.txid not in named]
-                chosen += [item.tx for item in waiting]
-                fees = sum(item.fee for item in waiting)
-            blocks += self._mine_on(self.chain.tip, script, chosen, fees)
+            chosen = transactions if index == 0 else ()
+            txs, fees = mining.assemble(self.mempool, chosen, include_mempool=include_mempool)
+            raw = mining.build(mining.template_on(self.chain, self.chain.tip, script, txs, fees))
+            blocks += self._settle(self.chain.submit(raw)).connected
         return blocks
 
     def reorg(
@@ -150,12 +146,6 @@ class Node:
         return tx
 
     # -- inside --
-
-    def _mine_on(
-        self, prev: Block, script: bytes, txs: Sequence[Transaction], fees: int
-    ) -> list[Block]:
-        raw = mining.build(mining.template_on(self.chain, prev, script, txs, fees))
-        return self._settle(self.chain.submit(raw)).connected
 
     def _cut_back_to(self, fork: Block, total: Move) -> None:
         """Invalidate until `fork` is the tip: an old branch may be longer than what is left."""

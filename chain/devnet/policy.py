@@ -143,17 +143,20 @@ def check_replacement(mempool: Mempool, entries: Sequence[Entry]) -> Refusal | N
     for rival in rivals:
         if fee * rival.vsize <= rival.fee * vsize:
             new, old = feerate_text(fee, vsize), feerate_text(rival.fee, rival.vsize)
-            return Refusal("insufficient fee", f"{text}; new feerate {new} <= old feerate {old}")
+            details = f"{text}; new feerate {new} <= old feerate {old}"
+            return Refusal("insufficient fee", details, RefusalKind.TOO_CHEAP)
     lost = sum(item.fee for item in leaving.values())
     if fee < lost:
         return Refusal(
             "insufficient fee",
             f"{text}, less fees than conflicting txs; {money(fee)} < {money(lost)}",
+            RefusalKind.TOO_CHEAP,
         )
     if fee - lost < fee_at(RELAY_FLOOR, vsize):
         return Refusal(
             "insufficient fee",
             f"{text}, not enough additional fees to relay; "
             f"{money(fee - lost)} < {money(fee_at(RELAY_FLOOR, vsize))}",
+            RefusalKind.TOO_CHEAP,
         )
     return None

@@ -6,6 +6,7 @@ import base64
 import http.client
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -39,6 +40,7 @@ class DevnetProcess:
         self._login = (user, password)
         self._flags = flags
         self._popen: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
 
     @classmethod
@@ -89,16 +91,17 @@ class DevnetProcess:
 
     def post(self, body: bytes) -> Any:
         """One HTTP request, a call or a batch; the decoded answer."""
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         token = base64.b64encode(":".join(self._login).encode()).decode()
-        try:
-            self._connection.request("POST", "/", body, {"Authorization": f"Basic {token}"})
-            answer = self._connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            self._connection = None
-            raise
+        with self._lock:
+            if self._connection is None:
+                self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            try:
+                self._connection.request("POST", "/", body, {"Authorization": f"Basic {token}"})
+                answer = self._connection.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                self._connection.close()
+                self._connection = None
+                raise
         return msgspec.json.decode(answer)
 
     def stop(self) -> None:

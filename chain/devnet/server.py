@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import hmac
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -33,7 +36,26 @@ class DevnetServer(ThreadingHTTPServer):
         self.chain = chain
         self.faults = faults
         self.authorization = b"Basic " + base64.b64encode(login.encode())
+        self._quiet = threading.Condition()
+        self._under_way = 0
         super().__init__(("127.0.0.1", port), _Handler)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A request is under way until its answer is written."""
+        with self._quiet:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._under_way -= 1
+                self._quiet.notify_all()
+
+    def wait_until_quiet(self, seconds: float) -> None:
+        """Let the answers that are being written go out."""
+        with self._quiet:
+            self._quiet.wait_for(lambda: self._under_way == 0, seconds)
 
     @property
     def port(self) -> int:
@@ -54,6 +76,11 @@ class _Handler(BaseHTTPRequestHandler):
     }
 
     def do_POST(self) -> None:
+        with self.server.answering():
+            self._post()
+            self.wfile.flush()
+
+    def _post(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         if length > _BIG_REQUEST:
             self.close_connection = True

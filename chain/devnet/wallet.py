@@ -54,9 +54,10 @@ class Wallet:
                 yield outpoint, coin
         for entry in list(self._mempool):
             for vout, output in enumerate(entry.tx.outputs):
+                if output.script_pubkey != WALLET_SCRIPT:
+                    continue
                 outpoint = OutPoint.of(entry.txid, vout)
-                ours = output.script_pubkey == WALLET_SCRIPT
-                if ours and self._mempool.spender(outpoint) is None:
+                if self._mempool.spender(outpoint) is None:
                     yield outpoint, Coin(output.value, WALLET_SCRIPT, height, False)
 
 

@@ -194,6 +194,32 @@ def test_a_package_too_cheap_as_a_whole_stays_out(node: DevnetProcess) -> None:
     assert node.rpc("getrawmempool") == []
 
 
+def test_a_package_replaces_what_its_parent_alone_could_not(node: DevnetProcess) -> None:
+    coin = fund(node)
+    rival = spend(coin, pays=98_000)
+    send(node, rival)
+    parent = spend(coin, pays=99_900)
+    child = spend(first_output(parent), pays=90_000)
+    answer = node.rpc("submitpackage", [parent.serialize().hex(), child.serialize().hex()])
+    assert answer["package_msg"] == "success"
+    assert answer["replaced-transactions"] == [rival.txid().hex()]
+    assert node.rpc("getrawmempool") == [parent.txid().hex(), child.txid().hex()]
+
+
+def test_chosen_transactions_may_need_waiting_ones_and_push_rivals_out(
+    node: DevnetProcess,
+) -> None:
+    coin, other = fund(node), fund(node)
+    parent, rival = spend(coin, pays=99_000), spend(other, pays=99_000)
+    send(node, parent)
+    send(node, rival)
+    send(node, spend(first_output(rival), pays=98_000))
+    chosen = spend(first_output(parent), other, pays=150_000)
+    [mined] = node.rpc("devnet_mine", 1, [chosen.serialize().hex()], True)
+    assert node.rpc("getblock", mined)["tx"][1:] == [parent.txid().hex(), chosen.txid().hex()]
+    assert node.rpc("getrawmempool") == []
+
+
 def test_several_are_tried_as_if_each_stood_on_the_last(node: DevnetProcess) -> None:
     parent = spend(fund(node), pays=99_000)
     child = spend(first_output(parent), pays=98_000)
