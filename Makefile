@@ -5,12 +5,14 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
-# The first Python that will do. 3.12 and 3.11 come first: a Redis wheel exists for them.
-# `make PYTHON=/path/to/python3` chooses another one.
-CANDIDATES := python3.12 python3.11 python3.13 python3 python
+# The Python of an existing .venv, else the first that will do. 3.12 and 3.11 come first: a Redis
+# wheel exists for them. `make PYTHON=/path/to/python3` chooses another one.
+CANDIDATES := .venv/bin/python python3.12 python3.11 python3.13 python3 python
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in $(CANDIDATES); do \
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell for p in $(CANDIDATES); do \
 	if $$p -c '$(FITS)' >/dev/null 2>&1; then command -v $$p; break; fi; done)
+endif
 
 BIN := .venv/bin
 FIXTURES ?= tests/data/ldk

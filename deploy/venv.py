@@ -66,10 +66,12 @@ def create(venv: Path) -> None:
     """
     if fits(venv):
         return
-    made = run([sys.executable, "-m", "venv", "--clear", str(venv)])
+    # Called by the Python of the very .venv that is made anew, the one below it has to do it.
+    python = getattr(sys, "_base_executable", sys.executable)
+    made = run([python, "-m", "venv", "--clear", str(venv)])
     if made.returncode:
         sys.exit(
-            f"{sys.executable} cannot make a virtual environment:\n{made.stdout}{made.stderr}\n"
+            f"{python} cannot make a virtual environment:\n{made.stdout}{made.stderr}\n"
             "On Debian and Ubuntu the package python3-venv is missing."
         )
 
