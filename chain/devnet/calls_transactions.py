@@ -22,6 +22,9 @@ _BURN_EXCEEDS = "Unspendable output exceeds maximum configured by user (maxburna
 _NO_SUCH_TX = (
     "No such mempool or blockchain transaction. Use gettransaction for wallet transactions."
 )
+_NO_SUCH_TX_IN_BLOCK = (
+    "No such transaction found in the provided block. Use gettransaction for wallet transactions."
+)
 _NO_SUCH_MEMPOOL_TX = (
     "No such mempool transaction. Use -txindex or provide a block hash to enable blockchain "
     "transaction queries. Use gettransaction for wallet transactions."
@@ -94,8 +97,7 @@ class TransactionCalls:
             block = arguments.block(chain, blockhash)
             body = chain.body(block)
             if wanted not in body.txids:
-                text = "No such transaction found in the provided block. " + _NO_SUCH_TX[45:]
-                raise RpcError(ErrorCode.INVALID_ADDRESS_OR_KEY, text)
+                raise RpcError(ErrorCode.INVALID_ADDRESS_OR_KEY, _NO_SUCH_TX_IN_BLOCK)
             place = block, body.txids.index(wanted)
         elif entry is not None:
             return self._shown(entry.tx, verbosity)
@@ -183,7 +185,7 @@ class TransactionCalls:
 def _limit(maxfeerate: Any) -> int:
     """Satoshi per kvB; 0 for none."""
     limit = satoshi_of(maxfeerate)
-    if limit > COIN:
+    if limit >= COIN:
         text = "Fee rates larger than or equal to 1BTC/kvB are not accepted"
         raise RpcError(ErrorCode.INVALID_PARAMETER, text)
     return limit

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from contractcourt.errors import ContractCourtError
+from chain.errors import ChainError
 
 
-class DevnetError(ContractCourtError):
+class DevnetError(ChainError):
     """The devnet could not do what was asked."""
 
 
