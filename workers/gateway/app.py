@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from contextlib import AbstractContextManager, closing, nullcontext
+from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
@@ -73,6 +75,8 @@ def serve(settings: Settings) -> None:
     Raises:
         SettingsError: the database is not named.
     """
+    # uvicorn raises the signal again after its own shutdown; ours still has to follow.
+    signal.signal(signal.SIGTERM, _leave)
     db = Database(
         settings.required_database_url,
         max_size=_POOL_SIZE,
@@ -98,6 +102,10 @@ def serve(settings: Settings) -> None:
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             timeout_graceful_shutdown=20,
         )
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _signer(settings: Settings) -> AbstractContextManager[SignerClient | None]:

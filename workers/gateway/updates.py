@@ -75,7 +75,7 @@ class _Points:
         if commitment.per_commitment_point is not None or self._signer is None:
             return commitment
         try:
-            point = self._signer.local_point(self._channel, commitment.number)
+            point = self._signer.local_point(self._channel, commitment.number, commitment)
         except SignerCallFailed as error:
             # One failure speaks for the rest of this message; a webhook must not wait in line.
             self._signer = None

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx2
 import uvicorn
-from fastapi import FastAPI
 from standardwebhooks import Webhook
+from starlette.applications import Starlette
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC
@@ -38,7 +38,7 @@ COUNTS = """
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: Starlette) -> Iterator[str]:
     """The URL of a real server over `app`."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, access_log=False)
