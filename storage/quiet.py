@@ -16,6 +16,13 @@ AT_REST = """
        AND NOT EXISTS (SELECT 1 FROM unapplied)
        AND NOT EXISTS (SELECT 1 FROM outbox WHERE sent_at IS NULL AND attempts = 0)
        AND NOT EXISTS (SELECT 1 FROM deadlines WHERE height <= %(height)s)
+       AND NOT EXISTS (
+           SELECT 1
+           FROM chain_cursor AS k
+           JOIN blocks AS tip ON tip.hash = k.hash
+           JOIN broadcasts AS b ON b.state = 'open'
+           WHERE b.last_attempt_at IS NULL
+              OR (b.last_attempt_at < tip.connected_at AND b.last_outcome <> 'missing_inputs'))
 """
 TOLD = """
     SELECT o.effect
@@ -27,7 +34,7 @@ TOLD = """
 
 
 def at_rest(conn: Connection, height: BlockHeight) -> bool:
-    """The watcher is at `height` and nothing waits to be applied, carried out or woken."""
+    """The watcher is at `height`; nothing waits to be applied, carried out, woken or sent again."""
     row = conn.execute(AT_REST, {"height": height}).fetchone()
     return bool(row and row[0])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from contractcourt.bolt3 import weights
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
 from workers.replay.fixture import Fixture
 
 #: Steps told in one webhook, and so in one commit.
@@ -19,7 +21,8 @@ _SECRETS = (
     "commitment_seed",
 )
 
-_CHANNEL_TYPES = {"static": "static_remotekey", "anchors": "anchors_zero_fee_htlc"}
+#: By the recording's `anchors`.
+CHANNEL_TYPES = {False: STATIC_REMOTEKEY, True: ANCHORS_ZERO_FEE_HTLC}
 
 
 def key_document(fixture: Fixture) -> dict[str, str]:
@@ -34,7 +37,7 @@ def opened(fixture: Fixture) -> dict[str, Any]:
     return {
         "channel_point": fixture.channel_point,
         "capacity_sat": channel["capacity_sat"],
-        "channel_type": _CHANNEL_TYPES["anchors" if channel["anchors"] else "static"],
+        "channel_type": CHANNEL_TYPES[channel["anchors"]],
         "opener": "local" if channel["opener"] == "A" else "remote",
         "local": _side(fixture, "A"),
         "remote": _side(fixture, "B"),
@@ -136,11 +139,6 @@ def _htlc(htlc: dict[str, Any], *, signed: bool) -> dict[str, Any]:
     return told
 
 
-_BASE_WEIGHT = {False: 724, True: 1124}
-_HTLC_OUTPUT_WEIGHT = 172
-_BOTH_ANCHORS_SAT = 660
-
-
 def balances_msat(fixture: Fixture, commitment: dict[str, Any]) -> tuple[int, int]:
     """(holder's, other's) balance before fees, in millisatoshi.
 
@@ -151,9 +149,9 @@ def balances_msat(fixture: Fixture, commitment: dict[str, Any]) -> tuple[int, in
     channel = fixture.document["channel"]
     holder_opened = commitment["holder"] == channel["opener"]
     kept = sum(1 for htlc in commitment["htlcs"] if not htlc["dust"])
-    weight = _BASE_WEIGHT[channel["anchors"]] + _HTLC_OUTPUT_WEIGHT * kept
-    cost = commitment["feerate_per_kw"] * weight // 1000
-    cost += _BOTH_ANCHORS_SAT if channel["anchors"] else 0
+    weight = weights.commitment(kept, anchors=channel["anchors"])
+    cost = int(weights.fee(commitment["feerate_per_kw"], weight))
+    cost += 2 * weights.ANCHOR_SAT if channel["anchors"] else 0
     holder, other = commitment["to_broadcaster_sat"], commitment["to_countersignatory_sat"]
     holder_msat = (holder + (cost if holder_opened and holder else 0)) * 1000
     other_msat = (other + (cost if not holder_opened and other else 0)) * 1000

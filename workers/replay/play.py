@@ -31,6 +31,17 @@ class Outcome:
     waits_for: list[str] = field(default_factory=list)
     problem: str = ""
 
+    @classmethod
+    def of(cls, fixture: Fixture) -> Outcome:
+        """What is to be compared with, before anything is played."""
+        result = fixture.document["result"]
+        return cls(
+            name=fixture.name,
+            expected_kind=fixture.close_kind,
+            recorded_gain_sat=result["gained_from_closing_tx_sat"]["A"],
+            recorded_fees_sat=result["onchain_fees_paid_sat"]["A"],
+        )
+
     @property
     def net_sat(self) -> int:
         return self.gained_sat - self.fees_sat
@@ -42,13 +53,7 @@ class Outcome:
 
 def play(fixture: Fixture, court: CourtClient) -> Outcome:
     """Run the recording to its end. The court must be fresh: its chain begins at genesis."""
-    result = fixture.document["result"]
-    outcome = Outcome(
-        name=fixture.name,
-        expected_kind=fixture.close_kind,
-        recorded_gain_sat=result["gained_from_closing_tx_sat"]["A"],
-        recorded_fees_sat=result["onchain_fees_paid_sat"]["A"],
-    )
+    outcome = Outcome.of(fixture)
     node = court.add_node("recorded", bytes.fromhex(fixture.sweep_script))
     court.import_keys(key_document(fixture))
     for block in fixture.blocks[: fixture.close_height - 1]:
@@ -56,7 +61,7 @@ def play(fixture: Fixture, court: CourtClient) -> Outcome:
     _tell(fixture, court, node)
     _close(fixture, court, node)
     _follow_to_the_end(fixture, court)
-    _account(fixture, court, outcome)
+    account(fixture, court, outcome)
     return outcome
 
 
@@ -120,7 +125,8 @@ def _mine_up_to(fixture: Fixture, court: CourtClient, height: int, due: int) -> 
     court.mine(1)
 
 
-def _account(fixture: Fixture, court: CourtClient, outcome: Outcome) -> None:
+def account(fixture: Fixture, court: CourtClient, outcome: Outcome) -> None:
+    """Fill in how the channel ended, from what the court shows."""
     case = court.channel(fixture.channel_point)
     outcome.state = case["state"]
     outcome.kind = case["close_kind"]
@@ -136,9 +142,9 @@ def _account(fixture: Fixture, court: CourtClient, outcome: Outcome) -> None:
         # The recording pays for one more transaction, which moves that output to its wallet.
         outcome.recorded_fees_sat = 0
     for broadcast in case["broadcasts"]:
-        tx = Transaction.parse(bytes.fromhex(broadcast["raw_tx"]))
+        tx = Transaction.parse(bytes.fromhex(broadcast["tx"]))
         outcome.our_transactions.append(
-            {k: broadcast[k] for k in ("txid", "purpose", "state")} | {"hex": broadcast["raw_tx"]}
+            {k: broadcast[k] for k in ("txid", "purpose", "state")} | {"hex": broadcast["tx"]}
         )
         if broadcast["state"] != "confirmed" or broadcast["purpose"] == "commitment":
             continue

@@ -137,6 +137,17 @@ class CourtClient:
         """The chain's height."""
         return int(self.rpc("getblockcount"))
 
+    def transactions_at(self, height: int) -> list[tuple[str, str]]:
+        """(txid, hex) of every transaction of one block but the coinbase."""
+        block = self.rpc("getblock", self.rpc("getblockhash", height), 1)
+        return [(txid, self.rpc("getrawtransaction", txid)) for txid in block["tx"][1:]]
+
+    def next_deadline(self) -> int | None:
+        """The next height that some case waits for."""
+        listed = self._answer(self._http.get("/v1/deadlines?limit=1"))
+        heights = [deadline["height"] for deadline in listed["deadlines"]]
+        return min(heights, default=None)
+
     # -- coming to rest --
 
     def wait_quiet(self, seconds: float = 30) -> None:

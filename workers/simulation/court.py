@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workers.errors import WorkerError
@@ -83,6 +83,18 @@ class RunningCourt:
             self._up.kill()
             self._up.wait()
         self.start()
+
+    def kill(self, part: str) -> None:
+        """SIGKILL the worker or the beat with its children, which `up` then starts anew."""
+        ready_file = str(self.data_dir / "run" / f"{part}.ready")
+        listing = subprocess.run(
+            ["ps", "-axo", "pid=,args="], capture_output=True, text=True, check=True
+        )
+        for line in listing.stdout.splitlines():
+            pid, _, arguments = line.strip().partition(" ")
+            if ready_file in arguments:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
 
     def stop(self) -> None:
         """Stop everything, in order."""

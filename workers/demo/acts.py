@@ -1,0 +1,147 @@
+"""What happens to each channel of the story, and how it must end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
+from contractcourt.events import ChannelUpdate
+from workers.simulation.channel import SimulatedChannel
+from workers.simulation.client import CourtClient, NodeAccount
+from workers.simulation.feed import update_data
+
+#: How often one force close is asked for in the act that asks again.
+ASKED_TIMES = 10
+
+
+@dataclass(slots=True)
+class Player:
+    """One channel on the stage. `pending`: transactions that the next block shall hold."""
+
+    act: Act
+    sim: SimulatedChannel
+    court: CourtClient
+    node: NodeAccount
+    note: str = ""
+
+    @property
+    def channel_point(self) -> str:
+        return str(self.sim.channel.channel_point)
+
+    def tell(self, *updates: ChannelUpdate) -> None:
+        """The node tells these steps in one webhook."""
+        steps = [update_data(update) for update in updates]
+        data = {"channel_point": self.channel_point, "updates": steps}
+        self.court.webhook(self.node, "channel.updated", data)
+
+    def send(self, tx_hex: str) -> None:
+        """Somebody puts a transaction into the mempool."""
+        self.court.rpc("sendrawtransaction", tx_hex)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One channel's part. `close` is played before the block of the closes; `kind` must result."""
+
+    title: str
+    channel_type: str
+    kind: str
+    close: Callable[[Player], None]
+    #: A transaction to force into the block of the closes, past the mempool.
+    mined: Callable[[Player], str] | None = None
+
+
+def _cooperative(player: Player) -> None:
+    player.send(player.sim.cooperative_tx().serialize().hex())
+
+
+def _remote(player: Player) -> None:
+    player.tell(*player.sim.whole_move(50_000_000))
+    player.send(player.sim.their_commitment_tx().serialize().hex())
+
+
+def _remote_pending(player: Player) -> None:
+    player.sim.move(30_000_000)
+    player.tell(player.sim.propose())
+    player.send(player.sim.their_commitment_tx().serialize().hex())
+
+
+def _local(player: Player) -> None:
+    player.tell(*player.sim.whole_move(-20_000_000))
+    player.court.force_close(player.channel_point, "the peer is gone")
+
+
+def _local_asked_again(player: Player) -> None:
+    answers = [player.court.force_close(player.channel_point, "again") for _ in range(ASKED_TIMES)]
+    outcomes = [answer["outcome"] for answer in answers]
+    txids = {answer["closing_txid"] for answer in answers}
+    player.note = f"{outcomes.count('accepted')} accepted, {outcomes.count('dropped')} dropped"
+    if outcomes.count("accepted") != 1 or len(txids) != 1:
+        player.note += " (one commitment expected)"
+
+
+def _local_but_theirs(player: Player) -> None:
+    player.court.force_close(player.channel_point, "a race")
+
+
+def _theirs(player: Player) -> str:
+    return player.sim.their_commitment_tx().serialize().hex()
+
+
+def _double_spend(player: Player) -> None:
+    player.send(player.sim.their_commitment_tx().serialize().hex())
+    player.court.force_close(player.channel_point, "refused as a double spend")
+
+
+def _data_loss(player: Player) -> None:
+    player.send(player.sim.their_commitment_tx(7).serialize().hex())
+
+
+def _splice_then_close(player: Player) -> None:
+    splice = player.sim.splice_tx()
+    player.court.webhook(
+        player.node,
+        "channel.funding_replaced",
+        {
+            "channel_point": player.channel_point,
+            "funding_outpoint": f"{splice.txid()}:0",
+            "funding_txid_candidates": [str(splice.txid())],
+            "capacity_sat": splice.outputs[0].value,
+        },
+    )
+    player.send(splice.serialize().hex())
+    player.note = "spliced, then closed"
+
+
+def close_spliced(player: Player) -> None:
+    """The second part of the splice's act: a cooperative close of the new funding output."""
+    splice = player.sim.splice_tx()
+    moved = SimulatedChannel(
+        player.sim.seed, player.sim.channel_type, capacity_sat=splice.outputs[0].value
+    )
+    player.send(moved.funded(OutPoint.of(splice.txid(), 0)).cooperative_tx().serialize().hex())
+
+
+ANCHORS, STATIC = ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
+
+ACTS: tuple[Act, ...] = (
+    Act("both agreed", ANCHORS, "cooperative", _cooperative),
+    Act("both agreed", STATIC, "cooperative", _cooperative),
+    Act("the peer force closes", ANCHORS, "remote", _remote),
+    Act("the peer force closes", STATIC, "remote", _remote),
+    Act("the peer closes with its pending state", ANCHORS, "remote_pending", _remote_pending),
+    Act("we force close", ANCHORS, "local", _local),
+    Act("we force close", STATIC, "local", _local),
+    Act(f"we ask {ASKED_TIMES} times", ANCHORS, "local", _local_asked_again),
+    Act("we ask, the peer's confirms", STATIC, "remote", _local_but_theirs, _theirs),
+    Act("ours is refused as a double spend", ANCHORS, "remote", _double_spend),
+    Act("we lost data", ANCHORS, "data_loss", _data_loss),
+    Act("a splice is no close", STATIC, "cooperative", _splice_then_close),
+    Act("a reorg replaces the close", ANCHORS, "cooperative", _remote),
+)
+
+#: Acts with a second part, by title.
+SPLICED = "a splice is no close"
+REPLACED = "a reorg replaces the close"
