@@ -9,6 +9,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+AS_IT_SHOULD = "as it should"
+
+#: Wide enough for a whole txid beside the rest.
+SUMMARY_WIDTH = 170
+
 _COLOURS = {
     "DEFAULT": "white",
     "BROADCAST_COMMIT": "yellow",
@@ -71,15 +76,19 @@ class Board:
     def summary(self) -> Table:
         """Every channel with its close, its transactions and its end."""
         table = Table(title="How every channel ended")
-        for name in ("channel", "close", "closing txid", "our sweeps", "end state", "verdict"):
-            table.add_column(name, overflow="fold")
+        for name in ("channel", "type", "close", "transactions", "end state", "verdict"):
+            table.add_column(name, no_wrap=name == "transactions")
         for line in self.lines:
-            right = line.verdict == "as it should"
+            right = line.verdict == AS_IT_SHOULD
+            transactions = [
+                f"close {line.closing_txid}",
+                *(f"sweep {txid}" for txid in line.sweeps),
+            ]
             table.add_row(
-                f"{line.title}\n[dim]{line.channel_type}[/dim]",
+                line.title,
+                _short(line.channel_type),
                 line.kind,
-                line.closing_txid,
-                "\n".join(line.sweeps) or "-",
+                "\n".join(transactions),
                 line.state,
                 Text(f"{line.verdict}\n{line.note}".strip(), style="green" if right else "red"),
             )

@@ -11,7 +11,7 @@ from rich.console import Console
 from contractcourt.bitcoin.outpoint import OutPoint
 from workers.demo import acts, recorded
 from workers.demo.acts import ACTS, Player
-from workers.demo.board import Board, Line
+from workers.demo.board import AS_IT_SHOULD, SUMMARY_WIDTH, Board, Line
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.client import CourtClient
 from workers.simulation.court import RunningCourt, running_court
@@ -30,7 +30,7 @@ def run() -> int:
         console.print("starting Postgres, Redis, a regtest chain and the court ...")
         with running_court(Path(folder) / "court") as court, Board(console) as board:
             right = _Stage(court, board).play()
-    console.print(board.summary())
+    console.print(board.summary(), width=max(console.width, SUMMARY_WIDTH), soft_wrap=True)
     console.print(
         f"{sum(line.verdict == 'as it should' for line in board.lines)} of {len(board.lines)} "
         f"channels ended as they should, in {time.monotonic() - began:.0f} s"
@@ -153,8 +153,8 @@ class _Stage:
         expected = [recording.kind, *(player.act.kind for player in self._players)]
         for line, kind in zip(self._board.lines, expected, strict=True):
             right = line.state == "FULLY_RESOLVED" and line.kind == kind
-            line.verdict = "as it should" if right else f"expected {kind}, FULLY_RESOLVED"
+            line.verdict = AS_IT_SHOULD if right else f"expected {kind}, FULLY_RESOLVED"
         problem = recorded.compare(self._court, recording)
         if problem:
             self._board.lines[0].verdict = problem
-        return all(line.verdict == "as it should" for line in self._board.lines)
+        return all(line.verdict == AS_IT_SHOULD for line in self._board.lines)

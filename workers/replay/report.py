@@ -16,8 +16,11 @@ from workers.replay.play import Outcome, play
 from workers.simulation.court import running_court
 
 
+_WIDTH = 190
+
+
 def run(folder: Path, json_path: Path | None = None) -> int:
-    """Replay every `*.json` of `folder`; write what came of it to `json_path`.
+    """Replay every `*.json` of `folder`; write what came of it to `json_path`, or print it.
 
     Returns 0 when every close was recognised and every channel ended as far as the law goes.
     Raises FixtureError when the folder holds no recording.
@@ -32,9 +35,13 @@ def run(folder: Path, json_path: Path | None = None) -> int:
         outcome = _replay(path)
         console.print(f"{outcome.kind} {outcome.state} {outcome.problem}".rstrip())
         outcomes.append(outcome)
-    console.print(_table(outcomes))
-    if json_path is not None:
-        json_path.write_text(json.dumps([_document(o) for o in outcomes], indent=1) + "\n")
+    console.print(_table(outcomes), width=max(console.width, _WIDTH), soft_wrap=True)
+    document = json.dumps([_document(outcome) for outcome in outcomes])
+    if json_path is None:
+        # Alone on the last line, for whoever reads it by machine.
+        print(document)
+    else:
+        json_path.write_text(document + "\n")
         console.print(f"every transaction of ours, with its hex: {json_path}")
     return 0 if all(not outcome.problem for outcome in outcomes) else 1
 
