@@ -22,12 +22,12 @@ def routes(app: FastAPI) -> APIRouter:
 
     @router.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(_page(app.openapi()))
+        return _page(app.openapi())
 
     return router
 
 
-def _page(openapi: dict[str, Any]) -> str:
+def _page(openapi: dict[str, Any]) -> HTMLResponse:
     operations = "".join(
         _operation(method, path, operation)
         for path, methods in openapi["paths"].items()

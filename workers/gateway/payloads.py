@@ -33,6 +33,8 @@ from workers.gateway.problems import Problem
 _MOST_CANDIDATES = 100
 #: A refusal names this many fields at most.
 _MOST_NAMED = 10
+_LONGEST_NAME = 64
+_LONGEST_REASON = 300
 
 
 class RawKeyRef(Part):
@@ -224,6 +226,13 @@ WebhookBody = Annotated[
     Field(discriminator="type"),
 ]
 
+EVENT_TYPES = (
+    "channel.opened",
+    "channel.updated",
+    "preimage.learned",
+    "force_close.requested",
+    "channel.funding_replaced",
+)
 _WEBHOOK: TypeAdapter[WebhookBody] = TypeAdapter(WebhookBody)
 
 
@@ -242,28 +251,25 @@ def parse_webhook(body: bytes) -> WebhookBody:
 
 
 def _problem(details: list[ErrorDetails]) -> Problem:
-    text = "; ".join(_lines(details))
     match details[0]["type"]:
         case "json_invalid":
             reason = details[0]["msg"].removeprefix("Invalid JSON: ")
             return Problem("malformed-json", f"the body is not JSON: {reason}")
         case "union_tag_invalid" if not details[0]["loc"]:
-            return Problem("unknown-event-type", f"type: {details[0]['msg']}")
+            return Problem("unknown-event-type", f"type: must be one of {', '.join(EVENT_TYPES)}")
         case "invalid_point" if len(details) == 1:
-            return Problem("invalid-point", text)
+            return Problem("invalid-point", _line(details[0]))
         case _:
-            return Problem("invalid-fields", text)
-
-
-def _lines(details: list[ErrorDetails]) -> list[str]:
-    lines = [_line(detail) for detail in details[:_MOST_NAMED]]
-    if len(details) > _MOST_NAMED:
-        lines.append(f"and {len(details) - _MOST_NAMED} more")
-    return lines
+            lines = [_line(detail) for detail in details[:_MOST_NAMED]]
+            more = len(details) - _MOST_NAMED
+            return Problem(
+                "invalid-fields", "; ".join([*lines, f"and {more} more"] if more > 0 else lines)
+            )
 
 
 def _line(detail: ErrorDetails) -> str:
-    # The first step of a location is the event's type, which the sender knows.
-    where = ".".join(str(step) for step in detail["loc"][1:])
+    # The first step of a location is the event's type, which the sender knows. A step may be the
+    # sender's own misspelled name, of any length.
+    where = ".".join(str(step)[:_LONGEST_NAME] for step in detail["loc"][1:])
     reason = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{where}: {reason}" if where else reason
+    return f"{where}: {reason[:_LONGEST_REASON]}" if where else reason[:_LONGEST_REASON]

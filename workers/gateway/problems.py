@@ -144,7 +144,7 @@ def as_problem(error: Exception) -> Problem:
         case HTTPException():
             kind = _HTTP_KINDS.get(error.status_code, "malformed-request")
             return Problem(kind, str(error.detail), dict(error.headers or {}))
-        case _ if is_retryable(error):
+        case _ if is_retryable(error) or isinstance(error, psycopg.errors.QueryCanceled):
             return unavailable("nothing was stored: send the same request again")
         case _:
             return Problem("internal-error", "nothing was stored; the gateway's log says why")
@@ -153,8 +153,8 @@ def as_problem(error: Exception) -> Problem:
 def _field_lines(error: RequestValidationError) -> list[str]:
     # Locations begin with where the field stood: path, query or body.
     return [
-        f"{'.'.join(str(step) for step in detail['loc'][1:])}: {detail['msg']}"
-        for detail in error.errors()
+        f"{'.'.join(str(step)[:64] for step in detail['loc'][1:])}: {detail['msg']}"
+        for detail in error.errors()[:10]
     ]
 
 

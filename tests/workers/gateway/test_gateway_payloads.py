@@ -141,3 +141,12 @@ def test_an_update_says_something_in_one_form(data: dict[str, Any]) -> None:
     webhook = {**GOOD[1], "data": {"channel_point": f"{'ab' * 32}:0", **data}}
     with pytest.raises(Problem):
         parse_webhook(json.dumps(webhook).encode())
+
+
+def test_a_refusal_is_short_however_long_the_mistake() -> None:
+    long = "x" * 100_000
+    webhook = {**GOOD[3], "data": {long: 1, "channel_point": long, "reason": long}}
+    for body in (webhook, {**webhook, "type": long}):
+        with pytest.raises(Problem) as refused:
+            parse_webhook(json.dumps(body).encode())
+        assert len(refused.value.detail) < 2_000
