@@ -136,7 +136,8 @@ def devnet(
         [
             *("--datadir", str(folder), "--port", str(port or address.port or 18443)),
             *("--rpcuser", unquote(address.username)),
-            *("--rpcpassword", unquote(address.password)),
+            # In one piece: a password may begin with a dash.
+            f"--rpcpassword={unquote(address.password)}",
         ]
     )
 
