@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx2
 import pytest
 
-from contractcourt.channel import Direction
 from tests.workers.gateway.conftest import MAX_BODY_BYTES
-from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
+from tests.workers.gateway.refusing import assert_problem, nothing_stored
+from tests.workers.gateway.serving import GatewayClient, updates_of
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import opened_data, update_data
 
 #: 33 bytes that look like a point; x = 5 is on no point of the curve.
 NO_POINT = "02" + "05".rjust(64, "0")
-
-
-def assert_problem(answer: httpx2.Response, status: int, kind: str, *words: str) -> None:
-    """The answer is the problem `kind`, and its detail says these words."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert set(problem) == {"type", "title", "status", "detail", "instance"}
-    assert problem["type"] == f"urn:contractcourt:problem:{kind}"
-    assert problem["status"] == status
-    for word in words:
-        assert word in problem["detail"]
-
-
-@contextmanager
-def nothing_stored(gateway: GatewayClient, kind: str) -> Iterator[None]:
-    """What is inside stores nothing and is counted as refused for `kind`."""
-    line = f'contractcourt_webhooks_refused_total{{reason="{kind}"}}'
-    stored, counted = gateway.counts(), gateway.metric(line)
-    yield
-    assert gateway.counts() == stored
-    assert gateway.metric(line) == counted + 1
 
 
 def opening(sim: SimulatedChannel, **changes: Any) -> bytes:
@@ -256,115 +232,3 @@ def test_another_nodes_channel_is_unknown(gateway: GatewayClient, opened: Simula
         data = updates_of(opened, opened.first_update())
         answer = gateway.send("channel.updated", data, node="bob")
     assert_problem(answer, 404, "unknown-channel")
-
-
-# -- what the law refuses --
-
-Spoil = Callable[[SimulatedChannel, dict[str, Any]], None]
-
-
-def _foreign_signature(sim: SimulatedChannel, step: dict[str, Any]) -> None:
-    step["local_commitment"]["remote_signature"] = str(sim.local_commitment(0).remote_signature)
-
-
-def _no_signature(_sim: SimulatedChannel, step: dict[str, Any]) -> None:
-    del step["local_commitment"]["remote_signature"]
-
-
-def _no_transaction(_sim: SimulatedChannel, step: dict[str, Any]) -> None:
-    step["local_commitment"]["tx"] = "00" * 60
-
-
-def _other_funding(_sim: SimulatedChannel, step: dict[str, Any]) -> None:
-    other = channel_of("other").first_update()
-    step["local_commitment"] = update_data(other)["local_commitment"]
-
-
-def _wrong_number(_sim: SimulatedChannel, step: dict[str, Any]) -> None:
-    step["local_commitment"]["number"] = 9
-
-
-def _too_much_money(_sim: SimulatedChannel, step: dict[str, Any]) -> None:
-    step["local_commitment"]["to_local_msat"] = 10**12
-
-
-@pytest.mark.parametrize(
-    ("spoil", "kind"),
-    [
-        (_foreign_signature, "invalid-signature"),
-        (_no_signature, "invalid-signature"),
-        (_no_transaction, "malformed-transaction"),
-        (_other_funding, "commitment-mismatch"),
-        (_wrong_number, "commitment-mismatch"),
-        (_too_much_money, "commitment-mismatch"),
-    ],
-)
-def test_a_local_commitment_that_does_not_fit(
-    gateway: GatewayClient, opened: SimulatedChannel, spoil: Spoil, kind: str
-) -> None:
-    opened.move(10_000_000)
-    data = updates_of(opened, opened.accept())
-    spoil(opened, data["updates"][0])
-    with nothing_stored(gateway, kind):
-        answer = gateway.send("channel.updated", data)
-    assert_problem(answer, 422, kind)
-
-
-def test_one_bad_step_refuses_the_whole_message(
-    gateway: GatewayClient, opened: SimulatedChannel
-) -> None:
-    steps = opened.whole_move(10_000_000)
-    data = updates_of(opened, *steps)
-    data["updates"][1]["revoked_secret"]["secret"] = "11" * 32
-    with nothing_stored(gateway, "revocation-secret-mismatch"):
-        answer = gateway.send("channel.updated", data)
-    assert_problem(answer, 422, "revocation-secret-mismatch", "per_commitment_point")
-    assert gateway.update(opened, *steps).status_code == 202
-
-
-def test_a_commitment_number_that_goes_back(
-    gateway: GatewayClient, opened: SimulatedChannel
-) -> None:
-    gateway.update(opened, *opened.whole_move(10_000_000))
-    with nothing_stored(gateway, "commitment-number-regression"):
-        answer = gateway.update(opened, opened.first_update())
-    assert_problem(answer, 409, "commitment-number-regression", "lies behind")
-
-
-def test_a_revocation_before_its_successor(
-    gateway: GatewayClient, opened: SimulatedChannel
-) -> None:
-    steps = opened.whole_move(10_000_000)
-    with nothing_stored(gateway, "out-of-order"):
-        answer = gateway.update(opened, steps[1])
-    assert_problem(answer, 409, "out-of-order", "send")
-    assert gateway.update(opened, *steps).status_code == 202
-
-
-def test_a_preimage_that_does_not_fit(gateway: GatewayClient) -> None:
-    with nothing_stored(gateway, "invalid-fields"):
-        answer = gateway.send(
-            "preimage.learned", {"payment_hash": "11" * 32, "preimage": "22" * 32}
-        )
-    assert_problem(answer, 422, "invalid-fields", "does not hash")
-
-
-def test_an_htlc_twice_in_one_commitment(gateway: GatewayClient, opened: SimulatedChannel) -> None:
-    htlc = opened.htlc(1, Direction.OFFERED, 20_000_000, 700)
-    opened.move(0, htlc)
-    data = updates_of(opened, opened.propose())
-    commitment = data["updates"][0]["remote_pending_commitment"]
-    commitment["htlcs"] = [*commitment["htlcs"], *commitment["htlcs"]]
-    with nothing_stored(gateway, "invalid-fields"):
-        answer = gateway.send("channel.updated", data)
-    assert_problem(answer, 422, "invalid-fields", "twice")
-
-
-@pytest.mark.parametrize("reason", ["a\u0000b", "line\nbreak", "x" * 501])
-def test_reasons_that_no_page_should_show(
-    gateway: GatewayClient, opened: SimulatedChannel, reason: str
-) -> None:
-    data = {"channel_point": str(opened.funding_outpoint), "reason": reason}
-    with nothing_stored(gateway, "invalid-fields"):
-        answer = gateway.send("force_close.requested", data)
-    assert_problem(answer, 422, "invalid-fields", "data.reason")
