@@ -37,7 +37,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class NotWorthIt:
-    """What is left after the fee would be dust: nobody should publish this now."""
+    """The fee would take half of it or leave dust: nobody should publish this now."""
 
     value_sat: Satoshi
     fee_sat: Satoshi
@@ -81,7 +81,7 @@ def build_sweep(
     fee = Satoshi(-(-feerate_per_kw * weight // 1000))
     value = Satoshi(sum(contract.value_sat for contract in contracts))
     dust = dust_threshold(sweep_script)
-    if value - fee < dust:
+    if value - fee < dust or fee * 2 > value:
         return NotWorthIt(value, fee, dust)
     tx = Transaction(
         version=2,

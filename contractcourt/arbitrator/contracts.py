@@ -97,9 +97,14 @@ def _kind_of(output: CommitmentOutput, owner: Side | None, *, breach: bool) -> C
 
 
 def _csv_delay(channel: Channel, kind: ContractKind) -> Blocks:
-    if kind is ContractKind.TO_LOCAL:
-        return channel.remote.to_self_delay
-    return Blocks(1) if channel.anchors else Blocks(0)
+    match kind:
+        case ContractKind.TO_LOCAL:
+            return channel.remote.to_self_delay
+        case ContractKind.REVOKED_TO_LOCAL | ContractKind.REVOKED_HTLC:
+            # The revocation branches hold no delay.
+            return Blocks(0)
+        case _:
+            return Blocks(1) if channel.anchors else Blocks(0)
 
 
 def _revoked_output(

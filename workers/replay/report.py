@@ -15,7 +15,6 @@ from workers.replay.fixture import Fixture, FixtureError
 from workers.replay.play import Outcome, play
 from workers.simulation.court import running_court
 
-
 _WIDTH = 190
 
 
@@ -32,7 +31,7 @@ def run(folder: Path, json_path: Path | None = None) -> int:
     outcomes = []
     for number, path in enumerate(paths, 1):
         console.print(f"[dim]{number}/{len(paths)}[/dim] {path.stem} ...", end=" ")
-        outcome = _replay(path)
+        outcome = replay(path)
         console.print(f"{outcome.kind} {outcome.state} {outcome.problem}".rstrip())
         outcomes.append(outcome)
     console.print(_table(outcomes), width=max(console.width, _WIDTH), soft_wrap=True)
@@ -46,7 +45,8 @@ def run(folder: Path, json_path: Path | None = None) -> int:
     return 0 if all(not outcome.problem for outcome in outcomes) else 1
 
 
-def _replay(path: Path) -> Outcome:
+def replay(path: Path) -> Outcome:
+    """Replay one recording; `problem` says what was wrong with its end, if anything was."""
     outcome = Outcome(name=path.stem, expected_kind="?")
     try:
         fixture = Fixture.load(path)
