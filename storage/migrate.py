@@ -7,6 +7,8 @@ transaction, and its half-made tables with it. Give this a direct connection, no
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +42,14 @@ def migrate(url: str, *, wait_seconds: float = 60.0) -> list[str]:
     Raises:
         MigrationLocked: another migrator was still at work after `wait_seconds`.
         InvalidIndexes: an index of the schema is marked invalid.
-        psycopg.Error, sqlalchemy.exc.SQLAlchemyError: Postgres could not be reached or refused.
+        psycopg.Error: Postgres could not be reached or refused.
     """
     applied: list[str] = []
 
     def note(*, step: Any, **_: Any) -> None:
         applied.append(step.up_revision_id)
 
-    engine = _engine(url)
-    with engine.begin() as connection:
+    with _plain_errors(), _engine(url).begin() as connection:
         connection.exec_driver_sql(MIGRATION_LIMITS)
         _wait_for_lock(connection, wait_seconds)
         config = _config()
@@ -63,7 +64,7 @@ def migrate(url: str, *, wait_seconds: float = 60.0) -> list[str]:
 
 def current_revision(url: str) -> str | None:
     """The revision the database is at; None before the first migration."""
-    with _engine(url).connect() as connection:
+    with _plain_errors(), _engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -79,6 +80,17 @@ def _config() -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     return config
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Postgres's own errors: that a library wraps them on the way is nobody else's business."""
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from error
 
 
 def _engine(url: str) -> sqlalchemy.Engine:

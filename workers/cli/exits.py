@@ -62,14 +62,13 @@ def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
     import kombu.exceptions
     import psycopg
     import redis
-    import sqlalchemy.exc
 
     match error:
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
             return "the database is not up to date: run `contractcourt migrate`", Exit.UNAVAILABLE
         case psycopg.OperationalError():
             return _about_postgres(error), Exit.UNAVAILABLE
-        case psycopg.Error() | sqlalchemy.exc.SQLAlchemyError():
+        case psycopg.Error():
             return f"Postgres refused: {_last_line(error)}", Exit.FAILED
         case redis.RedisError() | kombu.exceptions.OperationalError():
             return (
