@@ -30,7 +30,7 @@ def run() -> int:
         console.print("starting Postgres, Redis, a regtest chain and the court ...")
         with running_court(Path(folder) / "court") as court, Board(console) as board:
             right = _Stage(court, board).play()
-    console.print(board.summary(), width=max(console.width, SUMMARY_WIDTH), soft_wrap=True)
+    Console(width=max(console.width, SUMMARY_WIDTH)).print(board.summary())
     console.print(
         f"{sum(line.verdict == 'as it should' for line in board.lines)} of {len(board.lines)} "
         f"channels ended as they should, in {time.monotonic() - began:.0f} s"

@@ -34,7 +34,7 @@ def run(folder: Path, json_path: Path | None = None) -> int:
         outcome = replay(path)
         console.print(f"{outcome.kind} {outcome.state} {outcome.problem}".rstrip())
         outcomes.append(outcome)
-    console.print(_table(outcomes), width=max(console.width, _WIDTH), soft_wrap=True)
+    Console(width=max(console.width, _WIDTH)).print(_table(outcomes))
     document = json.dumps([_document(outcome) for outcome in outcomes])
     if json_path is None:
         # Alone on the last line, for whoever reads it by machine.
