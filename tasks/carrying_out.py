@@ -79,6 +79,7 @@ def _htlcs_changed(channel: Advanced) -> bool:
     return before is None or (
         before.local_commitment is not after.local_commitment
         or before.remote_commitments is not after.remote_commitments
+        or before.splice is not after.splice
     )
 
 

@@ -43,11 +43,12 @@ class ForceCloseOutcome(StrEnum):
 class ForceCloseAnswer:
     """The answer to every request: the first one's time, and the transaction that closes.
 
-    `broadcasts` is True when our commitment is out already and shall be sent once more.
+    `requested_at` is None when the channel closed without anybody asking. `send_again` says that
+    our commitment is out already and shall be sent once more.
     """
 
     outcome: ForceCloseOutcome
-    requested_at: datetime
+    requested_at: datetime | None
     closing_txid: Txid | None
     seq: int | None
     send_again: bool
@@ -70,6 +71,8 @@ def request(
     case = stored.case if stored is not None else None
     if case is None or (case.local_commitment is None and case.funding_spend is None):
         raise NothingToPublish
+    if case.closed:
+        return _too_late(conn, row, case)
     standing = force_closes.request(
         conn, row.id, requested_by=requested_by, reason=reason, idempotency_key=idempotency_key
     )
@@ -85,6 +88,18 @@ def request(
         closing_txid=_closing_txid(case),
         seq=seq,
         send_again=any(b.purpose == "commitment" and b.state == "open" for b in sent),
+    )
+
+
+def _too_late(conn: Connection, row: ChannelRow, case: Case) -> ForceCloseAnswer:
+    """The channel is closed: nothing is asked for any more, whoever closed it."""
+    first = force_closes.find(conn, row.id)
+    return ForceCloseAnswer(
+        outcome=ForceCloseOutcome.DROPPED,
+        requested_at=None if first is None else first.requested_at,
+        closing_txid=_closing_txid(case),
+        seq=None,
+        send_again=False,
     )
 
 

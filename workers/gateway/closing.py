@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contractcourt.case import Case
-from storage import cases, force_closes
 from storage.channels import ChannelRow
 from storage.database import Connection
 from storage.docket import Source
@@ -36,9 +34,6 @@ def ask(
     Raises:
         Problem: 409, the node never told a commitment of its own.
     """
-    stored = cases.read(conn, row.id)
-    if stored is not None and stored.case.closed:
-        return _closed(conn, row, stored.case)
     try:
         asked = force_close.request(
             conn, row, requested_by=requested_by, reason=reason, idempotency_key=key, source=source
@@ -48,18 +43,8 @@ def ask(
     accepted = asked.outcome is ForceCloseOutcome.ACCEPTED
     answer = ForceCloseAnswer(
         outcome="accepted" if accepted else "dropped",
-        requested_at=asked.requested_at.isoformat(),
+        requested_at=None if asked.requested_at is None else asked.requested_at.isoformat(),
         closing_txid=None if asked.closing_txid is None else str(asked.closing_txid),
     )
     return Asked(answer, asked.seq, WakeUp(channels=(row.id,), publish_again=asked.send_again))
 
-
-def _closed(conn: Connection, row: ChannelRow, case: Case) -> Asked:
-    first = force_closes.find(conn, row.id)
-    spend = case.funding_spend
-    answer = ForceCloseAnswer(
-        outcome="dropped",
-        requested_at=None if first is None else first.requested_at.isoformat(),
-        closing_txid=None if spend is None else str(spend.txid),
-    )
-    return Asked(answer, None, WakeUp())
