@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut, compact_size
+from contractcourt.bolt3 import weights
 from contractcourt.contract import Contract, ContractKind
+from contractcourt.errors import LawError
 from contractcourt.units import FeeratePerKw, Satoshi, Script, WeightUnits
 
 _FINAL_BUT_REPLACEABLE = 0xFFFFFFFD
 _OVERHEAD = 4 * (4 + 1 + 1 + 4) + 2
-_INPUT = 4 * 41
-
-#: Weight of each kind's witness at its largest (`bolt5_rules.md`, "Weights of claims").
-_P2WPKH_WITNESS = 109
-_WITNESS = {
-    ContractKind.TO_LOCAL: 156,
-    ContractKind.TO_REMOTE: 113,
-    ContractKind.ANCHOR: 116,
-    ContractKind.OFFERED_HTLC: 219,
-    ContractKind.RECEIVED_HTLC: 245,
-    ContractKind.REVOKED_TO_LOCAL: 160,
-    ContractKind.REVOKED_HTLC: 252,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +50,30 @@ def dust_threshold(script_pubkey: Script) -> Satoshi:
 def sweep_weight(contracts: Sequence[Contract], sweep_script: Script) -> WeightUnits:
     """The signed sweep's weight at most."""
     output = 4 * (8 + len(compact_size(len(sweep_script))) + len(sweep_script))
-    inputs = sum(_INPUT + _witness_weight(contract) for contract in contracts)
-    return WeightUnits(_OVERHEAD + output + inputs)
+    return WeightUnits(_OVERHEAD + output + sum(_claim_weight(c) for c in contracts))
 
 
-def _witness_weight(contract: Contract) -> int:
-    if contract.kind is ContractKind.TO_REMOTE and len(contract.script_pubkey) == 22:
-        return _P2WPKH_WITNESS
-    return _WITNESS[contract.kind]
+def _claim_weight(contract: Contract) -> WeightUnits:
+    match contract.kind:
+        case ContractKind.TO_LOCAL:
+            return weights.delayed_claim()
+        case ContractKind.TO_REMOTE:
+            return weights.to_remote_claim(anchors=contract.csv_delay > 0)
+        case ContractKind.ANCHOR:
+            return weights.anchor_claim()
+        case ContractKind.OFFERED_HTLC:
+            return weights.timeout_claim(anchors=contract.csv_delay > 0)
+        case ContractKind.RECEIVED_HTLC:
+            return weights.preimage_claim(anchors=contract.csv_delay > 0)
+        case ContractKind.REVOKED_TO_LOCAL:
+            return weights.revoked_delayed_claim()
+        case ContractKind.REVOKED_HTLC:
+            # Which of the two scripts it is may not be known: the heavier one.
+            return weights.revoked_htlc_claim(offered_by_owner=False, anchors=True)
+        case ContractKind.UNKNOWN_SPEND:
+            raise LawError("an output that no rule explains can't be swept")
+        case unreachable:
+            assert_never(unreachable)
 
 
 def build_sweep(
@@ -75,7 +81,8 @@ def build_sweep(
 ) -> Sweep | NotWorthIt:
     """The transaction that takes these outputs to `sweep_script` at this feerate.
 
-    The fee is rounded up, so that a rate at the node's floor is never just below it.
+    The fee is rounded up, so that a rate at the node's floor is never just below it. Raises
+    LawError for a contract that no rule can spend.
     """
     weight = sweep_weight(contracts, sweep_script)
     fee = Satoshi(-(-feerate_per_kw * weight // 1000))
