@@ -118,7 +118,8 @@ def beat(ready_file: ReadyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> 
 
 def devnet(
     chain_dir: Annotated[
-        Path | None, typer.Option("--chain-dir", help="Where its blocks are kept.")
+        Path | None,
+        typer.Option("--chain-dir", readable=False, help="Where its blocks are kept."),
     ] = None,
     port: Port = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,

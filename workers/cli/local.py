@@ -36,7 +36,9 @@ def up(
 
     given = {} if workers is None else {"worker_concurrency": workers}
     settings = load_settings(from_endpoints=False, data_dir=data_dir, **given)
-    logs.configure("up", level=settings.log_level, fmt=settings.log_format, stream=sys.stderr)
+    by_hand = sys.stderr.isatty() and "log_format" not in settings.model_fields_set
+    fmt = "console" if by_hand else settings.log_format
+    logs.configure("up", level=settings.log_level, fmt=fmt, stream=sys.stderr)
     room.run(data_dir, settings, port=port)
 
 

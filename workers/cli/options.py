@@ -42,6 +42,7 @@ DataDir = Annotated[
         "--data-dir",
         envvar="CONTRACTCOURT_DATA_DIR",
         file_okay=False,
+        readable=False,  # whoever opens something there finds out, and says it better
         help="Folder of `contractcourt up`; its endpoints.json gives what no variable gives.",
     ),
 ]

@@ -1,9 +1,20 @@
-"""Ports for servers on loopback that two courts on one machine do not fight over."""
+"""Ports for servers on loopback that two courts on one machine do not fight over.
+
+Between "this port is free" and the moment our server listens there, another court may come to
+the same conclusion; worse, each would then take the other's server for its own. So a court first
+reserves the port's number among courts, for as long as it lives, and then looks whether some
+other program listens there.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import random
 import socket
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
 from contractcourt.errors import ContractCourtError
 
@@ -30,23 +41,54 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 class Ports:
-    """Hands out free ports on loopback, none of them twice."""
+    """Hands out free ports on loopback, none of them twice, none that another court was given."""
 
     def __init__(self) -> None:
+        self._reservations = ExitStack()
         self._given: set[int] = set()
 
     def take(self, preferred: int | None = None) -> int:
         """A free port: `preferred` when it is free, else a random one.
 
-        Another program may take it before our server does; whoever starts the server has to
-        be ready to ask again. Raises NoFreePort.
+        A program that is no court may still take it before our server does; whoever starts the
+        server has to be ready to ask again. Raises NoFreePort.
         """
-        if preferred and preferred not in self._given and is_free(preferred):
-            self._given.add(preferred)
+        if preferred and self._try(preferred):
             return preferred
         for _ in range(_TRIES):
             port = _RANDOM.randint(_FIRST, _LAST)
-            if port not in self._given and is_free(port):
-                self._given.add(port)
+            if self._try(port):
                 return port
         raise NoFreePort
+
+    def close(self) -> None:
+        """Give all reservations back; they also end with the process, however it ends."""
+        self._reservations.close()
+        self._given.clear()
+
+    def _try(self, port: int) -> bool:
+        if port in self._given or not is_free(port) or not self._reserve(port):
+            return False
+        self._given.add(port)
+        return True
+
+    def _reserve(self, port: int) -> bool:
+        if sys.platform == "linux":
+            # An abstract name: seen by every user in our network namespace, like the port
+            # itself, and gone with the process.
+            holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                holder.bind(f"\0contractcourt/port/{port}")
+            except OSError:
+                holder.close()
+                return False
+            self._reservations.callback(holder.close)
+            return True
+        file = (Path(tempfile.gettempdir()) / f"contractcourt-port-{port}").open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._reservations.callback(file.close)
+        return True

@@ -14,6 +14,7 @@ from contractcourt.errors import ContractCourtError
 from storage.migrate import migrate
 from tasks.logs import get_logger
 from tasks.settings import Settings
+from workers.embedded.ports import is_free
 from workers.up import endpoints, summary
 from workers.up.plan import Fleet, Stores, Tokens
 from workers.up.secrets import keep, seal_key_file
@@ -26,6 +27,10 @@ class DataFolderUnusable(ContractCourtError):
     """The data folder cannot be used."""
 
 
+class PortInUse(ContractCourtError):
+    """Another program listens on the port that was asked for."""
+
+
 def run(data_dir: Path, settings: Settings, *, port: int | None = None) -> None:
     """Start everything, announce it, keep it alive until SIGINT or SIGTERM, stop it.
 
@@ -35,10 +40,13 @@ def run(data_dir: Path, settings: Settings, *, port: int | None = None) -> None:
         port: of the gateway; 0 is any free one, None is the usual one or else any free one.
 
     Raises:
+        PortInUse: another program listens there.
         DataFolderUnusable: not writable, or another `up` runs on it.
         ContractCourtError: a part cannot be set up or does not start; all are stopped again.
     """
     data_dir = data_dir.resolve()
+    if port and not is_free(port):
+        raise PortInUse(f"port {port} for the gateway is in use: choose another --port")
     with _exclusively(data_dir):
         endpoints.withdraw(data_dir)  # of a court that was killed
         logs = data_dir / "logs"

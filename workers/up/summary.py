@@ -22,12 +22,12 @@ def show(console: Console, data_dir: Path, endpoints: dict[str, str], external: 
     """Print the table of parts and the next commands; no password or token."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("part", "address", "", ""):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for name, meaning in _MEANING.items():
         whose = "yours" if name in external else ""
         table.add_row(name, without_password(endpoints[name]), meaning, whose)
     console.print("[bold green]The court is in session.[/] Ctrl-C ends it, the data stays.\n")
-    console.print(table)
+    console.print(table, soft_wrap=True)
     option = "" if data_dir == Path(".contractcourt").resolve() else f" --data-dir {data_dir}"
     console.print(
         f"\nAddresses with passwords and tokens: {data_dir / 'endpoints.json'}\n"

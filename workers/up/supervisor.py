@@ -102,6 +102,7 @@ class Supervisor:
                 child.process.ask_to_stop()
             self._wait_for_end(tier)
         self._tiers.clear()
+        self._ports.close()
 
     def pids(self) -> dict[str, int]:
         """Process ids by name, of what runs now."""
