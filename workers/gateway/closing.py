@@ -47,4 +47,3 @@ def ask(
         closing_txid=None if asked.closing_txid is None else str(asked.closing_txid),
     )
     return Asked(answer, asked.seq, WakeUp(channels=(row.id,), publish_again=asked.send_again))
-
