@@ -45,8 +45,11 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Every finding, in the order of the checks."""
     findings: list[Finding] = []
-    for check in _CHECKS:
-        findings += check(settings)
+    for part, check in _CHECKS.items():
+        try:
+            findings += check(settings)
+        except Exception as error:  # a check that fails itself must not hide the others
+            findings.append(_wrong(part, f"could not be checked ({type(error).__name__})"))
     return findings
 
 
@@ -85,19 +88,19 @@ def check_redis(settings: Settings) -> list[Finding]:
     """Reachable, new enough, refusing rather than evicting."""
     if settings.redis_url is None:
         return [_missing("redis", "REDIS_URL")]
-    client = redis.Redis.from_url(
-        settings.redis_url,
-        socket_timeout=_TIMEOUT_SECONDS,
-        socket_connect_timeout=_TIMEOUT_SECONDS,
-        decode_responses=True,
-    )
-    with closing(client):
-        try:
+    try:
+        client = redis.Redis.from_url(
+            settings.redis_url,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            decode_responses=True,
+        )
+        with closing(client):
             server = client.info("server")
             policy = client.info("memory").get("maxmemory_policy", "unknown")
-        except (redis.RedisError, ValueError) as error:
-            advice = f"is Redis running there, and is REDIS_URL right? {_COMPOSE_HINT}"
-            return [_wrong("redis", f"does not let us in: {_last_line(error)}", advice)]
+    except (redis.RedisError, ValueError) as error:  # ValueError: no Redis URL at all
+        advice = f"is Redis running there, and is REDIS_URL right? {_COMPOSE_HINT}"
+        return [_wrong("redis", f"does not let us in: {_last_line(error)}", advice)]
     version = str(server["redis_version"])
     numbers = tuple(int(part) for part in version.split(".")[:2])
     findings = [
@@ -196,14 +199,14 @@ def _check_pruning(settings: Settings, prune_height: int) -> list[Finding]:
     return [_fine("bitcoind", f"is pruned below {prune_height}, which the watcher has passed")]
 
 
-_CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
-    check_settings,
-    check_postgres,
-    check_redis,
-    check_bitcoin_node,
-    check_signer,
-    check_watcher,
-)
+_CHECKS: dict[str, Callable[[Settings], list[Finding]]] = {
+    "settings": check_settings,
+    "postgres": check_postgres,
+    "redis": check_redis,
+    "bitcoind": check_bitcoin_node,
+    "signer": check_signer,
+    "watcher": check_watcher,
+}
 
 
 def _fine(part: str, words: str) -> Finding:

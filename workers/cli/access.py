@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from storage import channels
 from storage.channels import ChannelRow
@@ -14,17 +16,16 @@ from storage.database import Connection, Database
 from storage.errors import UnknownChannel
 from tasks.settings import PREFIX, Settings, load_settings
 
+_CONNECT_SECONDS = 5
+
 
 @contextmanager
 def database(data_dir: Path) -> Iterator[Database]:
     """Postgres as the environment or the data folder names it, for one command."""
-    settings = load_settings(data_dir=data_dir)
-    opened = Database(
-        settings.required_database_url,
-        max_size=1,
-        application_name="contractcourt-cli",
-        wait_seconds=5.0,
-    )
+    url = load_settings(data_dir=data_dir).required_database_url
+    # At once and in Postgres' own words; the pool below would try again until its time is up.
+    psycopg.connect(url, connect_timeout=_CONNECT_SECONDS).close()
+    opened = Database(url, max_size=1, application_name="contractcourt-cli")
     try:
         yield opened
     finally:

@@ -18,6 +18,7 @@ from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
 from workers.cli import tables
 from workers.cli.access import find, hand_on, transaction
+from workers.cli.exits import CommandFailed
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir, SweepScripts
 
 if TYPE_CHECKING:
@@ -129,16 +130,20 @@ def force_close(
 ) -> None:
     """Ask for our commitment to be published. A second request is dropped and says so."""
     from workers.gateway import closing
+    from workers.gateway.problems import Problem
 
-    with transaction(data_dir) as conn:
-        asked = closing.ask(
-            conn,
-            find(conn, channel_point),
-            requested_by=f"operator:{getpass.getuser()}",
-            reason=reason,
-            key=f"cli:{uuid.uuid4()}",
-            source="operator",
-        )
+    try:
+        with transaction(data_dir) as conn:
+            asked = closing.ask(
+                conn,
+                find(conn, channel_point),
+                requested_by=f"operator:{getpass.getuser()}",
+                reason=reason,
+                key=f"cli:{uuid.uuid4()}",
+                source="operator",
+            )
+    except Problem as problem:
+        raise CommandFailed(problem.detail) from problem
     woken = _wake(data_dir, asked.wake_up)
     answer = asked.answer
     if as_json:

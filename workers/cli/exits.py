@@ -26,6 +26,10 @@ class Exit(IntEnum):
     """Postgres, Redis, the Bitcoin node or the signer did not answer; try again."""
 
 
+class CommandFailed(ContractCourtError):
+    """The command was understood and could not be done."""
+
+
 @contextmanager
 def explain() -> Iterator[None]:
     """Turn an error of ours, or of what we depend on, into one message and an exit code."""

@@ -1,0 +1,269 @@
+"""The command line: plain words, exit codes, and nothing changed by bad input."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from contractcourt.events import ChannelOpened, HeightReached
+from contractcourt.units import BlockHeight
+from storage import channels, nodes
+from storage.database import Database
+from tasks import arbitration
+from tests.conftest import free_port
+from tests.storage import examples
+from workers.cli import main
+from workers.cli.exits import Exit
+
+SWEEP_SCRIPT = str(examples.SWEEP_SCRIPT)
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run one command in a folder where no `up` ever ran."""
+    monkeypatch.chdir(tmp_path)
+    # Commands of the fleet set up the logs of their process, which is not ours to keep.
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers[:])
+    monkeypatch.setattr(root, "level", root.level)
+
+    def command(*arguments: str) -> Ended:
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        captured = capsys.readouterr()
+        return Ended(int(left.value.code or 0), captured.out, captured.err)
+
+    return command
+
+
+@pytest.fixture
+def court(run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Commands on a fresh migrated database; nothing else of the court runs."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return run
+
+
+def open_channel(db: Database, number: int = 1) -> str:
+    """A channel with one event that its case has applied."""
+    channel = examples.channel(number)
+    with db.transaction() as conn:
+        if nodes.get_node(conn, channel.node) is None:
+            nodes.add_node(conn, channel.node, [examples.SWEEP_SCRIPT])
+        opened = arbitration.open_channel(
+            conn, ChannelOpened(channel), idempotency_key="open", source="node"
+        )
+        assert opened is not None
+        arbitration.apply_at_the_door(
+            conn,
+            opened[0],
+            HeightReached(BlockHeight(7)),
+            idempotency_key="height",
+            source="chain",
+        )
+    return str(channel.channel_point)
+
+
+def test_a_node_is_added_listed_and_given_a_new_secret(court: Run, db: Database) -> None:
+    added = court("node", "add", "alice", "--sweep-script", SWEEP_SCRIPT)
+    assert added.code == Exit.OK
+    [secret] = [line for line in added.out.splitlines() if line.startswith("whsec_")]
+    rotated = court("node", "rotate-secret", "alice", "--json")
+    fresh = json.loads(rotated.out)["webhook_secret"]
+    with db.transaction() as conn:
+        node = nodes.get_node(conn, "alice")
+    assert node is not None
+    assert node.secrets == (fresh, secret)
+    listed = court("node", "list", "--json")
+    assert [one["name"] for one in json.loads(listed.out)] == ["alice"]
+    assert secret not in listed.out
+    assert fresh not in listed.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("alice", "--sweep-script", "zz"),
+        ("alice", "--sweep-script", "6a"),
+        ("alice", "--sweep-script", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"),
+        ("alice",),
+        ("", "--sweep-script", SWEEP_SCRIPT),
+        ("a/b", "--sweep-script", SWEEP_SCRIPT),
+        ("alice", "--sweep-script", SWEEP_SCRIPT, "--webhook-url", "ftp://x"),
+    ],
+)
+def test_a_wrong_node_changes_nothing(court: Run, db: Database, arguments: tuple[str]) -> None:
+    refused = court("node", "add", *arguments)
+    assert refused.code == Exit.USAGE
+    with db.transaction() as conn:
+        assert nodes.list_nodes(conn) == []
+
+
+def test_a_name_is_taken_once(court: Run) -> None:
+    court("node", "add", "alice", "--sweep-script", SWEEP_SCRIPT)
+    again = court("node", "add", "alice", "--sweep-script", SWEEP_SCRIPT)
+    assert (again.code, again.err.strip()) == (
+        Exit.FAILED,
+        "contractcourt: node alice is registered already",
+    )
+    assert court("node", "rotate-secret", "bob").code == Exit.FAILED
+
+
+def test_a_channel_is_shown_with_every_process_down(court: Run, db: Database) -> None:
+    point = open_channel(db)
+    [listed] = json.loads(court("channels", "--json").out)
+    assert (listed["channel_point"], listed["state"]) == (point, "DEFAULT")
+    case = json.loads(court("channel", point, "--json").out)
+    assert (case["best_height"], case["applied_seq"], case["last_seq"]) == (7, 2, 2)
+    entries = json.loads(court("docket", point, "--json").out)
+    assert [entry["type"] for entry in entries] == ["channel_opened", "height_reached"]
+    assert json.loads(court("deadlines", "--json").out) == []
+    for command in (("channels",), ("channel", point), ("docket", point), ("deadlines",)):
+        shown = court(*command)
+        assert (shown.code, shown.err) == (Exit.OK, "")
+    assert point in court("channels").out
+
+
+def test_channels_are_chosen_by_state_and_node(court: Run, db: Database) -> None:
+    points = [open_channel(db, number) for number in (1, 2, 3)]
+    listed = json.loads(court("channels", "--json", "--limit", "2").out)
+    assert [one["channel_point"] for one in listed] == points[:2]
+    assert json.loads(court("channels", "--json", "--state", "fully_resolved").out) == []
+    assert len(json.loads(court("channels", "--json", "--node", examples.NODE).out)) == 3
+    assert court("channels", "--state", "closed").code == Exit.USAGE
+
+
+def test_the_audit_proves_every_case(court: Run, db: Database) -> None:
+    point = open_channel(db)
+    open_channel(db, 2)
+    assert court("audit").code == Exit.OK
+    assert json.loads(court("audit", "--json").out) == {"audited": 2, "differences": []}
+    assert json.loads(court("audit", point, "--json").out)["audited"] == 1
+
+
+def test_the_audit_finds_a_case_that_the_law_did_not_make(court: Run, db: Database) -> None:
+    point = open_channel(db)
+    with db.transaction() as conn:
+        conn.execute("SET LOCAL session_replication_role = replica")  # past the schema's guards
+        conn.execute(
+            "UPDATE cases SET case_json = replace(case_json, %s, %s)",
+            ('"best_height":7', '"best_height":8'),
+        )
+    audited = court("audit", "--json")
+    assert audited.code == Exit.FAILED
+    assert json.loads(audited.out)["differences"] == [
+        {"channel_point": point, "field": "best_height", "stored": 8, "replayed": 7}
+    ]
+
+
+def test_the_audit_finds_a_state_that_is_not_the_cases(court: Run, db: Database) -> None:
+    open_channel(db)
+    with db.transaction() as conn:
+        conn.execute("UPDATE channels SET state = 'BROADCAST_COMMIT'")
+    [difference] = json.loads(court("audit", "--json").out)["differences"]
+    assert (difference["field"], difference["stored"]) == ("channels.state", "BROADCAST_COMMIT")
+
+
+def test_a_force_close_needs_a_commitment(court: Run, db: Database) -> None:
+    point = open_channel(db)
+    refused = court("force-close", point, "--reason", "peer is gone")
+    assert refused.code == Exit.FAILED
+    assert "commitment" in refused.err
+    with db.transaction() as conn:
+        [row] = channels.list_channels(conn)
+    assert row.last_seq == 2
+
+
+@pytest.mark.parametrize("command", ["channel", "docket", "audit", "force-close"])
+def test_an_unknown_channel_is_said_to_be_unknown(court: Run, command: str) -> None:
+    unknown = court(command, f"{'00' * 32}:0")
+    assert unknown.code == Exit.FAILED
+    assert "was opened here" in unknown.err
+    assert court(command, "not-a-channel-point").code == Exit.USAGE
+
+
+def test_keys_need_a_signer_and_a_file(court: Run, tmp_path: Path) -> None:
+    assert court("keys", "import", str(tmp_path / "none.json")).code == Exit.USAGE
+    file = tmp_path / "keys.json"
+    file.write_text("{}")
+    missing = court("keys", "import", str(file))
+    assert missing.code == Exit.USAGE
+    assert "CONTRACTCOURT_SIGNER_URL" in missing.err
+
+
+def test_a_signer_that_is_away_is_named(
+    court: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTRACTCOURT_SIGNER_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("CONTRACTCOURT_SIGNER_TOKEN", "t" * 32)
+    file = tmp_path / "keys.json"
+    file.write_text("{}")
+    away = court("keys", "import", str(file))
+    assert away.code == Exit.UNAVAILABLE
+    assert "signer did not answer" in away.err
+
+
+def test_postgres_that_is_away_is_named_without_its_password(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"postgresql://court:hunter2@127.0.0.1:{free_port()}/court"
+    monkeypatch.setenv("DATABASE_URL", url)
+    away = run("channels")
+    assert away.code == Exit.UNAVAILABLE
+    assert "Postgres does not answer" in away.err
+    assert "hunter2" not in away.err
+
+
+def test_a_database_without_schema_is_told_to_migrate(
+    run: Run, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert "contractcourt migrate" in run("channels").err
+    first = run("migrate")
+    assert first.code == Exit.OK
+    assert "applied 0001" in first.out
+    assert "applied" not in run("migrate").out
+    assert run("channels").code == Exit.OK
+
+
+def test_nothing_set_says_what_to_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    told = run("channels")
+    assert told.code == Exit.USAGE
+    assert "DATABASE_URL" in told.err
+
+
+def test_a_mistyped_setting_stops_every_command(
+    court: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTRACTCOURT_NETWROK", "main")
+    for command in (("channels",), ("node", "list"), ("migrate",), ("up",), ("doctor",)):
+        stopped = court(*command)
+        assert stopped.code == Exit.USAGE, command
+        assert "CONTRACTCOURT_NETWROK" in stopped.err
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    everything = run("--help")
+    assert everything.code == Exit.OK
+    names = "demo up replay channels channel docket deadlines audit doctor force-close node keys"
+    names += " migrate watcher gateway worker beat signer devnet"
+    for name in names.split():
+        assert f" {name} " in everything.out
+        assert run(name, "--help").code == Exit.OK
+    assert run("bogus").code == Exit.USAGE

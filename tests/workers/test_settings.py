@@ -1,0 +1,145 @@
+"""Settings: what is told wrong is refused by name, and no value is ever shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks import logs
+from tasks.settings import SettingsError, load_settings
+
+HIDDEN = "hunter2-hunter2-hunter2"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the machine's own environment, and an empty data folder."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("CONTRACTCOURT_", "DATABASE_URL", "REDIS_URL", "BITCOIND_URL")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def announce(folder: Path, **endpoints: str) -> None:
+    (folder / "endpoints.json").write_text(json.dumps(endpoints))
+
+
+@pytest.mark.parametrize("name", ["CONTRACTCOURT_POLL_SECOND", "CONTRACTCOURT_DATABASE_URL"])
+def test_an_unknown_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, HIDDEN)
+    with pytest.raises(SettingsError, match=name) as refused:
+        load_settings()
+    assert HIDDEN not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONTRACTCOURT_POLL_SECONDS", HIDDEN),
+        ("CONTRACTCOURT_POLL_SECONDS", "-1"),
+        ("CONTRACTCOURT_GATEWAY_PORT", "70000"),
+        ("CONTRACTCOURT_NETWORK", "mainnet"),
+        ("CONTRACTCOURT_OPERATOR_TOKEN", "short"),
+    ],
+)
+def test_a_senseless_value_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name) as refused:
+        load_settings()
+    assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize(("limit", "timeout", "fits"), [(30, 120, True), (31, 120, False)])
+def test_tasks_end_long_before_the_broker_delivers_them_again(
+    monkeypatch: pytest.MonkeyPatch, limit: int, timeout: int, fits: bool
+) -> None:
+    monkeypatch.setenv("CONTRACTCOURT_TASK_TIME_LIMIT_SECONDS", str(limit))
+    monkeypatch.setenv("CONTRACTCOURT_VISIBILITY_TIMEOUT_SECONDS", str(timeout))
+    if fits:
+        assert load_settings().task_time_limit_seconds == limit
+    else:
+        with pytest.raises(SettingsError, match="lower CONTRACTCOURT_TASK_TIME_LIMIT_SECONDS"):
+            load_settings()
+
+
+def test_the_environment_comes_before_what_up_announced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    announce(tmp_path, postgres="postgresql://announced", redis="redis://announced", flower="x")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://told")
+    settings = load_settings(data_dir=tmp_path)
+    assert settings.database_url == "postgresql://told"
+    assert settings.redis_url == "redis://announced"
+    assert load_settings(data_dir=tmp_path, redis_url="redis://given").redis_url == "redis://given"
+
+
+def test_up_itself_does_not_read_what_it_wrote(tmp_path: Path) -> None:
+    announce(tmp_path, postgres="postgresql://announced")
+    assert load_settings(from_endpoints=False, data_dir=tmp_path).database_url is None
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "")
+    monkeypatch.setenv("CONTRACTCOURT_POLL_SECONDS", "")
+    assert load_settings().redis_url is None
+    assert load_settings().poll_seconds == 1.0
+
+
+def test_what_is_missing_is_named_with_the_way_out() -> None:
+    with pytest.raises(SettingsError, match="set DATABASE_URL, or start `contractcourt up`"):
+        _ = load_settings().required_database_url
+
+
+@pytest.mark.parametrize("content", ["not json", "[]"])
+def test_a_wrecked_announcement_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "endpoints.json").write_text(content)
+    with pytest.raises(SettingsError, match=r"endpoints\.json"):
+        load_settings(data_dir=tmp_path)
+
+
+def test_no_secret_stands_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://court:{HIDDEN}@host/db")
+    monkeypatch.setenv("CONTRACTCOURT_OPERATOR_TOKEN", HIDDEN)
+    assert HIDDEN not in repr(load_settings())
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What `logs` writes, with the root logger given back afterwards."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    logs.configure("test", stream=stream)
+    yield stream
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_a_line_is_json_and_carries_what_is_bound(lines: io.StringIO) -> None:
+    with logs.bound(channel_point="aa:0", node="alice"):
+        logs.get_logger("court").info("advanced", state="DEFAULT")
+        logging.getLogger("celery").warning("a %s", "library")
+    ours, theirs = (json.loads(line) for line in lines.getvalue().splitlines())
+    assert (ours["event"], ours["state"], ours["process"]) == ("advanced", "DEFAULT", "test")
+    assert theirs["event"] == "a library"
+    assert {ours["channel_point"], theirs["channel_point"]} == {"aa:0"}
+
+
+def test_no_secret_reaches_a_line(lines: io.StringIO) -> None:
+    log = logs.get_logger("court")
+    log.info("up", operator_token=HIDDEN, preimage=HIDDEN, url=f"redis://:{HIDDEN}@host/0")
+    try:
+        raise OSError(f"no route to postgresql://court:{HIDDEN}@host/db")
+    except OSError:
+        log.exception("down")
+    assert HIDDEN not in lines.getvalue()
+    assert len(lines.getvalue().splitlines()) == 2
