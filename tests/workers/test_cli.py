@@ -38,12 +38,13 @@ Run = Callable[..., Ended]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run one command in a folder where no `up` ever ran."""
     monkeypatch.chdir(tmp_path)
-    # Commands of the fleet set up the logs of their process, which is not ours to keep.
+    # Commands set up the logs of their process, which is not ours to keep.
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers[:])
     monkeypatch.setattr(root, "level", root.level)
 
     def command(*arguments: str) -> Ended:
+        capsys.readouterr()  # what the test itself has logged
         with pytest.raises(SystemExit) as left:
             main(arguments)
         captured = capsys.readouterr()
