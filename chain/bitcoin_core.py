@@ -1,61 +1,48 @@
-"""A Bitcoin node seen through Core's RPC and REST; the devnet answers the same calls."""
+"""A Bitcoin node seen through Core's RPC and REST; the devnet answers the same calls.
+
+Only the fields that are needed are read: answers gain and lose others with every release
+(users_ask B11).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Literal
 
 from chain.errors import BlockUnavailable, RpcRefused
 from chain.json_rpc import JsonRpc
 from chain.refusals import outcome_of
+from chain.view import ChainState, PublishResult, UnspentOutput
+from contractcourt.bitcoin.block import parse_header
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.errors import MalformedBlock
 from contractcourt.events import PublishOutcome
 from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script
 
-_INVALID_ADDRESS_OR_KEY = -5
+_INVALID_PARAMETER = -8
 _SAT_PER_BTC = 100_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class PublishResult:
-    """What the node said of one transaction; `reason` is its own text."""
-
-    outcome: PublishOutcome
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UnspentOutput:
-    """An output that nobody has spent. `confirmations` is 0 in the mempool."""
-
-    value_sat: Satoshi
-    script_pubkey: Script
-    confirmations: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChainState:
-    """Where the node stands. `prune_height` is the lowest block it still has, if it prunes."""
-
-    network: str
-    height: BlockHeight
-    best_hash: BlockHash
-    syncing: bool
-    prune_height: BlockHeight | None
+#: Weight units in 1000 virtual bytes are 4000: one kvB is four kw.
+_KW_PER_KVB = 4
 
 
 class BitcoinCore:
-    """One node. Use it in one process; it is safe in several threads."""
+    """One node. Use it in one process; it is safe in several threads.
+
+    `rest`: whether raw blocks are read over REST; "auto" finds out with the first block.
+    """
 
     def __init__(
-        self, url: str, *, cookie_file: Path | None = None, timeout_seconds: float = 30.0
+        self,
+        url: str,
+        *,
+        cookie_file: Path | None = None,
+        timeout_seconds: float = 30.0,
+        rest: Literal["auto", "on", "off"] = "auto",
     ) -> None:
-        self._rpc = JsonRpc(_with_cookie(url, cookie_file), timeout_seconds=timeout_seconds)
-        self._rest: bool | None = None
+        self._rpc = JsonRpc(url, cookie_file=cookie_file, timeout_seconds=timeout_seconds)
+        self._rest = {"auto": None, "on": True, "off": False}[rest]
 
     def close(self) -> None:
         """Close the connections."""
@@ -66,39 +53,58 @@ class BitcoinCore:
     def state(self) -> ChainState:
         """Network, tip, whether the node still syncs, how far it is pruned."""
         told = self._rpc.call("getblockchaininfo")
+        lowest = told.get("pruneheight") if told.get("pruned") else None
         return ChainState(
             network=str(told["chain"]),
             height=BlockHeight(int(told["blocks"])),
             best_hash=BlockHash.parse(told["bestblockhash"]),
             syncing=bool(told.get("initialblockdownload", False)),
-            prune_height=BlockHeight(int(told["pruneheight"])) if told.get("pruned") else None,
+            prune_height=None if lowest is None else BlockHeight(int(lowest)),
         )
 
     def block_hash(self, height: BlockHeight) -> BlockHash | None:
         """The best chain's block at this height; None above the tip."""
-        try:
-            return BlockHash.parse(self._rpc.call("getblockhash", height))
-        except RpcRefused as refused:
-            if "out of range" in refused.message.lower():
-                return None
-            raise
+        return self.block_hashes([height])[0]
+
+    def block_hashes(self, heights: Sequence[BlockHeight]) -> list[BlockHash | None]:
+        """`block_hash` of many, in one batch."""
+        answers = self._rpc.batch("getblockhash", [(height,) for height in heights])
+        return [_block_hash(answer) for answer in answers]
+
+    # -- blocks --
 
     def raw_block(self, block_hash: BlockHash) -> bytes:
         """A block's bytes: over REST where it is on, else as hex; never as JSON (users_ask B2).
 
-        Raises BlockUnavailable when the node does not have it.
+        Raises BlockUnavailable when the node does not have it, or has something else.
         """
-        if self._rest is not False:
-            raw = self._rpc.get(f"/rest/block/{block_hash}.bin")
-            if raw is not None:
-                self._rest = True
-                return raw
-        try:
-            raw = bytes.fromhex(self._rpc.call("getblock", str(block_hash), 0))
-        except RpcRefused as refused:
-            raise BlockUnavailable(f"block {block_hash} can't be read: {refused}") from refused
-        self._rest = self._rest or False
+        raw = self._block_over_rest(block_hash)
+        if raw is None:
+            try:
+                raw = bytes.fromhex(self._rpc.call("getblock", str(block_hash), 0))
+            except RpcRefused as refused:
+                raise BlockUnavailable(f"block {block_hash} can't be read: {refused}") from refused
+            except (TypeError, ValueError) as error:
+                raise BlockUnavailable(f"block {block_hash} came as no hex") from error
+            self._rest = self._rest or False
+        _check_is(raw, block_hash)
         return raw
+
+    def _block_over_rest(self, block_hash: BlockHash) -> bytes | None:
+        if self._rest is False:
+            return None
+        raw = self._rpc.get(f"/rest/block/{block_hash}.bin")
+        if raw is not None:
+            self._rest = True
+        return raw
+
+    def block_filters(self, block_hashes: Sequence[BlockHash]) -> list[bytes | None]:
+        """BIP 158 basic filters, in one batch; None for each one that the node does not serve."""
+        answers = self._rpc.batch("getblockfilter", [(str(one),) for one in block_hashes])
+        return [
+            None if isinstance(answer, RpcRefused) else bytes.fromhex(answer["filter"])
+            for answer in answers
+        ]
 
     def fetch_from_peers(self, height: BlockHeight) -> bool:
         """Ask the node to get a block it pruned back from its peers; whether any was asked.
@@ -127,7 +133,7 @@ class BitcoinCore:
     ) -> list[UnspentOutput | None]:
         """`tx_out` of many, in one batch."""
         calls = [(str(o.txid), o.vout, mempool) for o in outpoints]
-        return [_unspent(answer) for answer in _all_or_raise(self._rpc.batch("gettxout", calls))]
+        return [_unspent(answer) for answer in self._rpc.batch("gettxout", calls)]
 
     def send_many(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         """Give transactions to the node, in one batch. A refusal is an answer, not an error."""
@@ -143,40 +149,49 @@ class BitcoinCore:
     def feerate(self, target_blocks: int) -> FeeratePerKw | None:
         """The node's estimate, rounded up; None when it has none."""
         told = self._rpc.call("estimatesmartfee", target_blocks)
-        return _per_kw(told["feerate"]) if "feerate" in told else None
+        return feerate_per_kw(told["feerate"]) if "feerate" in told else None
 
     def mempool_floor(self) -> FeeratePerKw:
         """The least feerate that the node's mempool takes now, rounded up."""
         told = self._rpc.call("getmempoolinfo")
-        return _per_kw(max(_decimal(told["mempoolminfee"]), _decimal(told["minrelaytxfee"])))
+        return feerate_per_kw(max(Decimal(told["mempoolminfee"]), Decimal(told["minrelaytxfee"])))
 
 
-def _with_cookie(url: str, cookie_file: Path | None) -> str:
-    if cookie_file is None:
-        return url
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    cookie = cookie_file.read_text().strip()
-    return urlunsplit(parts._replace(netloc=f"{cookie}@{host}"))
+def feerate_per_kw(btc_per_kvb: Decimal | int) -> FeeratePerKw:
+    """A rate as Core writes it (BTC for 1000 virtual bytes), rounded up to whole satoshi for kw.
+
+    Exact below one satoshi for a byte too, where floors are since Core 30 (users_ask B9).
+    """
+    sat_per_kvb = Decimal(btc_per_kvb) * _SAT_PER_BTC
+    return FeeratePerKw(-int(-sat_per_kvb // _KW_PER_KVB))
 
 
-def _decimal(value: Any) -> Decimal:
-    return Decimal(str(value))
+def _check_is(raw: bytes, block_hash: BlockHash) -> None:
+    try:
+        found = parse_header(raw).hash
+    except MalformedBlock as error:
+        raise BlockUnavailable(f"block {block_hash} came damaged: {error}") from error
+    if found != block_hash:
+        raise BlockUnavailable(f"asked for block {block_hash}, the Bitcoin node gave {found}")
 
 
-def _per_kw(btc_per_kvb: Any) -> FeeratePerKw:
-    """BTC for 1000 virtual bytes are 4000 weight units; rounded up, never below the rate."""
-    sat_per_kvb = _decimal(btc_per_kvb) * _SAT_PER_BTC
-    return FeeratePerKw(-int(-sat_per_kvb // 4))
+def _block_hash(answer: Any) -> BlockHash | None:
+    if isinstance(answer, RpcRefused):
+        if answer.code == _INVALID_PARAMETER:  # "Block height out of range"
+            return None
+        raise answer
+    return BlockHash.parse(answer)
 
 
-def _unspent(told: Any) -> UnspentOutput | None:
-    if told is None:
+def _unspent(answer: Any) -> UnspentOutput | None:
+    if isinstance(answer, RpcRefused):
+        raise answer
+    if answer is None:
         return None
     return UnspentOutput(
-        value_sat=Satoshi(int(_decimal(told["value"]) * _SAT_PER_BTC)),
-        script_pubkey=Script.parse(told["scriptPubKey"]["hex"]),
-        confirmations=int(told["confirmations"]),
+        value_sat=Satoshi(int(Decimal(answer["value"]) * _SAT_PER_BTC)),
+        script_pubkey=Script.parse(answer["scriptPubKey"]["hex"]),
+        confirmations=int(answer["confirmations"]),
     )
 
 
@@ -184,10 +199,3 @@ def _publish_result(answer: Any) -> PublishResult:
     if isinstance(answer, RpcRefused):
         return PublishResult(outcome_of(answer.code, answer.message), answer.message)
     return PublishResult(PublishOutcome.ACCEPTED)
-
-
-def _all_or_raise(answers: list[Any]) -> list[Any]:
-    for answer in answers:
-        if isinstance(answer, RpcRefused):
-            raise answer
-    return answers

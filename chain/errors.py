@@ -13,6 +13,10 @@ class ChainUnavailable(ChainError):
     """The Bitcoin node does not answer: is it running, and is BITCOIND_URL right?"""
 
 
+class NodeStarting(ChainUnavailable):
+    """The Bitcoin node is still starting; it will answer when it is done."""
+
+
 class WrongCredentials(ChainError):
     """The Bitcoin node refuses our user and password, or its cookie: check BITCOIND_URL."""
 
@@ -32,3 +36,7 @@ class BlockUnavailable(ChainError):
 
 class WrongNetwork(ChainError):
     """The Bitcoin node serves another network than this court."""
+
+
+class MalformedFilter(ChainError):
+    """These bytes are not a BIP 158 filter."""

@@ -1,45 +1,76 @@
-"""Bitcoin Core's JSON-RPC over one kept-alive connection a thread."""
+"""Bitcoin Core's JSON-RPC and REST over kept-alive connections.
+
+Every call that the court makes may be made twice, so a connection that breaks is tried again a
+few times; an answer, whatever it says, never is. Numbers with a point are read as decimals, so
+that no amount passes through a float.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import stamina
 
-from chain.errors import ChainUnavailable, RpcRefused, WrongCredentials
+from chain.errors import ChainUnavailable, NodeStarting, RpcRefused, WrongCredentials
 
-_UNAUTHORIZED = (401, 403)
+_IN_WARMUP = -28
+_CALLS_A_BATCH = 500
+#: A broken connection, not a slow answer: that one has had its time.
+_WORTH_RETRYING = (httpx2.NetworkError, httpx2.RemoteProtocolError)
+_FORBIDDEN = "the Bitcoin node lets this host or this call not in: see rpcallowip and rpcwhitelist"
 
 
 class JsonRpc:
-    """Calls and batches. `url` may carry `user:password@`."""
+    """Calls and batches. `url` may carry `user:password@`; else `cookie_file` tells them.
 
-    def __init__(self, url: str, *, timeout_seconds: float = 30.0) -> None:
+    A cookie changes with every start of the node, so it is read again when it is refused.
+    """
+
+    def __init__(
+        self, url: str, *, cookie_file: Path | None = None, timeout_seconds: float = 30.0
+    ) -> None:
+        self._cookie_file = cookie_file
         self._client = httpx2.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
+        self._auth: httpx2.BasicAuth | None = None
+        self._retry = stamina.RetryingCaller(
+            attempts=3, timeout=timeout_seconds, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
+        )
 
     def call(self, method: str, *params: Any) -> Any:
         """The result. Raises RpcRefused, ChainUnavailable or WrongCredentials."""
         answer = self._post({"jsonrpc": "1.0", "id": 0, "method": method, "params": list(params)})
-        return _result(method, answer)
+        return _result(method, _as_object(answer))
 
     def batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any | RpcRefused]:
         """One answer for each list of parameters; an error is that call's answer."""
-        if not calls:
-            return []
+        answers: list[Any | RpcRefused] = []
+        for start in range(0, len(calls), _CALLS_A_BATCH):
+            answers += self._one_batch(method, calls[start : start + _CALLS_A_BATCH])
+        return answers
+
+    def _one_batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any | RpcRefused]:
         body = [
             {"jsonrpc": "1.0", "id": number, "method": method, "params": list(params)}
             for number, params in enumerate(calls)
         ]
-        answers = {answer["id"]: answer for answer in self._post(body)}
+        told = self._post(body)
+        if not isinstance(told, list):
+            # The node refused the batch as a whole, and says why as in a single call.
+            _result(method, _as_object(told))
+            raise ChainUnavailable(f"{method}: the Bitcoin node did not answer a batch with one")
+        answers = {answer.get("id"): answer for answer in map(_as_object, told)}
+        if any(number not in answers for number in range(len(calls))):
+            raise ChainUnavailable(f"{method}: the Bitcoin node left a part of a batch unanswered")
         return [_answer(method, answers[number]) for number in range(len(calls))]
 
     def get(self, path: str) -> bytes | None:
         """The body of a REST call; None when the node does not serve it."""
-        try:
-            answer = self._client.get(path)
-        except httpx2.HTTPError as error:
-            raise ChainUnavailable(f"the Bitcoin node does not answer: {error}") from error
+        answer = self._send(lambda: self._client.get(path))
         return answer.content if answer.status_code == httpx2.codes.OK else None
 
     def close(self) -> None:
@@ -47,17 +78,48 @@ class JsonRpc:
         self._client.close()
 
     def _post(self, body: Any) -> Any:
-        try:
-            answer = self._client.post("/", json=body)
-        except httpx2.HTTPError as error:
-            raise ChainUnavailable(f"the Bitcoin node does not answer: {error}") from error
-        if answer.status_code in _UNAUTHORIZED:
+        content = json.dumps(body, separators=(",", ":")).encode()
+        answer = self._post_with_login(content)
+        if answer.status_code == httpx2.codes.UNAUTHORIZED and self._cookie_file is not None:
+            self._auth = None
+            answer = self._post_with_login(content)
+        if answer.status_code == httpx2.codes.UNAUTHORIZED:
             raise WrongCredentials
+        if answer.status_code == httpx2.codes.FORBIDDEN:
+            raise WrongCredentials(_FORBIDDEN)
         try:
-            return answer.json()
+            return json.loads(answer.content, parse_float=Decimal)
         except ValueError as error:
             text = f"the Bitcoin node answered HTTP {answer.status_code} without JSON"
             raise ChainUnavailable(text) from error
+
+    def _post_with_login(self, content: bytes) -> httpx2.Response:
+        if self._auth is None and self._cookie_file is not None:
+            self._auth = _read_cookie(self._cookie_file)
+        auth = self._auth or httpx2.USE_CLIENT_DEFAULT
+        return self._send(lambda: self._client.post("/", content=content, auth=auth))
+
+    def _send(self, request: Callable[[], httpx2.Response]) -> httpx2.Response:
+        try:
+            return self._retry(_WORTH_RETRYING, request)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            words = str(error) or type(error).__name__
+            raise ChainUnavailable(f"the Bitcoin node does not answer: {words}") from error
+
+
+def _read_cookie(path: Path) -> httpx2.BasicAuth:
+    try:
+        user, _, password = path.read_text().strip().partition(":")
+    except OSError as error:
+        text = f"the Bitcoin node's cookie {path} can't be read ({error.strerror}): is it running?"
+        raise WrongCredentials(text) from error
+    return httpx2.BasicAuth(user, password)
+
+
+def _as_object(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise ChainUnavailable("the Bitcoin node's answer is no JSON-RPC")
+    return answer
 
 
 def _answer(method: str, answer: dict[str, Any]) -> Any | RpcRefused:
@@ -69,6 +131,10 @@ def _answer(method: str, answer: dict[str, Any]) -> Any | RpcRefused:
 
 def _result(method: str, answer: dict[str, Any]) -> Any:
     error = answer.get("error")
-    if error is not None:
-        raise RpcRefused(method, int(error.get("code", 0)), str(error.get("message", "")))
-    return answer["result"]
+    if error is None:
+        return answer.get("result")
+    code, message = int(error.get("code", 0)), str(error.get("message", ""))
+    if code == _IN_WARMUP:
+        # Of the node, not of this call: in a batch too it must not pass for an answer.
+        raise NodeStarting(f"the Bitcoin node is still starting: {message}")
+    raise RpcRefused(method, code, message)

@@ -1,67 +1,95 @@
 """What a node's refusal of a transaction means: its code and reason, sorted (users_ask L5).
 
-Texts of Bitcoin Core 29 to 32. Codes alone tell too little, texts change between releases: a
-reason that no row knows is `UNKNOWN`, which is retried and alarmed, never final.
+Core writes `reason[, details]`: the longest row that the text begins with decides, so details
+never do. Texts of Bitcoin Core 29 to 32. Codes alone tell too little, and texts change between
+releases: a reason that no row knows is `UNKNOWN`, which is retried and alarmed, never final.
 """
 
 from __future__ import annotations
 
 from contractcourt.events import PublishOutcome
 
+#: `RPC_VERIFY_ALREADY_IN_UTXO_SET`: the one code that means one thing.
 _ALREADY_IN_UTXO_SET = -27
 
-#: (token in the reason, meaning); the first that matches decides.
-_REASONS: tuple[tuple[str, PublishOutcome], ...] = (
-    ("txn-already-in-mempool", PublishOutcome.ALREADY_KNOWN),
-    ("txn-already-known", PublishOutcome.ALREADY_KNOWN),
-    ("txn-same-nonwitness-data-in-mempool", PublishOutcome.ALREADY_KNOWN),
-    ("already in utxo set", PublishOutcome.ALREADY_KNOWN),
-    ("already in block chain", PublishOutcome.ALREADY_KNOWN),
-    ("bad-txns-inputs-missingorspent", PublishOutcome.MISSING_INPUTS),
-    ("missing-inputs", PublishOutcome.MISSING_INPUTS),
-    ("missing inputs", PublishOutcome.MISSING_INPUTS),
-    ("txn-mempool-conflict", PublishOutcome.DOUBLE_SPEND),
-    ("bad-txns-spends-conflicting-tx", PublishOutcome.DOUBLE_SPEND),
-    ("insufficient fee", PublishOutcome.DOUBLE_SPEND),
-    ("replacement-failed", PublishOutcome.DOUBLE_SPEND),
-    ("too many potential replacements", PublishOutcome.DOUBLE_SPEND),
-    ("replacement-adds-unconfirmed", PublishOutcome.DOUBLE_SPEND),
-    ("min relay fee not met", PublishOutcome.FEE_TOO_LOW),
-    ("mempool min fee not met", PublishOutcome.FEE_TOO_LOW),
-    ("mempool full", PublishOutcome.FEE_TOO_LOW),
-    ("non-bip68-final", PublishOutcome.NON_FINAL),
-    ("non-final", PublishOutcome.NON_FINAL),
-    ("bad-txns-premature-spend-of-coinbase", PublishOutcome.NON_FINAL),
-    ("mandatory-script-verify-flag-failed", PublishOutcome.INVALID),
-    ("block-script-verify-flag-failed", PublishOutcome.INVALID),
-    ("bad-txns-", PublishOutcome.INVALID),
-    ("bad-witness-nonstandard", PublishOutcome.POLICY),
-    ("non-mandatory-script-verify-flag", PublishOutcome.POLICY),
-    ("mempool-script-verify-flag-failed", PublishOutcome.INVALID),
-    ("tx decode failed", PublishOutcome.INVALID),
-    ("truc-violation", PublishOutcome.POLICY),
-    ("too-long-mempool-chain", PublishOutcome.POLICY),
-    ("too-large-cluster", PublishOutcome.POLICY),
-    ("max-fee-exceeded", PublishOutcome.POLICY),
-    ("fee exceeds maximum", PublishOutcome.POLICY),
-    ("scriptpubkey", PublishOutcome.POLICY),
-    ("scriptsig-", PublishOutcome.POLICY),
-    ("bare-multisig", PublishOutcome.POLICY),
-    ("tx-size", PublishOutcome.POLICY),
-    ("tx-size-small", PublishOutcome.POLICY),
-    ("version", PublishOutcome.POLICY),
-    ("dust", PublishOutcome.POLICY),
-    ("multi-op-return", PublishOutcome.POLICY),
-    ("datacarrier", PublishOutcome.POLICY),
+_ROWS: dict[PublishOutcome, tuple[str, ...]] = {
+    PublishOutcome.ALREADY_KNOWN: (
+        "txn-already-in-mempool",
+        "txn-already-known",
+        # The same effect under another witness; ours need not win.
+        "txn-same-nonwitness-data-in-mempool",
+        "transaction outputs already in utxo set",
+        "transaction already in block chain",
+    ),
+    PublishOutcome.MISSING_INPUTS: (
+        "bad-txns-inputs-missingorspent",
+        "missing-inputs",
+        "missing inputs",
+        "inputs missing or spent",
+    ),
+    # Something else that spends the same output is in the mempool, and stays there.
+    PublishOutcome.DOUBLE_SPEND: (
+        "txn-mempool-conflict",
+        "bip125-replacement-disallowed",
+        "bad-txns-spends-conflicting-tx",
+        "insufficient fee",
+        "replacement-failed",
+        "replacement-adds-unconfirmed",
+        "too many potential replacements",
+    ),
+    PublishOutcome.FEE_TOO_LOW: (
+        "min relay fee not met",
+        "mempool min fee not met",
+        "mempool full",
+    ),
+    PublishOutcome.NON_FINAL: (
+        "non-final",
+        "non-bip68-final",
+        "bad-txns-premature-spend-of-coinbase",
+    ),
+    PublishOutcome.INVALID: (
+        "mandatory-script-verify-flag-failed",
+        "mempool-script-verify-flag-failed",  # 30 and later, for every flag
+        "block-script-verify-flag-failed",
+        "bad-txns-",
+        "coinbase",
+        "tx decode failed",
+    ),
+    PublishOutcome.POLICY: (
+        "non-mandatory-script-verify-flag",  # before 30
+        "bad-txns-nonstandard-inputs",
+        "bad-txns-too-many-sigops",
+        "bad-witness-nonstandard",
+        "truc-violation",
+        "too-long-mempool-chain",  # before 31
+        "too-large-cluster",  # 31 and later
+        "package-mempool-limits",
+        "missing-ephemeral-spends",
+        "max-fee-exceeded",
+        "max feerate exceeded",
+        "fee exceeds maximum configured by user",
+        "unspendable output exceeds maximum configured by user",
+        "private broadcast queue is full",
+        "scriptpubkey",
+        "scriptsig-",
+        "bare-multisig",
+        "tx-size",
+        "version",
+        "dust",
+        "multi-op-return",
+        "datacarrier",
+    ),
+}
+_LONGEST_FIRST = sorted(
+    ((row, outcome) for outcome, rows in _ROWS.items() for row in rows),
+    key=lambda known: -len(known[0]),
 )
 
 
 def outcome_of(code: int, reason: str) -> PublishOutcome:
     """What this refusal means."""
-    text = reason.lower()
-    for token, outcome in _REASONS:
-        if token in text:
+    text = reason.strip().lower()
+    for row, outcome in _LONGEST_FIRST:
+        if text.startswith(row):
             return outcome
-    if code == _ALREADY_IN_UTXO_SET:
-        return PublishOutcome.ALREADY_KNOWN
-    return PublishOutcome.UNKNOWN
+    return PublishOutcome.ALREADY_KNOWN if code == _ALREADY_IN_UTXO_SET else PublishOutcome.UNKNOWN

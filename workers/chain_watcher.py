@@ -16,8 +16,9 @@ import psycopg
 import structlog
 from kombu.exceptions import OperationalError
 
-from chain.bitcoin_core import BitcoinCore, ChainState
+from chain.bitcoin_core import BitcoinCore
 from chain.errors import BlockUnavailable, ChainError, WrongNetwork
+from chain.view import ChainState
 from contractcourt.units import BlockHash, BlockHeight
 from storage import alarms, blocks, lease, watches
 from storage.blocks import Cursor

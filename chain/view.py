@@ -1,0 +1,85 @@
+"""What the court asks of Bitcoin, and nothing more: one narrow interface.
+
+`bitcoin_core.BitcoinCore` implements it over Bitcoin Core's RPC, for a real node and for the
+devnet alike, since that answers the same calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.events import PublishOutcome
+from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """What the node said of one transaction; `reason` is its own text."""
+
+    outcome: PublishOutcome
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnspentOutput:
+    """An output that nobody has spent. `confirmations` is 0 in the mempool."""
+
+    value_sat: Satoshi
+    script_pubkey: Script
+    confirmations: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """Where the node stands. `prune_height` is the lowest block it still has, if it prunes."""
+
+    network: str
+    height: BlockHeight
+    best_hash: BlockHash
+    syncing: bool
+    prune_height: BlockHeight | None
+
+
+class ChainView(Protocol):
+    """A view of the best chain and a way into the mempool. Every call may raise ChainError."""
+
+    def state(self) -> ChainState:
+        """Network, tip, whether the node still syncs, how far it is pruned."""
+
+    def block_hash(self, height: BlockHeight) -> BlockHash | None:
+        """The best chain's block at this height; None above the tip."""
+
+    def block_hashes(self, heights: Sequence[BlockHeight]) -> list[BlockHash | None]:
+        """`block_hash` of many."""
+
+    def raw_block(self, block_hash: BlockHash) -> bytes:
+        """A whole block with witnesses. Raises BlockUnavailable when it can't be read."""
+
+    def block_filters(self, block_hashes: Sequence[BlockHash]) -> list[bytes | None]:
+        """BIP 158 basic filters; None for each one that the node does not serve."""
+
+    def fetch_from_peers(self, height: BlockHeight) -> bool:
+        """Ask peers for a block that was pruned; whether any was asked."""
+
+    def tx_out(self, outpoint: OutPoint, *, mempool: bool = False) -> UnspentOutput | None:
+        """An output, if nobody has spent it (in the mempool neither, when `mempool`)."""
+
+    def tx_outs(
+        self, outpoints: Sequence[OutPoint], *, mempool: bool = False
+    ) -> list[UnspentOutput | None]:
+        """`tx_out` of many."""
+
+    def send(self, raw_tx: bytes) -> PublishResult:
+        """Give a transaction to the node. A refusal is an answer, not an error."""
+
+    def send_many(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
+        """`send` of many."""
+
+    def feerate(self, target_blocks: int) -> FeeratePerKw | None:
+        """The node's estimate, rounded up; None when it has none."""
+
+    def mempool_floor(self) -> FeeratePerKw:
+        """The least feerate that the node's mempool takes now, rounded up."""
