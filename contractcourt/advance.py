@@ -10,11 +10,11 @@ from typing import assert_never
 
 import msgspec
 
-from contractcourt.arbitrator import closes, contracts, htlcs, machine, splices, updates
+from contractcourt.arbitrator import closes, following, htlcs, machine, splices, updates
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.scripts import funding_script_pubkey
-from contractcourt.case import Case, LocalPoint, Policy
+from contractcourt.case import Case, LocalPoint, Policy, RevokedState
 from contractcourt.effects import Effect, WatchOutpoint
 from contractcourt.errors import LawError
 from contractcourt.events import (
@@ -26,6 +26,7 @@ from contractcourt.events import (
     HeightReached,
     LocalPointLearned,
     PreimageLearned,
+    RevokedStateRecalled,
     SpendConfirmed,
     SpendUnconfirmed,
     TransactionPublished,
@@ -102,6 +103,8 @@ def _hear(hearing: Hearing, event: Event) -> None:
                 machine.hear_outcome(hearing, event.outcome, event.reason)
         case LocalPointLearned():
             _hear_local_point(hearing, event)
+        case RevokedStateRecalled():
+            hearing.change(recalled=RevokedState(event.number, event.htlcs))
         case unreachable:
             assert_never(unreachable)
 
@@ -114,8 +117,7 @@ def _hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
         else:
             closes.hear_funding_spend(hearing, event)
     else:
-        # Neither funding nor contract: a watch outlived its reason, which does no harm.
-        contracts.hear_spend(hearing, event)
+        following.hear_spend(hearing, event)
 
 
 def _hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
@@ -124,7 +126,7 @@ def _hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
     if event.outpoint == hearing.case.channel.funding_outpoint:
         closes.hear_funding_unspend(hearing, event)
     else:
-        contracts.hear_unspend(hearing, event.outpoint)
+        following.hear_unspend(hearing, event.outpoint)
 
 
 def _accept_late_splice(hearing: Hearing) -> None:
@@ -163,5 +165,6 @@ def _look_again(hearing: Hearing) -> None:
     """After each event: is an HTLC due, is the close final, did a contract move on?"""
     machine.run(hearing, machine.Trigger.CHAIN)
     closes.close_when_buried(hearing)
-    contracts.progress(hearing)
+    following.progress(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)
+    closes.settle_upstream_after_breach(hearing)

@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment
+from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind
 from contractcourt.events import PublishOutcome
@@ -105,6 +105,13 @@ class KnownPreimage(msgspec.Struct, frozen=True):
     preimage: Secret
 
 
+class RevokedState(msgspec.Struct, frozen=True):
+    """The HTLCs of one revoked commitment, recalled because it is on chain."""
+
+    number: int
+    htlcs: tuple[Htlc, ...]
+
+
 class LocalPoint(msgspec.Struct, frozen=True):
     """Our per-commitment point of one commitment number, as the signer told it."""
 
@@ -136,6 +143,7 @@ class Case(msgspec.Struct, frozen=True):
     retired_fundings: tuple[RetiredFunding, ...] = ()
     local_points: tuple[LocalPoint, ...] = ()
     wanted_local_point: int | None = None
+    recalled: RevokedState | None = None
     force_close: ForceClose | None = None
     funding_spend: FundingSpend | None = None
     contracts: tuple[Contract, ...] = ()

@@ -109,7 +109,7 @@ def claim_of(channel: Channel, spent: SigningInput) -> Claim:
 def _claim(channel: Channel, contract: Contract, spent: SigningInput) -> Claim:
     owner, csv = contract.commitment_owner, 1 if channel.anchors else None
     match contract.kind:
-        case ContractKind.TO_LOCAL if owner is Side.LOCAL:
+        case ContractKind.TO_LOCAL | ContractKind.SECOND_LEVEL if owner is Side.LOCAL:
             return _delayed(channel, contract)
         case ContractKind.TO_REMOTE if owner is Side.REMOTE:
             return _to_remote(channel)
@@ -135,7 +135,9 @@ def _claim(channel: Channel, contract: Contract, spent: SigningInput) -> Claim:
             _check_preimage(contract, spent.preimage)
             keys, _, script = _htlc_parts(channel, contract)
             return Claim(SpendPath.PREIMAGE_CLAIM, KeyRole.HTLC, keys.other_htlc, script, csv)
-        case ContractKind.REVOKED_TO_LOCAL if owner is Side.REMOTE:
+        case ContractKind.REVOKED_TO_LOCAL | ContractKind.REVOKED_SECOND_LEVEL if (
+            owner is Side.REMOTE
+        ):
             return _revoked_delayed(channel, contract, spent)
         case ContractKind.REVOKED_HTLC if owner is Side.REMOTE:
             return _revoked_htlc(channel, contract, spent)

@@ -28,10 +28,14 @@ class ContractKind(StrEnum):
     OFFERED_HTLC = "offered_htlc"
     #: An HTLC that our node received.
     RECEIVED_HTLC = "received_htlc"
+    #: The delayed output of our own HTLC-timeout or HTLC-success transaction.
+    SECOND_LEVEL = "second_level"
     #: The cheater's delayed main output on a revoked commitment.
     REVOKED_TO_LOCAL = "revoked_to_local"
     #: Outputs of a revoked commitment that are neither main outputs nor anchors.
     REVOKED_HTLC = "revoked_htlc"
+    #: The cheater's HTLC output moved to the second level, where it can be punished too.
+    REVOKED_SECOND_LEVEL = "revoked_second_level"
     #: The spend of a funding output that the law cannot explain.
     UNKNOWN_SPEND = "unknown_spend"
 
@@ -81,3 +85,8 @@ class Contract(msgspec.Struct, frozen=True):
     spend: Spend | None = None
     #: Our side won it (its spend pays our sweep script); None while unknown.
     ours: bool | None = None
+
+    @property
+    def can_be_rebuilt(self) -> bool:
+        """Its script follows from what is known: an HTLC's only with the HTLC."""
+        return self.kind is not ContractKind.REVOKED_HTLC or self.htlc is not None

@@ -12,9 +12,17 @@ from typing import Any
 import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import LocalCommitment
+from contractcourt.channel import Htlc, LocalCommitment
 from contractcourt.contract import Contract
-from contractcourt.units import BlockHeight, Satoshi, Script, Txid
+from contractcourt.units import (
+    BlockHeight,
+    HexBytes,
+    PaymentHash,
+    Satoshi,
+    Script,
+    Secret,
+    Txid,
+)
 
 
 class CloseKind(StrEnum):
@@ -40,10 +48,48 @@ class PublishCommitment(msgspec.Struct, frozen=True, tag="publish_commitment"):
 
 
 class SweepOutput(msgspec.Struct, frozen=True, tag="sweep_output"):
-    """Spend this contract's output to `sweep_script`; it can be mined in the next block."""
+    """Spend this contract's output to `sweep_script`; it can be mined in the next block.
+
+    `preimage` claims an HTLC by its hash; `per_commitment_secret` is the peer's revealed secret,
+    by which the output of a revoked commitment is taken.
+    """
 
     contract: Contract
     sweep_script: Script
+    preimage: Secret | None = None
+    per_commitment_secret: Secret | None = None
+
+
+class PublishHtlcTransaction(msgspec.Struct, frozen=True, tag="publish_htlc_transaction"):
+    """Sign our HTLC-timeout or HTLC-success transaction and publish it as it is (H2).
+
+    `tx` has no witness. `preimage` is there for HTLC-success.
+    """
+
+    contract: Contract
+    tx: HexBytes
+    preimage: Secret | None = None
+
+
+class RememberRevokedState(msgspec.Struct, frozen=True, tag="remember_revoked_state"):
+    """Keep what is needed to punish this revoked commitment: its HTLCs that have outputs."""
+
+    number: int
+    htlcs: tuple[Htlc, ...]
+
+
+class RecallRevokedState(msgspec.Struct, frozen=True, tag="recall_revoked_state"):
+    """Give the case what was remembered of a revoked commitment that is now on chain."""
+
+    number: int
+
+
+class SharePreimage(msgspec.Struct, frozen=True, tag="share_preimage"):
+    """Tell every other channel of the node that holds an HTLC with this payment hash."""
+
+    node: str
+    payment_hash: PaymentHash
+    preimage: Secret
 
 
 class WatchOutpoint(msgspec.Struct, frozen=True, tag="watch_outpoint"):
@@ -114,6 +160,10 @@ class RaiseAlarm(msgspec.Struct, frozen=True, tag="raise_alarm"):
 Effect = (
     PublishCommitment
     | SweepOutput
+    | PublishHtlcTransaction
+    | RememberRevokedState
+    | RecallRevokedState
+    | SharePreimage
     | WatchOutpoint
     | UnwatchOutpoint
     | WakeAt

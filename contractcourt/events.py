@@ -11,7 +11,13 @@ from enum import StrEnum
 import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret
+from contractcourt.channel import (
+    Channel,
+    Htlc,
+    LocalCommitment,
+    RemoteCommitment,
+    RevokedSecret,
+)
 from contractcourt.units import (
     BlockHash,
     BlockHeight,
@@ -125,6 +131,13 @@ class LocalPointLearned(msgspec.Struct, frozen=True, tag="local_point_learned"):
     per_commitment_point: PublicKey
 
 
+class RevokedStateRecalled(msgspec.Struct, frozen=True, tag="revoked_state_recalled"):
+    """The HTLCs that a revoked commitment of the peer held, as they were told when it was made."""
+
+    number: int
+    htlcs: tuple[Htlc, ...]
+
+
 Event = (
     ChannelOpened
     | ChannelUpdated
@@ -136,4 +149,5 @@ Event = (
     | HeightReached
     | TransactionPublished
     | LocalPointLearned
+    | RevokedStateRecalled
 )

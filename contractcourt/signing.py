@@ -129,5 +129,33 @@ def commitment_request(
 
 def sweep_request(channel: Channel, tx: HexBytes, contracts: Sequence[Contract]) -> SigningRequest:
     """The request for a sweep of `contracts`, which stand in the order of the tx's inputs."""
-    inputs = tuple(SigningInput(c.outpoint, c.value_sat, c.script_pubkey, c) for c in contracts)
+    inputs = tuple(sweep_input(contract) for contract in contracts)
     return SigningRequest(channel, SigningPurpose.SWEEP, tx, inputs)
+
+
+def claim_request(
+    channel: Channel,
+    tx: HexBytes,
+    contract: Contract,
+    preimage: Secret | None,
+    per_commitment_secret: Secret | None = None,
+) -> SigningRequest:
+    """The request for a transaction that takes one contract, by a secret where it demands one."""
+    spent = sweep_input(contract, preimage, per_commitment_secret)
+    return SigningRequest(channel, SigningPurpose.SWEEP, tx, (spent,))
+
+
+def sweep_input(
+    contract: Contract,
+    preimage: Secret | None = None,
+    per_commitment_secret: Secret | None = None,
+) -> SigningInput:
+    """A contract's output as an input to sign."""
+    return SigningInput(
+        outpoint=contract.outpoint,
+        value_sat=contract.value_sat,
+        script_pubkey=contract.script_pubkey,
+        contract=contract,
+        preimage=preimage,
+        per_commitment_secret=per_commitment_secret,
+    )

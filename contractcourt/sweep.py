@@ -55,7 +55,7 @@ def sweep_weight(contracts: Sequence[Contract], sweep_script: Script) -> WeightU
 
 def _claim_weight(contract: Contract) -> WeightUnits:
     match contract.kind:
-        case ContractKind.TO_LOCAL:
+        case ContractKind.TO_LOCAL | ContractKind.SECOND_LEVEL:
             return weights.delayed_claim()
         case ContractKind.TO_REMOTE:
             return weights.to_remote_claim(anchors=contract.csv_delay > 0)
@@ -65,7 +65,7 @@ def _claim_weight(contract: Contract) -> WeightUnits:
             return weights.timeout_claim(anchors=contract.csv_delay > 0)
         case ContractKind.RECEIVED_HTLC:
             return weights.preimage_claim(anchors=contract.csv_delay > 0)
-        case ContractKind.REVOKED_TO_LOCAL:
+        case ContractKind.REVOKED_TO_LOCAL | ContractKind.REVOKED_SECOND_LEVEL:
             return weights.revoked_delayed_claim()
         case ContractKind.REVOKED_HTLC:
             # Which of the two scripts it is may not be known: the heavier one.
@@ -94,7 +94,7 @@ def build_sweep(
         version=2,
         inputs=tuple(TxIn(c.outpoint, sequence=_sequence(c)) for c in contracts),
         outputs=(TxOut(value - fee, bytes(sweep_script)),),
-        locktime=0,
+        locktime=max(_locktime(c) for c in contracts),
     )
     return Sweep(tx, fee, weight)
 
@@ -102,3 +102,10 @@ def build_sweep(
 def _sequence(contract: Contract) -> int:
     """BIP 68 delay where the script demands one, else merely replaceable (BIP 125)."""
     return contract.csv_delay or _FINAL_BUT_REPLACEABLE
+
+
+def _locktime(contract: Contract) -> int:
+    """An HTLC that we take back by its expiry demands it; nothing else does (R5)."""
+    if contract.kind is ContractKind.OFFERED_HTLC and contract.htlc is not None:
+        return contract.htlc.cltv_expiry
+    return 0

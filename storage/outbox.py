@@ -20,13 +20,13 @@ from contractcourt.effects import (
     Effect,
     NotifyNode,
     PublishCommitment,
-    RaiseAlarm,
+    PublishHtlcTransaction,
     SweepOutput,
 )
 from storage.database import Connection
 
 #: The effects that go through here; the schema knows the same kinds.
-OutboxEffect = PublishCommitment | SweepOutput | NotifyNode | AskLocalPoint | RaiseAlarm
+OutboxEffect = PublishCommitment | PublishHtlcTransaction | SweepOutput | NotifyNode | AskLocalPoint
 
 #: The longest wait between two attempts at one row.
 LONGEST_WAIT_SECONDS = 3600
@@ -104,7 +104,7 @@ ALL_KINDS = (
     "sweep_output",
     "notify_node",
     "ask_local_point",
-    "raise_alarm",
+    "publish_htlc_transaction",
 )
 
 

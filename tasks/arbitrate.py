@@ -24,5 +24,6 @@ def hand_on(outcome: Outcome) -> None:
     """Have the effects carried out. They are stored: without the broker they are only late."""
     try:
         wakeups.carry_out(outcome.outbox)
+        wakeups.wake(sorted(outcome.woken))
     except OperationalError as error:
         _log.warning("broker away, effects wait in the outbox", error=str(error))

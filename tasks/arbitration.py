@@ -41,15 +41,20 @@ _MOST_ROUNDS = 10_000
 
 @dataclass(slots=True)
 class Outcome:
-    """What a round of arbitrating did. `outbox`: (id, kind) of effects to carry out now."""
+    """What a round of arbitrating did.
+
+    `outbox`: (id, kind) of effects to carry out now; `woken`: other channels with news to apply.
+    """
 
     applied: int = 0
     outbox: list[tuple[int, str]] = field(default_factory=list)
+    woken: set[int] = field(default_factory=set)
 
     def add(self, other: Outcome) -> None:
         """Count another step in."""
         self.applied += other.applied
         self.outbox += other.outbox
+        self.woken |= other.woken
 
 
 def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
@@ -100,7 +105,7 @@ def apply_pending(
     done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
     written = carrying_out.write(conn, [advanced for _, advanced in done])
     cases.store_many(conn, [stored for stored, _ in done])
-    return Outcome(len(entries), written)
+    return Outcome(len(entries), written.outbox, set(written.woken))
 
 
 def _apply(
@@ -183,7 +188,7 @@ def open_channel(
     )
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
-    return channel_id, appended, Outcome(1, written)
+    return channel_id, appended, Outcome(1, written.outbox, set(written.woken))
 
 
 def apply_at_the_door(

@@ -21,23 +21,31 @@ from contractcourt.effects import (
     MarkUnresolved,
     NotifyNode,
     PublishCommitment,
+    PublishHtlcTransaction,
     RaiseAlarm,
+    RecallRevokedState,
+    RememberRevokedState,
+    SharePreimage,
     SweepOutput,
     UnwatchOutpoint,
     WakeAt,
     WatchOutpoint,
 )
+from contractcourt.events import PreimageLearned, RevokedStateRecalled
 from storage import (
     alarms,
     channels,
     contracts,
     deadlines,
+    docket,
     force_closes,
     htlc_index,
     outbox,
+    revoked_states,
     watches,
 )
 from storage.database import Connection
+from storage.docket import NewEntry
 
 
 @dataclass(slots=True)
@@ -54,8 +62,16 @@ class Advanced:
         return self.verdicts[-1].case
 
 
-def write(conn: Connection, advanced: list[Advanced]) -> list[tuple[int, str]]:
-    """Write every effect; (id, kind) of what waits in the outbox now.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """(id, kind) of what waits in the outbox now, and the other channels to be woken."""
+
+    outbox: list[tuple[int, str]]
+    woken: frozenset[int]
+
+
+def write(conn: Connection, advanced: list[Advanced]) -> Written:
+    """Write every effect.
 
     The cases themselves are the caller's to store, in this same transaction.
     """
@@ -71,7 +87,8 @@ def write(conn: Connection, advanced: list[Advanced]) -> list[tuple[int, str]]:
         if _htlcs_changed(channel):
             htlc_index.replace(conn, channel.channel_id, channel.after)
     ids = outbox.put_many(conn, rows.outbox)
-    return list(zip(ids, [outbox.kind_of(effect) for _, effect in rows.outbox], strict=True))
+    kinds = [outbox.kind_of(effect) for _, effect in rows.outbox]
+    return Written(list(zip(ids, kinds, strict=True)), frozenset(rows.woken))
 
 
 def _htlcs_changed(channel: Advanced) -> bool:
@@ -88,6 +105,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self.outbox: list[tuple[int, outbox.OutboxEffect]] = []
+        self.woken: set[int] = set()
         self._watch: list[tuple[int, WatchOutpoint]] = []
         self._unwatch: list[tuple[int, OutPoint]] = []
         self._wake: list[tuple[int, WakeAt]] = []
@@ -121,10 +139,31 @@ class _Rows:
             case PublishCommitment():
                 force_closes.set_closing_txid(conn, channel_id, effect.commitment.txid)
                 self.outbox.append((channel_id, effect))
-            case SweepOutput() | NotifyNode() | AskLocalPoint():
+            case RememberRevokedState():
+                revoked_states.remember(conn, channel_id, effect.number, effect.htlcs)
+            case RecallRevokedState():
+                self._recall(conn, channel_id, effect.number)
+            case SharePreimage():
+                self._share(conn, channel_id, effect)
+            case SweepOutput() | PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
                 self.outbox.append((channel_id, effect))
             case unreachable:
                 assert_never(unreachable)
+
+    def _recall(self, conn: Connection, channel_id: int, number: int) -> None:
+        """The answer stands on the docket in this same commit; applying it is the next step."""
+        event = RevokedStateRecalled(number, revoked_states.recall(conn, channel_id, number))
+        key = f"recalled:{number}"
+        docket.append(conn, channel_id, event, idempotency_key=key, source="court")
+
+    def _share(self, conn: Connection, channel_id: int, effect: SharePreimage) -> None:
+        """Every other channel of the node with an HTLC of this hash may claim it now."""
+        others = htlc_index.channels_with(conn, effect.node, effect.payment_hash)
+        event = PreimageLearned(effect.payment_hash, effect.preimage)
+        key = f"shared:{effect.payment_hash}"
+        entries = [NewEntry(c, event, key, "court") for c in others if c != channel_id]
+        docket.append_many(conn, entries)
+        self.woken.update(entry.channel_id for entry in entries)
 
     def flush(self, conn: Connection) -> None:
         """Write what was gathered so far, each table once."""

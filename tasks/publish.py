@@ -75,7 +75,11 @@ def _publish_commitment(
 
 
 def sign_and_store(
-    held: Resources, row: OutboxRow, channel: Channel, request: SigningRequest
+    held: Resources,
+    row: OutboxRow,
+    channel: Channel,
+    request: SigningRequest,
+    purpose: str | None = None,
 ) -> Broadcast | None:
     """The signed transaction, checked and stored with its outbox row done; None when it failed.
 
@@ -93,7 +97,7 @@ def sign_and_store(
         stored = broadcasts.insert(
             conn,
             row.channel_id,
-            purpose=request.purpose.value,
+            purpose=purpose or request.purpose.value,
             txid=signed.txid,
             raw_tx=signed.tx,
             inputs=[item.outpoint for item in tx.inputs],

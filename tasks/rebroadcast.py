@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chain.bitcoin_core import BitcoinCore
+from contractcourt.arbitrator import following
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
 from contractcourt.events import PublishOutcome
@@ -70,8 +71,11 @@ def _sweep_anew(held: Resources, broadcast: Broadcast) -> None:
 
 
 def _sweeps(case: Case, broadcast: Broadcast) -> list[SweepOutput]:
-    return [
-        SweepOutput(contract, case.channel.sweep_script)
+    """What the law wants now for the outputs that this sweep would have taken."""
+    wanted = [
+        effect
         for contract in case.contracts
         if contract.outpoint in broadcast.inputs
+        for effect in following.wanted_for(case, contract)
     ]
+    return [effect for effect in wanted if isinstance(effect, SweepOutput)]

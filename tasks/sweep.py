@@ -6,8 +6,8 @@ import structlog
 
 from contractcourt.case import Case
 from contractcourt.contract import Contract
-from contractcourt.effects import SweepOutput
-from contractcourt.signing import sweep_request
+from contractcourt.effects import PublishHtlcTransaction, SweepOutput
+from contractcourt.signing import claim_request
 from contractcourt.sweep import NotWorthIt, build_sweep
 from contractcourt.units import FeeratePerKw, HexBytes
 from storage import alarms, broadcasts, outbox, spends
@@ -20,12 +20,18 @@ from tasks.resources import Resources, resources
 #: Nothing that has no deadline need hurry: about a day.
 _TARGET_BLOCKS = 144
 
+#: A broadcast of this purpose can't be rebuilt at another fee.
+HTLC_TRANSACTION = "htlc_transaction"
+
 
 @app.task(name="contractcourt.sweep")
 def sweep_task(ids: list[int], idempotency_key: str) -> None:
     """Build, sign and publish the sweeps that these outbox rows ask for."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
         held = resources()
+        for row, case in take(held, ids, "publish_htlc_transaction"):
+            if isinstance(row.effect, PublishHtlcTransaction):
+                _publish_as_it_is(held, row, case, row.effect)
         rows = take(held, ids, "sweep_output")
         if not rows:
             return
@@ -42,6 +48,18 @@ def present_feerate(held: Resources) -> FeeratePerKw:
     return FeeratePerKw(max(floor, estimate or 0))
 
 
+def _publish_as_it_is(
+    held: Resources, row: OutboxRow, case: Case, effect: PublishHtlcTransaction
+) -> None:
+    """Our second-level transaction: the peer's signature fixed all of it, the fee too (H2)."""
+    if held.db.run(lambda conn: _drop_if_needless(conn, row, effect.contract)):
+        return
+    request = claim_request(case.channel, effect.tx, effect.contract, effect.preimage)
+    stored = sign_and_store(held, row, case.channel, request, purpose=HTLC_TRANSACTION)
+    if stored is not None:
+        send(held, [stored])
+
+
 def _sweep(
     held: Resources, row: OutboxRow, case: Case, effect: SweepOutput, feerate: FeeratePerKw
 ) -> None:
@@ -52,7 +70,9 @@ def _sweep(
         held.db.run(lambda conn: _give_up_for_now(conn, row, built))
         return
     raw = HexBytes(built.tx.serialize())
-    request = sweep_request(case.channel, raw, [effect.contract])
+    request = claim_request(
+        case.channel, raw, effect.contract, effect.preimage, effect.per_commitment_secret
+    )
     stored = sign_and_store(held, row, case.channel, request)
     if stored is not None:
         send(held, [stored])

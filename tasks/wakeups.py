@@ -16,6 +16,7 @@ CHUNK = 100
 
 _TASK_OF = {
     "publish_commitment": "contractcourt.publish",
+    "publish_htlc_transaction": "contractcourt.sweep",
     "sweep_output": "contractcourt.sweep",
     "notify_node": "contractcourt.notify",
     "ask_local_point": "contractcourt.ask_local_point",

@@ -102,7 +102,9 @@ def _as_remote(case: Case, commitment: RemoteCommitment) -> Classified:
 def _as_revoked(case: Case, number: int) -> Classified:
     secret = secrets.lookup(case.revocation_secrets, secrets.secret_index(number))
     point = points.public_key(secret) if secret is not None else None
-    return Classified(CloseKind.BREACH, Side.REMOTE, number, point)
+    recalled = case.recalled
+    htlcs = recalled.htlcs if recalled is not None and recalled.number == number else ()
+    return Classified(CloseKind.BREACH, Side.REMOTE, number, point, htlcs)
 
 
 def _pays_theirs(case: Case, tx: Transaction, commitment: RemoteCommitment) -> bool:

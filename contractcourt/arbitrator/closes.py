@@ -6,17 +6,18 @@ close, its resolutions and the state go into one verdict, and so into one commit
 
 from __future__ import annotations
 
-from contractcourt.arbitrator import contracts, htlcs, machine
+from contractcourt.arbitrator import contracts, following, htlcs, machine
 from contractcourt.arbitrator.classification import Classified, classify
-from contractcourt.arbitrator.depth import depth_of, final_height, required_depth
+from contractcourt.arbitrator.depth import closing_depth, depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.case import FundingSpend
+from contractcourt.case import FundingSpend, State
 from contractcourt.channel import Side
 from contractcourt.effects import (
     AskLocalPoint,
     CloseKind,
     MarkChannelClosed,
+    RecallRevokedState,
     UnwatchOutpoint,
 )
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
@@ -31,12 +32,9 @@ _ALARMS = {
     "explains: funds may be lost, look at it now",
 }
 
-#: Closes after which an offered HTLC without an output is lost to nobody. After a breach lnd
-#: fails every offered one: what the cheater takes is punished. On a commitment we can't read the
-#: peer may still claim any of them, so none is failed (users_ask L14).
-_HTLCS_KNOWN = frozenset(
-    {CloseKind.LOCAL, CloseKind.REMOTE, CloseKind.REMOTE_PENDING, CloseKind.BREACH}
-)
+#: Closes after which an offered HTLC without an output is lost to nobody. On a commitment we
+#: can't read the peer may still claim any of them, so none is failed (users_ask L14).
+_HTLCS_KNOWN = frozenset({CloseKind.LOCAL, CloseKind.REMOTE, CloseKind.REMOTE_PENDING})
 
 
 def hear_funding_spend(hearing: Hearing, event: SpendConfirmed) -> None:
@@ -87,7 +85,7 @@ def _announce(hearing: Hearing, stage: str) -> None:
         kind=spend.kind.value,
         txid=str(spend.txid),
         height=spend.height,
-        required_depth=required_depth(hearing.case.channel.capacity_sat),
+        required_depth=closing_depth(spend.kind, hearing.case.channel.capacity_sat),
     )
     if stage == "seen" and spend.kind in _ALARMS:
         hearing.alarm(spend.kind.value, f"{_ALARMS[spend.kind]} (transaction {spend.txid})")
@@ -123,7 +121,7 @@ def close_when_buried(hearing: Hearing) -> None:
     spend = case.funding_spend
     if spend is None or case.closed:
         return
-    depth = required_depth(case.channel.capacity_sat)
+    depth = closing_depth(spend.kind, case.channel.capacity_sat)
     if depth_of(spend.height, case.best_height) < depth:
         hearing.wake_at(
             final_height(spend.height, depth), "the close becomes final", case.channel.capacity_sat
@@ -131,7 +129,7 @@ def close_when_buried(hearing: Hearing) -> None:
         return
     tx = Transaction.parse(spend.tx)
     found = classify(case, tx)
-    if _lacks_local_point(hearing, found):
+    if _lacks_local_point(hearing, found) or _lacks_revoked_state(hearing, found):
         return
     _close(hearing, spend, found, tx)
 
@@ -148,6 +146,17 @@ def _lacks_local_point(hearing: Hearing, found: Classified) -> bool:
     return True
 
 
+def _lacks_revoked_state(hearing: Hearing, found: Classified) -> bool:
+    """The HTLC outputs of a revoked commitment can't be read without its HTLCs: recall them."""
+    if found.kind is not CloseKind.BREACH or found.number is None:
+        return False
+    recalled = hearing.case.recalled
+    if recalled is not None and recalled.number == found.number:
+        return False
+    hearing.want(RecallRevokedState(found.number))
+    return True
+
+
 def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transaction) -> None:
     resolutions = contracts.build_contracts(
         hearing.case.channel, found.kind, found, tx, spend.height
@@ -160,4 +169,15 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
     if found.kind in _HTLCS_KNOWN:
         htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(resolutions))
     machine.run(hearing, machine.TRIGGER_OF[found.kind])
-    contracts.launch(hearing)
+    following.launch(hearing)
+
+
+def settle_upstream_after_breach(hearing: Hearing) -> None:
+    """All outputs of the revoked commitment are buried: what is still offered upstream fails (U8).
+
+    What the cheater took of them was punished, so nothing is lost by it.
+    """
+    spend = hearing.case.funding_spend
+    breached = spend is not None and spend.kind is CloseKind.BREACH
+    if breached and hearing.case.state is State.FULLY_RESOLVED:
+        htlcs.fail_missing_upstream(hearing, frozenset())

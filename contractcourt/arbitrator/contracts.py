@@ -1,29 +1,15 @@
-"""The contracts of a confirmed commitment: made once, then followed output by output.
-
-A contract is judged by the chain's word on its outpoint. Whoever spends it resolves it, once
-that spend is buried; a reorg of the spend opens it again.
-"""
+"""The contracts of a confirmed commitment, made once from its outputs."""
 
 from __future__ import annotations
 
-import msgspec
-
-from contractcourt.arbitrator import machine
 from contractcourt.arbitrator.classification import Classified
-from contractcourt.arbitrator.depth import depth_of, final_height
-from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.recognition import CommitmentOutput, OutputKind, recognise_outputs
-from contractcourt.case import Case
 from contractcourt.channel import Channel, Direction, Side
-from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
-from contractcourt.effects import CloseKind, SweepOutput, WatchOutpoint
-from contractcourt.events import SpendConfirmed
+from contractcourt.contract import Contract, ContractKind, ContractStage
+from contractcourt.effects import CloseKind
 from contractcourt.units import BlockHeight, Blocks, Satoshi, Script
-
-#: Contracts that this court resolves by itself; the others hold their case open.
-_SWEPT = frozenset({ContractKind.TO_LOCAL, ContractKind.TO_REMOTE})
 
 
 def build_contracts(
@@ -70,7 +56,7 @@ def _contract(
         commitment_number=found.number,
         per_commitment_point=found.per_commitment_point,
         csv_delay=_csv_delay(channel, kind),
-        stage=ContractStage.IMMATURE if kind in _SWEPT else ContractStage.UNRESOLVED,
+        stage=ContractStage.IMMATURE,
         confirmed_height=height,
         htlc=output.htlc,
     )
@@ -120,7 +106,7 @@ def _revoked_output(
         commitment_number=found.number,
         per_commitment_point=found.per_commitment_point,
         csv_delay=Blocks(0),
-        stage=ContractStage.UNRESOLVED,
+        stage=ContractStage.IMMATURE,
         confirmed_height=height,
     )
 
@@ -138,91 +124,6 @@ def _unknown_spend(tx: Transaction, height: BlockHeight) -> Contract:
         csv_delay=Blocks(0),
         stage=ContractStage.UNRESOLVED,
         confirmed_height=height,
-    )
-
-
-def launch(hearing: Hearing) -> None:
-    """Watch every contract's outpoint; each is then followed by `progress`."""
-    for contract in hearing.case.contracts:
-        hearing.want(
-            WatchOutpoint(contract.outpoint, contract.script_pubkey, contract.confirmed_height)
-        )
-
-
-def maturity_height(contract: Contract) -> BlockHeight:
-    """The tip height from which a sweep of this contract fits the next block (BIP 68)."""
-    return BlockHeight(contract.confirmed_height + max(contract.csv_delay - 1, 0))
-
-
-def hear_spend(hearing: Hearing, event: SpendConfirmed) -> bool:
-    """Take in a spend of a contract's outpoint. False when it is no contract of this case."""
-    contract = _find(hearing.case, event.outpoint)
-    if contract is None:
-        return False
-    spend = Spend(event.txid, event.height, event.block_hash)
-    tx = Transaction.parse(event.tx)
-    ours = all(o.script_pubkey == hearing.case.channel.sweep_script for o in tx.outputs)
-    stage = ContractStage.SPENT if contract.kind in _SWEPT else contract.stage
-    _put(hearing, msgspec.structs.replace(contract, spend=spend, ours=ours, stage=stage))
-    return True
-
-
-def hear_unspend(hearing: Hearing, outpoint: OutPoint) -> bool:
-    """A reorg took a spend of a contract back. False when it is no contract of this case."""
-    contract = _find(hearing.case, outpoint)
-    if contract is None:
-        return False
-    if contract.spend is None:
-        return True
-    stage = ContractStage.IMMATURE if contract.kind in _SWEPT else ContractStage.UNRESOLVED
-    _put(hearing, msgspec.structs.replace(contract, spend=None, ours=None, stage=stage))
-    machine.unresolve(hearing)
-    return True
-
-
-def progress(hearing: Hearing) -> None:
-    """Move every contract as far as the present height allows, then the case itself."""
-    for contract in hearing.case.contracts:
-        match contract.stage:
-            case ContractStage.IMMATURE:
-                _sweep_or_wait(hearing, contract)
-            case ContractStage.SPENT:
-                _bury_or_wait(hearing, contract)
-            case ContractStage.SWEEPING | ContractStage.UNRESOLVED | ContractStage.RESOLVED:
-                continue
-
-
-def _sweep_or_wait(hearing: Hearing, contract: Contract) -> None:
-    mature = maturity_height(contract)
-    if hearing.case.best_height < mature:
-        hearing.wake_at(mature, f"{contract.kind.value} matures", contract.value_sat)
-        return
-    sweeping = msgspec.structs.replace(contract, stage=ContractStage.SWEEPING)
-    _put(hearing, sweeping)
-    hearing.want(SweepOutput(sweeping, hearing.case.channel.sweep_script))
-
-
-def _bury_or_wait(hearing: Hearing, contract: Contract) -> None:
-    spend, policy = contract.spend, hearing.case.policy
-    if spend is None:
-        return
-    if depth_of(spend.height, hearing.case.best_height) < policy.final_depth:
-        hearing.wake_at(
-            final_height(spend.height, policy.final_depth), f"{contract.kind.value} resolves"
-        )
-        return
-    _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED))
-
-
-def _find(case: Case, outpoint: OutPoint) -> Contract | None:
-    return next((c for c in case.contracts if c.outpoint == outpoint), None)
-
-
-def _put(hearing: Hearing, changed: Contract) -> None:
-    hearing.change(
-        contracts=tuple(
-            changed if c.outpoint == changed.outpoint else c for c in hearing.case.contracts
-        )
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contractcourt.effects import CloseKind
 from contractcourt.units import BlockHeight, Blocks, Satoshi
 
 _SHALLOWEST, _DEEPEST = 3, 6
@@ -13,6 +14,15 @@ def required_depth(capacity_sat: Satoshi) -> Blocks:
     """Blocks, the spending one included: lnd's scale from 3 to 6 by capacity."""
     scaled = _DEEPEST * capacity_sat // _LARGEST_PLAIN_CHANNEL
     return Blocks(max(_SHALLOWEST, min(_DEEPEST, scaled)))
+
+
+def closing_depth(kind: CloseKind, capacity_sat: Satoshi) -> Blocks:
+    """Blocks that a close of this kind must be deep to be acted on.
+
+    A breach is answered in the block that shows it: its delay runs from there. A reorg takes the
+    answer back as it would any close.
+    """
+    return Blocks(1) if kind is CloseKind.BREACH else required_depth(capacity_sat)
 
 
 def depth_of(height: BlockHeight, best_height: BlockHeight) -> int:

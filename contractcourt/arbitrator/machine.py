@@ -215,8 +215,10 @@ def reopen(hearing: Hearing) -> None:
         hearing.enter(State.BROADCAST_COMMIT)
 
 
-def unresolve(hearing: Hearing) -> None:
-    """A reorg took back the spend of a contract of a resolved case."""
-    if hearing.case.state is State.FULLY_RESOLVED:
+def unresolve_if_open(hearing: Hearing) -> None:
+    """A contract of a resolved case is open again: a reorg, or a preimage that came late."""
+    case = hearing.case
+    done = all(c.stage is ContractStage.RESOLVED for c in case.contracts)
+    if case.state is State.FULLY_RESOLVED and not done:
         hearing.want(MarkUnresolved())
         hearing.enter(State.WAITING_FULL_RESOLUTION)

@@ -17,10 +17,11 @@ from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import htlc as second_level
 from contractcourt.bolt3 import points, secrets
-from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment
+from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment, is_trimmed
 from contractcourt.bolt3.scripts import funding_script
 from contractcourt.case import Case, KnownPreimage, Splice
 from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret, Side
+from contractcourt.effects import RememberRevokedState
 from contractcourt.errors import (
     CommitmentMismatch,
     CommitmentNumberRegression,
@@ -225,6 +226,19 @@ def _hear_secret(hearing: Hearing, revoked: RevokedSecret) -> None:
         revocation_secrets=secrets.insert(case.revocation_secrets, index, revoked.secret),
         remote_commitments=known[1:],
     )
+    _remember(hearing, known[0])
+
+
+def _remember(hearing: Hearing, revoked: RemoteCommitment) -> None:
+    """Only HTLCs with an output can be punished; a commitment without any needs its secret."""
+    channel = hearing.case.channel
+    kept = tuple(
+        htlc
+        for htlc in revoked.htlcs
+        if not is_trimmed(channel, Side.REMOTE, revoked.feerate_per_kw, htlc)
+    )
+    if kept:
+        hearing.want(RememberRevokedState(revoked.number, kept))
 
 
 def hear_preimage(hearing: Hearing, event: PreimageLearned) -> None:

@@ -48,6 +48,10 @@ class Court(Protocol):
         """Whether this transaction waits to be mined."""
 
     @property
+    def height(self) -> int:
+        """The chain's height."""
+
+    @property
     def state(self) -> str:
         """The case's state."""
 

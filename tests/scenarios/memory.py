@@ -15,6 +15,7 @@ from contractcourt.advance import advance, open_case
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import Case
+from contractcourt.channel import Htlc
 from contractcourt.effects import (
     AskLocalPoint,
     Effect,
@@ -24,7 +25,11 @@ from contractcourt.effects import (
     MarkUnresolved,
     NotifyNode,
     PublishCommitment,
+    PublishHtlcTransaction,
     RaiseAlarm,
+    RecallRevokedState,
+    RememberRevokedState,
+    SharePreimage,
     SweepOutput,
     UnwatchOutpoint,
     WakeAt,
@@ -41,6 +46,7 @@ from contractcourt.events import (
     LocalPointLearned,
     PreimageLearned,
     PublishOutcome,
+    RevokedStateRecalled,
     SpendConfirmed,
     SpendUnconfirmed,
     TransactionPublished,
@@ -76,6 +82,7 @@ class MemoryCourt:
         self._deadlines: set[int] = set()
         self._seen: set[tuple[OutPoint, Txid, BlockHash]] = set()
         self._commitments: set[Txid] = set()
+        self._revoked: dict[int, tuple[Htlc, ...]] = {}
         self._broadcasts: dict[Txid, Transaction] = {}
         self._restarts = restarts
 
@@ -147,6 +154,10 @@ class MemoryCourt:
         return txid in self.chain.mempool
 
     @property
+    def height(self) -> int:
+        return self.chain.height
+
+    @property
     def state(self) -> str:
         return self.case.state.value
 
@@ -198,6 +209,13 @@ class MemoryCourt:
                 built = build_sweep((effect.contract,), effect.sweep_script, _FEERATE)
                 assert isinstance(built, Sweep)
                 return [self._publish(built.tx)]
+            case PublishHtlcTransaction():
+                return [self._publish(Transaction.parse(effect.tx))]
+            case RememberRevokedState():
+                self._revoked[effect.number] = effect.htlcs
+            case RecallRevokedState():
+                htlcs = self._revoked.get(effect.number, ())
+                return [RevokedStateRecalled(effect.number, htlcs)]
             case AskLocalPoint():
                 point = self._sim.ours.point(effect.number)
                 return [LocalPointLearned(effect.number, point)]
@@ -207,7 +225,7 @@ class MemoryCourt:
                 self.closed_in_database = False
             case MarkFullyResolved():
                 assert self.closed_in_database, "resolved before it was closed"
-            case MarkUnresolved() | NotifyNode() | RaiseAlarm():
+            case MarkUnresolved() | NotifyNode() | RaiseAlarm() | SharePreimage():
                 pass
             case unreachable:
                 assert_never(unreachable)

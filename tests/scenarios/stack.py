@@ -99,6 +99,10 @@ class StackCourt:
         return case
 
     @property
+    def height(self) -> int:
+        return int(self._client.height())
+
+    @property
     def state(self) -> str:
         return str(self._case["state"])
 

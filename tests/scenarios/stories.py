@@ -196,17 +196,31 @@ def restarted_in_every_state(court: Court, sim: SimulatedChannel) -> None:
 
 
 def breach(court: Court, sim: SimulatedChannel) -> None:
-    """The peer published a revoked commitment: alarmed at once, never called resolved."""
+    """The peer published a revoked commitment: answered in the same block, all of it taken."""
     court.begin(sim)
     court.tell(*sim.whole_move(100_000_000))
     court.broadcast(sim.their_commitment_tx(0))
     court.mine()
     assert "breach" in court.alarms()
-    _bury(court)
     assert court.close_kind == "breach"
-    court.mine(_LONG)
-    assert court.state == "WAITING_FULL_RESOLUTION"
-    assert court.contract_stages == {"to_remote": "resolved", "revoked_to_local": "unresolved"}
+    assert court.contract_stages == {"to_remote": "sweeping", "revoked_to_local": "sweeping"}
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+def breach_with_htlcs(court: Court, sim: SimulatedChannel) -> None:
+    """A revoked commitment with HTLCs both ways: each output is punished."""
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    received = sim.htlc(2, Direction.RECEIVED, 30_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered, received))
+    court.tell(*sim.whole_move(10_000_000))
+    court.broadcast(sim.their_commitment_tx(1))
+    court.mine()
+    assert court.contract_stages["revoked_htlc"] == "sweeping"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert set(court.contract_stages) == {"to_remote", "revoked_to_local", "revoked_htlc"}
 
 
 def data_loss(court: Court, sim: SimulatedChannel) -> None:
@@ -309,22 +323,80 @@ def reorg_takes_back_a_sweep(court: Court, sim: SimulatedChannel) -> None:
     assert court.state == "FULLY_RESOLVED"
 
 
-def htlcs_hold_the_case_open(court: Court, sim: SimulatedChannel) -> None:
-    """HTLC outputs are contracts that nobody resolves yet: the case must not end."""
+def htlcs_on_our_commitment(court: Court, sim: SimulatedChannel) -> None:
+    """One times out, one is claimed with its preimage, dust is failed at once.
+
+    With anchors our HTLC transactions need an input that pays their fee, which the court does
+    not have: it says so, and the case stays open.
+    """
     court.begin(sim)
-    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, 900)
-    received = sim.htlc(2, Direction.RECEIVED, 30_000_000, 900)
-    dust = sim.htlc(3, Direction.OFFERED, 200_000, 900)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 10)
+    received = sim.htlc(2, Direction.RECEIVED, 30_000_000, court.height + 60)
+    dust = sim.htlc(3, Direction.OFFERED, 200_000, court.height + 60)
     court.tell(*sim.whole_move(0, offered, received, dust))
+    court.tell_preimage(sim.preimage(2))
     court.force_close()
-    failed = [told["htlc_id"] for told in court.told("htlc.failed")]
-    assert failed == [3]
+    assert [told["htlc_id"] for told in court.told("htlc.failed")] == [3]
     court.mine()
-    court.mine(_LONG)
-    assert court.state == "WAITING_FULL_RESOLUTION"
+    _resolve(court)
     stages = court.contract_stages
     assert stages["to_local"] == "resolved"
-    assert stages["offered_htlc"] == stages["received_htlc"] == "unresolved"
+    if sim.channel.anchors:
+        assert court.state == "WAITING_FULL_RESOLUTION"
+        assert stages["offered_htlc"] == stages["received_htlc"] == "immature"
+        assert "htlc_needs_fee_input" in court.alarms()
+        return
+    assert court.state == "FULLY_RESOLVED"
+    assert set(stages) == {"to_local", "offered_htlc", "received_htlc", "second_level"}
+    assert [told["htlc_id"] for told in court.told("htlc.failed")] == [3, 1]
+
+
+def htlcs_on_their_commitment(court: Court, sim: SimulatedChannel) -> None:
+    """Directly spent: one taken back at its expiry, one claimed with its preimage."""
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 10)
+    received = sim.htlc(2, Direction.RECEIVED, 30_000_000, court.height + 60)
+    dust = sim.htlc(3, Direction.OFFERED, 200_000, court.height + 60)
+    court.tell(*sim.whole_move(0, offered, received, dust))
+    court.tell_preimage(sim.preimage(2))
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    assert court.told("htlc.failed") == []
+    _bury(court)
+    assert [told["htlc_id"] for told in court.told("htlc.failed")] == [3]
+    assert court.contract_stages["received_htlc"] == "sweeping"
+    assert court.contract_stages["offered_htlc"] == "immature"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert [told["htlc_id"] for told in court.told("htlc.failed")] == [3, 1]
+
+
+def preimage_comes_late(court: Court, sim: SimulatedChannel) -> None:
+    """The preimage arrives after the close, before the expiry: claimed then."""
+    court.begin(sim)
+    received = sim.htlc(1, Direction.RECEIVED, 30_000_000, court.height + 60)
+    court.tell(*sim.whole_move(0, received))
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    _bury(court)
+    court.mine(8)
+    assert court.contract_stages == {"to_remote": "resolved", "received_htlc": "immature"}
+    court.tell_preimage(sim.preimage(1))
+    assert court.contract_stages["received_htlc"] == "sweeping"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
+def preimage_never_comes(court: Court, sim: SimulatedChannel) -> None:
+    """A received HTLC that nobody could claim: given up at its expiry, and the case ends."""
+    court.begin(sim)
+    received = sim.htlc(1, Direction.RECEIVED, 30_000_000, court.height + 12)
+    court.tell(*sim.whole_move(0, received))
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.contract_stages == {"to_remote": "resolved", "received_htlc": "resolved"}
 
 
 def late_and_doubled_updates(court: Court, sim: SimulatedChannel) -> None:
@@ -356,6 +428,7 @@ STORIES: tuple[Story, ...] = (
     refused_then_theirs,
     restarted_in_every_state,
     breach,
+    breach_with_htlcs,
     data_loss,
     unknown_spend,
     splice,
@@ -363,6 +436,9 @@ STORIES: tuple[Story, ...] = (
     reorg_unconfirms_close,
     reorg_replaces_close,
     reorg_takes_back_a_sweep,
-    htlcs_hold_the_case_open,
+    htlcs_on_our_commitment,
+    htlcs_on_their_commitment,
+    preimage_comes_late,
+    preimage_never_comes,
     late_and_doubled_updates,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from workers.replay.feed import key_document, opened, webhooks
 from workers.replay.fixture import Fixture
@@ -148,10 +149,13 @@ def account(fixture: Fixture, court: CourtClient, outcome: Outcome) -> None:
         )
         if broadcast["state"] != "confirmed" or broadcast["purpose"] == "commitment":
             continue
-        taken = sum(
-            values[i.outpoint.vout]
-            for i in tx.inputs
-            if i.outpoint.txid.hex() == fixture.closing_txid
+        outcome.gained_sat += sum(
+            values[i.outpoint.vout] for i in tx.inputs if i.outpoint.txid == closing.txid()
         )
-        outcome.gained_sat += taken
-        outcome.fees_sat += taken - sum(output.value for output in tx.outputs)
+        spent = sum(_value_of(court, i.outpoint) for i in tx.inputs)
+        outcome.fees_sat += spent - sum(output.value for output in tx.outputs)
+
+
+def _value_of(court: CourtClient, outpoint: OutPoint) -> int:
+    previous = court.rpc("getrawtransaction", str(outpoint.txid))
+    return Transaction.parse(bytes.fromhex(previous)).outputs[outpoint.vout].value

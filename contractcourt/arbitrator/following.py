@@ -1,0 +1,232 @@
+"""Following the contracts of a case, output by output, until nothing is left.
+
+A contract is judged by the chain's word on its outpoint. Whoever spends it resolves it, once
+that spend is buried; a reorg of the spend opens it again.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from contractcourt.arbitrator import machine
+from contractcourt.arbitrator.depth import depth_of, final_height
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3.commitment import offered_by_owner
+from contractcourt.bolt3.htlc_spends import read_htlc_spend
+from contractcourt.case import Case, KnownPreimage
+from contractcourt.channel import Direction, Htlc
+from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
+from contractcourt.effects import Effect, SharePreimage, UnwatchOutpoint, WatchOutpoint
+from contractcourt.events import SpendConfirmed
+from contractcourt.resolvers import (
+    breach,
+    commit_output,
+    incoming_htlc,
+    outgoing_htlc,
+    second_level,
+)
+from contractcourt.units import Blocks, Satoshi, Script, Secret
+
+#: What an HTLC output becomes when the commitment's owner moves it to the second level.
+_MOVED_TO = {
+    ContractKind.OFFERED_HTLC: ContractKind.SECOND_LEVEL,
+    ContractKind.RECEIVED_HTLC: ContractKind.SECOND_LEVEL,
+    ContractKind.REVOKED_HTLC: ContractKind.REVOKED_SECOND_LEVEL,
+}
+
+
+def launch(hearing: Hearing) -> None:
+    """Watch every contract's outpoint; each is then followed by `progress`."""
+    for contract in hearing.case.contracts:
+        _watch(hearing, contract)
+
+
+def _watch(hearing: Hearing, contract: Contract) -> None:
+    hearing.want(
+        WatchOutpoint(contract.outpoint, contract.script_pubkey, contract.confirmed_height)
+    )
+
+
+def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
+    """Take in a spend of a contract's outpoint. One of no contract outlived its reason."""
+    contract = _find(hearing.case, event.outpoint)
+    if contract is None or contract.kind is ContractKind.UNKNOWN_SPEND:
+        return
+    tx = Transaction.parse(event.tx)
+    _read_preimage(hearing, contract, tx)
+    moved = _moved_output(hearing, contract, tx, event)
+    pays_us = all(o.script_pubkey == hearing.case.channel.sweep_script for o in tx.outputs)
+    ours = pays_us or (moved is not None and moved.kind is ContractKind.SECOND_LEVEL)
+    spent = msgspec.structs.replace(
+        contract,
+        spend=Spend(event.txid, event.height, event.block_hash),
+        ours=ours,
+        stage=ContractStage.SPENT,
+    )
+    _put(hearing, spent)
+    if moved is not None and _find(hearing.case, moved.outpoint) is None:
+        hearing.change(contracts=(*hearing.case.contracts, moved))
+        _watch(hearing, moved)
+    machine.unresolve_if_open(hearing)
+
+
+def _moved_output(
+    hearing: Hearing, contract: Contract, tx: Transaction, event: SpendConfirmed
+) -> Contract | None:
+    """The delayed output of a second-level transaction: ours to sweep, or to punish."""
+    kind = _MOVED_TO.get(contract.kind)
+    if kind is None:
+        return None
+    index = second_level.delayed_output(hearing.case.channel, contract, tx)
+    if index is None:
+        return None
+    channel = hearing.case.channel
+    delay = channel.remote.to_self_delay if kind is ContractKind.SECOND_LEVEL else Blocks(0)
+    return msgspec.structs.replace(
+        contract,
+        outpoint=OutPoint.of(event.txid, index),
+        kind=kind,
+        value_sat=Satoshi(tx.outputs[index].value),
+        script_pubkey=Script(tx.outputs[index].script_pubkey),
+        csv_delay=delay,
+        stage=ContractStage.IMMATURE,
+        confirmed_height=event.height,
+        spend=None,
+        ours=None,
+    )
+
+
+def _read_preimage(hearing: Hearing, contract: Contract, tx: Transaction) -> None:
+    """A claim by hash shows the preimage: told at once, before any depth (L7, U1)."""
+    htlc = contract.htlc
+    if htlc is None:
+        return
+    witness = next(i.witness for i in tx.inputs if i.outpoint == contract.outpoint)
+    by_owner = offered_by_owner(contract.commitment_owner, htlc)
+    spend = read_htlc_spend(witness, offered_by_owner=by_owner)
+    preimage = None if spend is None else spend.reveals(htlc.payment_hash)
+    if preimage is not None and htlc.direction is Direction.OFFERED:
+        _tell_preimage(hearing, htlc, preimage)
+
+
+def _tell_preimage(hearing: Hearing, htlc: Htlc, preimage: Secret) -> None:
+    case = hearing.case
+    if case.preimage_of(htlc.payment_hash) is None:
+        known = KnownPreimage(htlc.payment_hash, preimage)
+        hearing.change(preimages=(*case.preimages, known))
+    hearing.notify(
+        "htlc.fulfilled",
+        htlc_id=htlc.id,
+        payment_hash=str(htlc.payment_hash),
+        preimage=str(preimage),
+        amount_msat=htlc.amount_msat,
+    )
+    hearing.want(SharePreimage(case.channel.node, htlc.payment_hash, preimage))
+
+
+def hear_unspend(hearing: Hearing, outpoint: OutPoint) -> None:
+    """A reorg took a spend of a contract back, and with it what that spend had made."""
+    contract = _find(hearing.case, outpoint)
+    if contract is None or contract.spend is None:
+        return
+    made = [c for c in hearing.case.contracts if c.outpoint.txid == contract.spend.txid]
+    for gone in made:
+        hearing.want(UnwatchOutpoint(gone.outpoint))
+    kept = tuple(c for c in hearing.case.contracts if c not in made)
+    hearing.change(contracts=kept)
+    open_again = msgspec.structs.replace(
+        contract, spend=None, ours=None, stage=ContractStage.IMMATURE
+    )
+    _put(hearing, open_again)
+    machine.unresolve_if_open(hearing)
+
+
+def progress(hearing: Hearing) -> None:
+    """Move every contract as far as the present height allows."""
+    for contract in hearing.case.contracts:
+        match contract.stage:
+            case ContractStage.IMMATURE:
+                _act(hearing, contract)
+            case ContractStage.SPENT:
+                _bury_or_wait(hearing, contract)
+            case ContractStage.RESOLVED:
+                _reconsider(hearing, contract)
+            case ContractStage.SWEEPING | ContractStage.UNRESOLVED:
+                continue
+            case unreachable:
+                assert_never(unreachable)
+
+
+def _act(hearing: Hearing, contract: Contract) -> None:
+    if contract.kind is ContractKind.RECEIVED_HTLC and incoming_htlc.is_given_up(hearing, contract):
+        _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED, ours=False))
+    elif _ask(hearing, contract):
+        _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.SWEEPING))
+
+
+def _ask(hearing: Hearing, contract: Contract) -> bool:
+    match contract.kind:
+        case ContractKind.TO_LOCAL | ContractKind.TO_REMOTE | ContractKind.SECOND_LEVEL:
+            return commit_output.act(hearing, contract)
+        case ContractKind.OFFERED_HTLC:
+            return outgoing_htlc.act(hearing, contract)
+        case ContractKind.RECEIVED_HTLC:
+            return incoming_htlc.act(hearing, contract)
+        case (
+            ContractKind.REVOKED_TO_LOCAL
+            | ContractKind.REVOKED_HTLC
+            | ContractKind.REVOKED_SECOND_LEVEL
+        ):
+            return breach.act(hearing, contract)
+        case ContractKind.ANCHOR | ContractKind.UNKNOWN_SPEND:
+            return False
+        case unreachable:
+            assert_never(unreachable)
+
+
+def wanted_for(case: Case, contract: Contract) -> tuple[Effect, ...]:
+    """What is wanted now for an unspent contract: the same as when it was first asked for."""
+    hearing = Hearing(case)
+    _ask(hearing, contract)
+    return tuple(hearing.effects)
+
+
+def _bury_or_wait(hearing: Hearing, contract: Contract) -> None:
+    spend, policy = contract.spend, hearing.case.policy
+    if spend is None:
+        return
+    if depth_of(spend.height, hearing.case.best_height) < policy.final_depth:
+        hearing.wake_at(
+            final_height(spend.height, policy.final_depth), f"{contract.kind.value} resolves"
+        )
+        return
+    _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED))
+    if contract.kind is ContractKind.OFFERED_HTLC:
+        outgoing_htlc.resolve(hearing, contract)
+
+
+def _reconsider(hearing: Hearing, contract: Contract) -> None:
+    """One that was given up, and whose preimage has come after all: claim it (L12)."""
+    if contract.spend is not None or contract.kind is not ContractKind.RECEIVED_HTLC:
+        return
+    if incoming_htlc.is_given_up(hearing, contract):
+        return
+    _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.IMMATURE, ours=None))
+    machine.unresolve_if_open(hearing)
+    _act(hearing, msgspec.structs.replace(contract, stage=ContractStage.IMMATURE, ours=None))
+
+
+def _find(case: Case, outpoint: OutPoint) -> Contract | None:
+    return next((c for c in case.contracts if c.outpoint == outpoint), None)
+
+
+def _put(hearing: Hearing, changed: Contract) -> None:
+    hearing.change(
+        contracts=tuple(
+            changed if c.outpoint == changed.outpoint else c for c in hearing.case.contracts
+        )
+    )

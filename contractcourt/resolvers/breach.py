@@ -1,0 +1,33 @@
+"""Justice: every output of a revoked commitment by its revocation key (P1 to P8).
+
+Each output has a transaction of its own, so that the cheater, by moving one of them, holds up
+none of the others. What moves to the second level is punished there.
+"""
+
+from __future__ import annotations
+
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bolt3 import secrets
+from contractcourt.contract import Contract
+from contractcourt.effects import SweepOutput
+
+
+def act(hearing: Hearing, contract: Contract) -> bool:
+    """Take it now; True when that was asked for. Without the secret this alarms: no silence."""
+    number = contract.commitment_number
+    secret = None
+    if number is not None:
+        index = secrets.secret_index(number)
+        secret = secrets.lookup(hearing.case.revocation_secrets, index)
+    if secret is None or not contract.can_be_rebuilt:
+        missing = "revocation secret" if secret is None else "HTLC"
+        hearing.alarm(
+            "breach_unpunished",
+            f"the {missing} of {contract.outpoint} ({contract.value_sat} sat) is not known: "
+            "it can't be punished by the court",
+        )
+        return False
+    hearing.want(
+        SweepOutput(contract, hearing.case.channel.sweep_script, per_commitment_secret=secret)
+    )
+    return True

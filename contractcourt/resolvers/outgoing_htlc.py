@@ -1,0 +1,43 @@
+"""An HTLC that our node offered: taken back after its expiry, unless the peer claims it first.
+
+The peer's claim shows the preimage, which is worth as much to us upstream (L5 to L7, R5, R6).
+"""
+
+from __future__ import annotations
+
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.channel import Side
+from contractcourt.contract import Contract
+from contractcourt.effects import SweepOutput
+from contractcourt.resolvers import second_level
+
+
+def act(hearing: Hearing, contract: Contract) -> bool:
+    """Time it out once the tip has reached its expiry; True when that was asked for."""
+    htlc = contract.htlc
+    if htlc is None:
+        return False
+    if hearing.case.best_height < htlc.cltv_expiry:
+        hearing.wake_at(htlc.cltv_expiry, "an offered HTLC times out", contract.value_sat)
+        return False
+    if contract.commitment_owner is Side.LOCAL:
+        return second_level.publish(hearing, contract, None)
+    hearing.want(SweepOutput(contract, hearing.case.channel.sweep_script))
+    return True
+
+
+def resolve(hearing: Hearing, contract: Contract) -> None:
+    """Its spend is buried. Timed out by us, it is failed upstream now and not earlier (U2)."""
+    htlc = contract.htlc
+    if htlc is None or not contract.ours or htlc.id in hearing.case.failed_htlcs:
+        return
+    if hearing.case.preimage_of(htlc.payment_hash) is not None:
+        return
+    hearing.change(failed_htlcs=(*hearing.case.failed_htlcs, htlc.id))
+    hearing.notify(
+        "htlc.failed",
+        htlc_id=htlc.id,
+        payment_hash=str(htlc.payment_hash),
+        amount_msat=htlc.amount_msat,
+        reason="timed_out",
+    )
