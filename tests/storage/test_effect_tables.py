@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from contractcourt.effects import AskLocalPoint, NotifyNode, RaiseAlarm, SweepOutput
+from contractcourt.effects import AskLocalPoint, NotifyNode, SweepOutput
 from contractcourt.events import PublishOutcome
 from contractcourt.units import BlockHeight, HexBytes, Script, Txid
 from storage import alarms, broadcasts, cases, force_closes, outbox, spends, vault
@@ -100,7 +100,7 @@ class TestOutbox:
 
     def test_sent_ones_are_forgotten_after_a_while(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            sent = outbox.put(conn, channel_id, RaiseAlarm("k", "m"))
+            sent = outbox.put(conn, channel_id, AskLocalPoint(9))
             outbox.put(conn, channel_id, SWEEP)
             outbox.mark_sent(conn, sent)
             assert outbox.forget_sent(conn, 3600) == 0
