@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -27,3 +28,23 @@ def test_story(story: Story, court: RunningCourt) -> None:
     channel_type = _TYPES[STORIES.index(story) % 2]
     sim = SimulatedChannel(f"{story.__name__} on the stack", channel_type)
     story(StackCourt(court), sim)
+
+
+def test_l3_the_thousandth_concurrent_request_is_answered_like_the_second(
+    court: RunningCourt,
+) -> None:
+    sim = SimulatedChannel("a thousand ask at once", ANCHORS_ZERO_FEE_HTLC)
+    stack = StackCourt(court)
+    stack.begin(sim)
+    point = str(sim.channel.channel_point)
+    with ThreadPoolExecutor(16) as crowd:
+        asked = [crowd.submit(court.client.force_close, point, "me too") for _ in range(1_000)]
+        answers = [request.result() for request in asked]
+    assert sorted(answer["outcome"] for answer in answers) == ["accepted"] + ["dropped"] * 999
+    assert len({answer["closing_txid"] for answer in answers}) == 1
+    assert len({answer["requested_at"] for answer in answers}) == 1
+    court.client.wait_quiet()
+    entries = [entry["type"] for entry in court.client.docket(point)["entries"]]
+    assert entries.count("force_close_requested") == 1
+    assert stack.state == "COMMITMENT_BROADCASTED"
+    assert stack.published_commitments == 1
