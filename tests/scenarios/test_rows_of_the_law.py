@@ -1,0 +1,91 @@
+"""Rows of docs/users_ask.md that the law alone answers, told as stories in memory."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from contractcourt.advance import advance, open_case
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.effects import CloseKind, PublishCommitment, RaiseAlarm, WatchOutpoint
+from contractcourt.errors import UnsupportedChannelType
+from contractcourt.events import ChannelOpened, ChannelUpdated, SpendConfirmed
+from contractcourt.units import BlockHash, BlockHeight, HexBytes, Txid
+from tests.scenarios.memory import MemoryCourt
+from workers.simulation.channel import SimulatedChannel
+
+BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
+
+
+@BOTH_TYPES
+def test_l19_data_loss_never_signs_and_still_takes_our_main_output(channel_type: str) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("data loss", channel_type)
+    court.begin(sim)
+    court.broadcast(sim.their_commitment_tx(5))
+    court.mine()
+    court.force_close()
+    assert court.published_commitments == 0
+    assert court.state == "BROADCAST_COMMIT"
+    assert "data_loss" in court.alarms()
+    court.mine(20)
+    assert court.published_commitments == 0
+    assert court.contract_stages == {"to_remote": "resolved"}
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_l19_data_loss_fails_no_htlc_that_the_peer_may_still_claim(channel_type: str) -> None:
+    court = MemoryCourt()
+    sim = SimulatedChannel("data loss with htlcs", channel_type)
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered))
+    court.broadcast(sim.their_commitment_tx(9))
+    court.mine(20)
+    assert court.close_kind == "data_loss"
+    assert court.told("htlc.failed") == []
+
+
+@BOTH_TYPES
+def test_l22_an_unknown_spend_alarms_in_its_block_and_is_never_forgotten(
+    channel_type: str,
+) -> None:
+    court = MemoryCourt()
+    sim = SimulatedChannel("rogue", channel_type)
+    court.begin(sim)
+    court.broadcast(sim.rogue_tx())
+    court.mine()
+    assert "unknown_spend" in court.alarms()
+    court.mine(200)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    assert court.close_kind == "unknown_spend"
+
+
+def test_l22_an_unknown_channel_type_is_watched_and_any_spend_of_it_alarms() -> None:
+    sim = SimulatedChannel("taproot").funded(OutPoint.of(Txid(bytes(32)), 1))
+    channel = msgspec.structs.replace(sim.channel, channel_type="simple_taproot")
+    opened = open_case(ChannelOpened(channel))
+    assert any(isinstance(e, WatchOutpoint) for e in opened.effects)
+    assert _alarms(opened.effects) == {"unknown_channel_type"}
+    with pytest.raises(UnsupportedChannelType):
+        advance(opened.case, ChannelUpdated((sim.first_update(),)))
+    tx = sim.cooperative_tx()
+    seen = SpendConfirmed(
+        outpoint=channel.funding_outpoint,
+        txid=tx.txid(),
+        tx=HexBytes(tx.serialize()),
+        height=BlockHeight(100),
+        block_hash=BlockHash(bytes(32)),
+        tip_height=BlockHeight(100),
+    )
+    verdict = advance(opened.case, seen)
+    assert _alarms(verdict.effects) == {"unknown_spend"}
+    assert verdict.case.funding_spend is not None
+    assert verdict.case.funding_spend.kind is CloseKind.UNKNOWN_SPEND
+    assert not any(isinstance(e, PublishCommitment) for e in verdict.effects)
+
+
+def _alarms(effects: tuple[object, ...]) -> set[str]:
+    return {effect.kind for effect in effects if isinstance(effect, RaiseAlarm)}
