@@ -1,14 +1,12 @@
-"""The signer's own tables: sealed secrets, what it has signed, where money may go.
+"""The signer's own tables: sealed records and what it has signed.
 
 Only the signer's process reads and writes here. What it seals is opaque to Postgres.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.units import Script, Txid
+from contractcourt.units import Txid
 from storage.database import Connection
 
 PUT_SEALED = """
@@ -16,19 +14,12 @@ PUT_SEALED = """
     ON CONFLICT (name) DO UPDATE SET sealed = EXCLUDED.sealed, stored_at = clock_timestamp()
 """
 GET_SEALED = "SELECT sealed FROM sealed_secrets WHERE name = %(name)s"
-LIST_SEALED = "SELECT name FROM sealed_secrets ORDER BY name"
 RECORD_SIGNED = """
     INSERT INTO signed_commitments (funding_outpoint, txid)
     VALUES (%(funding_outpoint)s, %(txid)s)
     ON CONFLICT (funding_outpoint) DO NOTHING
 """
 FIND_SIGNED = "SELECT txid FROM signed_commitments WHERE funding_outpoint = %(funding_outpoint)s"
-PIN = """
-    INSERT INTO pinned_sweep_scripts (node, script)
-    SELECT %(node)s, script FROM unnest(%(scripts)s::bytea[]) AS given (script)
-    ON CONFLICT (node, script) DO NOTHING
-"""
-PINNED = "SELECT script FROM pinned_sweep_scripts WHERE node = %(node)s ORDER BY script"
 
 
 def put_sealed(conn: Connection, name: str, sealed: bytes) -> None:
@@ -40,11 +31,6 @@ def get_sealed(conn: Connection, name: str) -> bytes | None:
     """The sealed secret of this name."""
     row = conn.execute(GET_SEALED, {"name": name}).fetchone()
     return None if row is None else bytes(row[0])
-
-
-def sealed_names(conn: Connection) -> list[str]:
-    """The names of all sealed secrets."""
-    return [row[0] for row in conn.execute(LIST_SEALED)]
 
 
 def record_signed_commitment(conn: Connection, funding_outpoint: OutPoint, txid: Txid) -> Txid:
@@ -62,13 +48,3 @@ def signed_commitment(conn: Connection, funding_outpoint: OutPoint) -> Txid | No
     """The commitment recorded for a funding output."""
     row = conn.execute(FIND_SIGNED, {"funding_outpoint": funding_outpoint}).fetchone()
     return None if row is None else Txid(row[0])
-
-
-def pin_sweep_scripts(conn: Connection, node: str, scripts: Sequence[Script]) -> None:
-    """Allow these scripts for a node's money, beside those allowed before."""
-    conn.execute(PIN, {"node": node, "scripts": list(scripts)})
-
-
-def pinned_sweep_scripts(conn: Connection, node: str) -> tuple[Script, ...]:
-    """The scripts that a node's money may go to."""
-    return tuple(Script(row[0]) for row in conn.execute(PINNED, {"node": node}))

@@ -100,8 +100,3 @@ def hear_unsplice(hearing: Hearing, event: SpendUnconfirmed) -> bool:
         )
         return True
     return False
-
-
-def is_old_funding(hearing: Hearing, outpoint: OutPoint) -> bool:
-    """This outpoint funded the channel before a splice that has confirmed."""
-    return any(r.funding_outpoint == outpoint for r in hearing.case.retired_fundings)

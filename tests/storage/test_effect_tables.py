@@ -10,7 +10,7 @@ import pytest
 
 from contractcourt.effects import AskLocalPoint, NotifyNode, SweepOutput
 from contractcourt.events import PublishOutcome
-from contractcourt.units import BlockHeight, HexBytes, Script, Txid
+from contractcourt.units import BlockHeight, HexBytes, Txid
 from storage import alarms, broadcasts, cases, force_closes, outbox, spends, vault
 from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection, Database
@@ -239,15 +239,9 @@ class TestVault:
             assert vault.signed_commitment(conn, outpoint(1)) in winners
             assert vault.signed_commitment(conn, outpoint(2)) is None
 
-    def test_sealed_secrets_and_pinned_scripts(self, db: Database) -> None:
-        scripts = [Script(b"\x00\x14" + bytes([n]) * 20) for n in (1, 2)]
+    def test_sealed_secrets(self, db: Database) -> None:
         with db.transaction() as conn:
             vault.put_sealed(conn, "root:alice", b"sealed")
             vault.put_sealed(conn, "root:alice", b"sealed anew")
             assert vault.get_sealed(conn, "root:alice") == b"sealed anew"
             assert vault.get_sealed(conn, "root:bob") is None
-            assert vault.sealed_names(conn) == ["root:alice"]
-            vault.pin_sweep_scripts(conn, "alice", scripts[:1])
-            vault.pin_sweep_scripts(conn, "alice", scripts)
-            assert vault.pinned_sweep_scripts(conn, "alice") == tuple(scripts)
-            assert vault.pinned_sweep_scripts(conn, "bob") == ()

@@ -99,13 +99,6 @@ CREATE TABLE signed_commitments (
 CREATE TRIGGER signed_commitments_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON signed_commitments
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-
-CREATE TABLE pinned_sweep_scripts (
-    node text NOT NULL CHECK (node <> ''),
-    script bytea NOT NULL CHECK (length(script) > 0),
-    pinned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (node, script)
-);
 """
 
 
