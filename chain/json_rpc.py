@@ -29,13 +29,17 @@ class JsonRpc:
     """Calls and batches. `url` may carry `user:password@`; else `cookie_file` tells them.
 
     A cookie changes with every start of the node, so it is read again when it is refused.
+    Raises ChainUnavailable when `url` is none.
     """
 
     def __init__(
         self, url: str, *, cookie_file: Path | None = None, timeout_seconds: float = 30.0
     ) -> None:
         self._cookie_file = cookie_file
-        self._client = httpx2.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
+        try:
+            self._client = httpx2.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
+        except httpx2.InvalidURL as error:
+            raise ChainUnavailable(f"BITCOIND_URL is no URL: {error}") from error
         self._auth: httpx2.BasicAuth | None = None
         self._retry = stamina.RetryingCaller(
             attempts=3, timeout=timeout_seconds, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
@@ -102,7 +106,7 @@ class JsonRpc:
     def _send(self, request: Callable[[], httpx2.Response]) -> httpx2.Response:
         try:
             return self._retry(_WORTH_RETRYING, request)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except httpx2.HTTPError as error:
             words = str(error) or type(error).__name__
             raise ChainUnavailable(f"the Bitcoin node does not answer: {words}") from error
 

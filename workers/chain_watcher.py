@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import signal
 import threading
-import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from enum import Enum
 
 import psycopg
 import structlog
 from kombu.exceptions import OperationalError
 
+from chain import readiness
 from chain.bitcoin_core import BitcoinCore
-from chain.errors import BlockUnavailable, ChainError, WrongNetwork
-from chain.view import ChainState
-from contractcourt.units import BlockHash, BlockHeight
-from storage import alarms, blocks, lease, watches
+from chain.errors import ChainError, WrongNetwork
+from chain.hints import hints
+from chain.readiness import Finding, Trouble
+from chain.view import ChainState, ChainView
+from contractcourt.units import BlockHeight
+from storage import alarms, blocks, lease
 from storage.blocks import Cursor
 from storage.database import Connection, Database
 from storage.errors import CursorMismatch, Fenced
@@ -28,7 +31,10 @@ from storage.retries import is_retryable
 from tasks import wakeups
 from tasks.logs import configure
 from tasks.settings import Settings
-from workers.watcher import following, look_back
+from workers.watcher import following
+from workers.watcher.leadership import Leadership
+from workers.watcher.look_back import LookBack
+from workers.watcher.unreadable import Obstacle, UnreadableBlock
 from workers.watcher.watchlist import Watchlist
 
 _log = structlog.get_logger()
@@ -36,8 +42,10 @@ _log = structlog.get_logger()
 #: As deep as a reorg below the first cursor can be followed (promise P8).
 _ANCESTORS = 144
 #: Blocks connected before the loop looks at anything else.
-_BLOCKS_A_STEP = 200
-_WATCHES_A_STEP = 2_000
+_BLOCKS_A_ROUND = 200
+#: Further behind than this, blocks are reported in hundreds.
+_CATCHING_UP = 10
+_PROGRESS_EVERY = 100
 
 
 class Step(Enum):
@@ -46,179 +54,190 @@ class Step(Enum):
     MOVED = "moved"
     RESTED = "rested"
     STANDING_BY = "standing_by"
-    SYNCING = "syncing"
+    #: The node is not ready: it syncs, or lags behind what the court has seen.
+    WAITING = "waiting"
 
 
 class ChainWatcher:
-    """One watcher. `step` is one round; `run` repeats it until told to stop."""
+    """One watcher. `step` is one round; `run` repeats it until told to stop.
+
+    Args:
+        network: which chain the court serves, in Core's names.
+        wake: called after each commit with the channels that have something to apply.
+        new_block: called when the chain has moved.
+        look_back_blocks: how far to search for an outpoint that was spent before it was watched,
+            when nobody knows where it was made.
+        stopping: asked between blocks.
+    """
 
     def __init__(
         self,
         db: Database,
-        chain: BitcoinCore,
+        chain: ChainView,
         *,
         network: str,
         wake: Callable[[Sequence[int]], None] = wakeups.wake,
         new_block: Callable[[], None] = wakeups.new_block,
         lease_seconds: float = 10.0,
         look_back_blocks: int = 2_016,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._db = db
         self._chain = chain
         self._network = network
         self._wake = wake
         self._new_block = new_block
-        self._lease_seconds = lease_seconds
-        self._look_back_blocks = look_back_blocks
-        self._holder = uuid.uuid4()
-        self._epoch: int | None = None
+        self._stopping = stopping
+        self._leadership = Leadership(db, lease_seconds)
         self._watchlist = Watchlist()
+        self._obstacle = Obstacle(db, chain, "block_unavailable")
+        self._said: list[Trouble] = []
+        self._look_back = LookBack(
+            db,
+            chain,
+            self._watchlist,
+            most_blocks=look_back_blocks,
+            keep=self._leadership.keep,
+            wake=self._wake_up,
+        )
 
     def step(self) -> Step:
         """One round: lead, follow the chain, fire deadlines, look back.
 
         Raises ChainError, psycopg.Error or Fenced; the next round begins from what is stored.
         """
-        epoch = self._lead()
+        epoch = self._leadership.lead()
         if epoch is None:
             return Step.STANDING_BY
         state = self._chain.state()
-        if state.network != self._network:
-            raise WrongNetwork(
-                f"the Bitcoin node serves {state.network}, this court {self._network}: "
-                "set CONTRACTCOURT_NETWORK or BITCOIND_URL"
-            )
-        cursor = self._cursor(state)
-        if state.syncing and state.height < cursor.height:
-            _log.warning("the Bitcoin node is still syncing", height=state.height)
-            return Step.SYNCING
-        moved = self._walk(cursor, epoch, state)
-        self._look_back(epoch)
-        return Step.MOVED if moved else Step.RESTED
+        standing = self._stand_on(state, epoch)
+        if standing is None:
+            return Step.WAITING
+        cursor = self._follow(standing, epoch, state)
+        self._fire_deadlines(cursor, epoch)
+        moved = cursor.step != standing.step
+        if moved:
+            self._tell(self._new_block)
+        searching = self._look_back.step(epoch, cursor)
+        return Step.MOVED if moved or searching else Step.RESTED
 
     def stand_down(self) -> None:
         """Give the lease back, so that another watcher need not wait for it to end."""
-        epoch = self._epoch
-        if epoch is not None:
-            self._db.run(lambda conn: lease.release(conn, lease.CHAIN_WATCHER, self._holder, epoch))
+        self._leadership.stand_down()
 
-    # -- leading --
+    # -- where to stand --
 
-    def _lead(self) -> int | None:
-        ttl, epoch = self._lease_seconds, self._epoch
+    def _stand_on(self, state: ChainState, epoch: int) -> Cursor | None:
+        """The cursor to go on from; None while the node is not ready for it."""
         with self._db.transaction() as conn:
-            if epoch is not None and lease.renew(
-                conn, lease.CHAIN_WATCHER, self._holder, epoch, ttl
-            ):
-                return epoch
-            taken = lease.acquire(conn, lease.CHAIN_WATCHER, self._holder, ttl)
-        if taken is not None:
-            _log.info("leading", epoch=taken, holder=str(self._holder))
-        self._epoch = taken
-        return taken
+            cursor = blocks.cursor(conn)
+        height = None if cursor is None else cursor.height
+        found = readiness.troubles(state, self._network, height)
+        self._say(found)
+        kinds = {finding.trouble for finding in found}
+        if Trouble.WRONG_NETWORK in kinds:
+            raise WrongNetwork(found[0].words)
+        if cursor is None:
+            return None if Trouble.SYNCING in kinds else self._begin(state, epoch)
+        if Trouble.BEHIND in kinds and (Trouble.SYNCING in kinds or self._only_lags(state, cursor)):
+            return None
+        return cursor
 
-    def _cursor(self, state: ChainState) -> Cursor:
-        with self._db.transaction() as conn:
-            standing = blocks.cursor(conn)
-        if standing is not None:
-            return standing
-        ancestors = self._hashes_below(state.height)
-        with self._db.transaction() as conn:
-            _log.info("beginning to follow", height=state.height)
-            return blocks.init_cursor(conn, state.height, state.best_hash, ancestors)
+    def _say(self, found: list[Finding]) -> None:
+        """Once, not with every poll."""
+        said, self._said = self._said, [finding.trouble for finding in found]
+        for finding in found:
+            if finding.trouble not in said:
+                _log.warning("the Bitcoin node is not as it should be", words=finding.words)
 
-    def _hashes_below(self, height: BlockHeight) -> list[BlockHash]:
-        lowest = max(0, height - _ANCESTORS)
-        found = [self._chain.block_hash(BlockHeight(h)) for h in range(height - 1, lowest - 1, -1)]
-        return [block_hash for block_hash in found if block_hash is not None]
+    def _begin(self, state: ChainState, epoch: int) -> Cursor | None:
+        """The first cursor is the tip; what was spent earlier is looked back for."""
+        lowest = max(0, state.height - _ANCESTORS)
+        heights = [BlockHeight(height) for height in range(state.height, lowest - 1, -1)]
+        tip, *ancestors = self._chain.block_hashes(heights)
+        if tip != state.best_hash:
+            return None  # the chain moved while we asked
+        with self._db.transaction() as conn:
+            lease.hold(conn, lease.CHAIN_WATCHER, epoch)
+            _log.info("beginning to follow", height=state.height, hash=str(tip))
+            below = [block_hash for block_hash in ancestors if block_hash is not None]
+            return blocks.init_cursor(conn, state.height, state.best_hash, below)
+
+    def _only_lags(self, state: ChainState, cursor: Cursor) -> bool:
+        """The node's lower tip is a block of the chain that we followed: no reorg, it is late.
+
+        A node that was restored from a copy may lag so far that its tip is forgotten here.
+        """
+        lag = cursor.height - state.height
+        if lag >= blocks.KEPT_BLOCKS:
+            return True
+        with self._db.transaction() as conn:
+            known = blocks.recent_hashes(conn, lag + 1)
+        return (state.height, state.best_hash) in known
 
     # -- following --
 
-    def _walk(self, cursor: Cursor, epoch: int, state: ChainState) -> bool:
-        """Down to the fork, then up to the tip, at most `_BLOCKS_A_STEP` blocks."""
-        moved = False
-        while self._chain.block_hash(cursor.height) != cursor.hash:
+    def _follow(self, cursor: Cursor, epoch: int, state: ChainState) -> Cursor:
+        """Down to the fork, then up to the tip, at most `_BLOCKS_A_ROUND` blocks."""
+        while cursor.height > state.height or self._chain.block_hash(cursor.height) != cursor.hash:
+            self._leadership.keep()
             cursor = self._disconnect(cursor, epoch)
-            moved = True
-        for _ in range(_BLOCKS_A_STEP):
-            block = self._read_next(cursor, state)
-            if block is None:
+        if self._obstacle.is_waited_for():
+            return cursor
+        for _ in range(_BLOCKS_A_ROUND):
+            self._leadership.keep()
+            above = None if self._stopping() else self._climb(cursor, epoch, state)
+            if above is None:
                 break
-            cursor = self._connect(block, epoch)
-            moved = True
-        self._fire_late_deadlines(cursor)
-        if moved:
-            self._tell(self._new_block)
-        return moved
-
-    def _read_next(self, cursor: Cursor, state: ChainState) -> following.Block | None:
-        try:
-            return following.next_block(self._chain, cursor)
-        except BlockUnavailable as error:
-            pruned = state.prune_height is not None and cursor.height + 1 < state.prune_height
-            kind = "pruned_below_cursor" if pruned else "block_unavailable"
-            message = str(error)
-            self._db.run(lambda conn: alarms.raise_alarm(conn, None, kind, message))
-            self._chain.fetch_from_peers(BlockHeight(cursor.height + 1))
-            raise
-
-    def _connect(self, block: following.Block, epoch: int) -> Cursor:
-        with self._db.transaction() as conn:
-            self._watchlist.refresh(conn)
-        with self._db.transaction() as conn:
-            channel_ids = following.connect(conn, block, self._watchlist, epoch)
-            cursor = _standing(conn)
-        _log.info("block", height=block.height, hash=str(block.hash), channels=len(channel_ids))
-        self._wake_up(channel_ids)
+            cursor = above
         return cursor
 
+    def _climb(self, cursor: Cursor, epoch: int, state: ChainState) -> Cursor | None:
+        """One block up; None when there is none, or none that can be read."""
+        try:
+            block = following.next_block(self._chain, cursor)
+            if block is None:
+                return None
+            with self._db.transaction() as conn:
+                channel_ids = following.connect(conn, block, self._watchlist, epoch)
+                above = _standing(conn)
+        except UnreadableBlock as error:
+            self._obstacle.met(error)
+            return None
+        self._obstacle.passed()
+        self._report(block, len(channel_ids), state)
+        self._wake_up(channel_ids)
+        return above
+
+    def _report(self, block: following.Block, channels: int, state: ChainState) -> None:
+        left = state.height - block.height
+        if left <= _CATCHING_UP or channels:
+            _log.info("block", height=block.height, hash=str(block.hash), channels=channels)
+        elif block.height % _PROGRESS_EVERY == 0:
+            _log.info("catching up", height=block.height, left=left)
+
     def _disconnect(self, cursor: Cursor, epoch: int) -> Cursor:
-        with self._db.transaction() as conn:
-            self._watchlist.refresh(conn)
-        with self._db.transaction() as conn:
-            channel_ids = following.disconnect(
-                conn, cursor.height, cursor.hash, self._watchlist, epoch
-            )
-            below = _standing(conn)
+        try:
+            with self._db.transaction() as conn:
+                channel_ids = following.disconnect(conn, cursor, self._watchlist, epoch)
+                below = _standing(conn)
+        except CursorMismatch as error:
+            message = f"a reorg goes deeper than the blocks that are known: {error}"
+            self._db.run(lambda conn: alarms.raise_alarm(conn, None, "reorg_too_deep", message))
+            raise
         _log.warning("reorg", height=cursor.height, hash=str(cursor.hash), back_to=below.height)
         self._wake_up(channel_ids)
         return below
 
-    def _fire_late_deadlines(self, cursor: Cursor) -> None:
-        """Deadlines set for a height that was behind us already."""
-        with self._db.transaction() as conn:
-            channel_ids = following.fire_due(conn, cursor.height, cursor.step)
-        self._wake_up(channel_ids)
-
-    # -- looking back --
-
-    def _look_back(self, epoch: int) -> None:
-        with self._db.transaction() as conn:
-            new = watches.to_look_back(conn, _WATCHES_A_STEP)
-            cursor = _standing(conn)
-            known = look_back.known_spends(conn, new)
-        if not new:
-            return
-        self._refresh_before_looking_back()
-        unknown = [watch for watch in new if watch.outpoint not in known]
-        found = look_back.search(self._chain, unknown, cursor, self._look_back_blocks)
-        if self._chain.block_hash(cursor.height) != cursor.hash:
-            return  # a reorg came in between: what was found may be gone, look again after it
-        woken: set[int] = set()
-        with self._db.transaction() as conn:
-            lease.hold(conn, lease.CHAIN_WATCHER, epoch)
-            for watch in new:
-                spend = found.get(watch.outpoint) or known.get(watch.outpoint)
-                if spend is not None:
-                    following.record_earlier_spend(conn, watch.channel_id, spend, cursor)
-                    woken.add(watch.channel_id)
-            watches.looked_back(conn, [watch.id for watch in new])
-        self._wake_up(woken)
-
-    def _refresh_before_looking_back(self) -> None:
-        """From here on the walk sees these outpoints, so the search may end at the cursor."""
-        with self._db.transaction() as conn:
-            self._watchlist.refresh(conn)
+    def _fire_deadlines(self, cursor: Cursor, epoch: int) -> None:
+        """Deadlines set for a height that was behind us already, and what a block left over."""
+        while True:
+            self._leadership.keep()
+            with self._db.transaction() as conn:
+                channel_ids = following.fire_due(conn, cursor.height, cursor.step, epoch)
+            if not channel_ids:
+                return
+            self._wake_up(channel_ids)
 
     # -- waking --
 
@@ -248,26 +267,34 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     db = Database(settings.required_database_url, application_name="contractcourt-watcher")
-    chain = BitcoinCore(settings.required_bitcoind_url, cookie_file=settings.bitcoind_cookie_file)
-    watcher = ChainWatcher(
-        db, chain, network=settings.network, lease_seconds=settings.lease_seconds
+    chain = BitcoinCore(
+        settings.required_bitcoind_url,
+        cookie_file=settings.bitcoind_cookie_file,
+        rest=settings.bitcoind_rest,
     )
-    while not stop.is_set():
-        if _round(watcher) is not Step.MOVED:
-            stop.wait(settings.poll_seconds)
-    watcher.stand_down()
-    chain.close()
-    db.close()
+    with closing(db), closing(chain), closing(hints(settings.bitcoind_zmq_url)) as news:
+        watcher = ChainWatcher(
+            db,
+            chain,
+            network=settings.network,
+            lease_seconds=settings.lease_seconds,
+            stopping=stop.is_set,
+        )
+        while not stop.is_set():
+            if _round(watcher.step) is not Step.MOVED:
+                news.wait(settings.poll_seconds, stop)
+        _round(watcher.stand_down)
+        _log.info("stopped")
 
 
-def _round(watcher: ChainWatcher) -> Step:
+def _round(work: Callable[[], Step | None]) -> Step | None:
     """One step; what passes by itself is logged and tried again at the next poll."""
     try:
-        return watcher.step()
+        return work()
     except (ChainError, Fenced, CursorMismatch) as error:
         _log.warning("watching pauses", reason=str(error), error=type(error).__name__)
     except psycopg.Error as error:
         if not is_retryable(error):
             raise
         _log.warning("Postgres is away", error=str(error))
-    return Step.RESTED
+    return None

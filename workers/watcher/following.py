@@ -7,18 +7,21 @@ back tell its events again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
-from chain.bitcoin_core import BitcoinCore
-from chain.errors import BlockUnavailable
+from chain.view import ChainView
 from contractcourt.bitcoin.block import BlockSpend, parse_header, spends_of
+from contractcourt.errors import MalformedBlock
 from contractcourt.events import HeightReached, SpendConfirmed, SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, HexBytes
-from storage import blocks, deadlines, docket, spends
+from storage import blocks, deadlines, docket, lease, spends, watches
 from storage.blocks import Cursor
 from storage.database import Connection
 from storage.docket import NewEntry
 from storage.spends import ConfirmedSpend
+from workers.watcher.unreadable import UnreadableBlock, read_block
 from workers.watcher.watchlist import Watchlist
 
 #: Deadlines fired in one commit; a height with more takes several.
@@ -27,27 +30,31 @@ _MOST_DUE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of the best chain, read and checked to follow the cursor."""
+    """A block of the best chain that follows the cursor, and its spends of watched outpoints."""
 
     height: BlockHeight
     hash: BlockHash
     prev_hash: BlockHash
     raw: bytes
 
+    def spends(self, watchlist: Watchlist) -> list[BlockSpend]:
+        """One pass over the bytes. Raises UnreadableBlock when they are no block."""
+        try:
+            return spends_of(self.raw, watchlist.outpoints)
+        except MalformedBlock as error:
+            raise UnreadableBlock(self.height, self.hash, error) from error
 
-def next_block(chain: BitcoinCore, cursor: Cursor) -> Block | None:
+
+def next_block(chain: ChainView, cursor: Cursor) -> Block | None:
     """The block after the cursor; None at the tip, or when a reorg is under way.
 
-    Raises BlockUnavailable, naming it, when it can't be read: a block is never skipped.
+    Raises UnreadableBlock, naming it, when it can't be read: a block is never skipped.
     """
     height = BlockHeight(cursor.height + 1)
     block_hash = chain.block_hash(height)
     if block_hash is None:
         return None
-    try:
-        raw = chain.raw_block(block_hash)
-    except BlockUnavailable as error:
-        raise BlockUnavailable(f"block {block_hash} at height {height}: {error}") from error
+    raw = read_block(chain, height, block_hash)
     header = parse_header(raw)
     if header.prev_hash != cursor.hash:
         return None
@@ -56,10 +63,11 @@ def next_block(chain: BitcoinCore, cursor: Cursor) -> Block | None:
 
 def connect(conn: Connection, block: Block, watchlist: Watchlist, epoch: int) -> set[int]:
     """Put the block's events on the dockets and move the cursor up; the channels concerned."""
-    found = spends_of(block.raw, watchlist.outpoints)
+    watchlist.refresh(conn)
+    found = block.spends(watchlist)
     step = blocks.connect(conn, block.height, block.hash, block.prev_hash, epoch)
     entries = [
-        _spend_entry(channel_id, spend, block.height, block.hash, block.height, step)
+        _spend_entry(channel_id, spend, block, step)
         for spend in found
         for channel_id in watchlist.channels_of(spend.outpoint)
     ]
@@ -70,7 +78,7 @@ def connect(conn: Connection, block: Block, watchlist: Watchlist, epoch: int) ->
                 watchlist.channels_of(spend.outpoint)[0],
                 spend.outpoint,
                 spend.txid,
-                HexBytes(spend.raw_tx),
+                spend.raw_tx,
                 block.height,
                 block.hash,
             )
@@ -78,33 +86,39 @@ def connect(conn: Connection, block: Block, watchlist: Watchlist, epoch: int) ->
         ],
     )
     docket.append_many(conn, entries)
-    return {entry.channel_id for entry in entries} | fire_due(conn, block.height, step)
+    _need_no_look_back(conn, found, watchlist)
+    return {entry.channel_id for entry in entries} | fire_due(conn, block.height, step, epoch)
 
 
-def _spend_entry(
-    channel_id: int,
-    spend: BlockSpend,
-    height: BlockHeight,
-    block_hash: BlockHash,
-    tip_height: BlockHeight,
-    step: int,
-) -> NewEntry:
+def _spend_entry(channel_id: int, spend: BlockSpend, block: Block, step: int) -> NewEntry:
     event = SpendConfirmed(
         outpoint=spend.outpoint,
         txid=spend.txid,
         tx=HexBytes(spend.raw_tx),
-        height=height,
-        block_hash=block_hash,
-        tip_height=tip_height,
+        height=block.height,
+        block_hash=block.hash,
+        tip_height=block.height,
     )
     return NewEntry(channel_id, event, f"spend:{step}:{spend.outpoint}", "chain")
 
 
-def fire_due(conn: Connection, height: BlockHeight, step: int) -> set[int]:
-    """Wake the cases whose deadlines are at or below `height`; the channels woken."""
+def _need_no_look_back(conn: Connection, found: Sequence[BlockSpend], watchlist: Watchlist) -> None:
+    """An output is spent once: whoever was told of its spend here need not search for it."""
+    if found:
+        told = watches.find(conn, [spend.outpoint for spend in found])
+        ids = [w.id for w in told if w.channel_id in watchlist.channels_of(w.outpoint)]
+        watches.looked_back(conn, ids)
+
+
+def fire_due(conn: Connection, height: BlockHeight, step: int, epoch: int) -> set[int]:
+    """Wake cases whose deadlines are at or below `height`; the channels woken.
+
+    At most `_MOST_DUE`: call again until nobody is woken.
+    """
     due = deadlines.due(conn, height, _MOST_DUE)
     if not due:
         return set()
+    lease.hold(conn, lease.CHAIN_WATCHER, epoch)
     lowest: dict[int, BlockHeight] = {}
     for channel_id, due_height in due:
         lowest.setdefault(channel_id, due_height)
@@ -119,39 +133,47 @@ def fire_due(conn: Connection, height: BlockHeight, step: int) -> set[int]:
     return set(lowest)
 
 
-def disconnect(
-    conn: Connection, height: BlockHeight, block_hash: BlockHash, watchlist: Watchlist, epoch: int
-) -> set[int]:
-    """Take a block's events back and move the cursor down; the channels concerned."""
-    step = blocks.disconnect(conn, height, block_hash, epoch)
-    gone = spends.mark_stale(conn, block_hash)
-    tip_height = BlockHeight(height - 1)
+def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: int) -> set[int]:
+    """Take back the cursor's block with its events and move down; the channels concerned."""
+    watchlist.refresh(conn)
+    step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
+    gone = spends.mark_stale(conn, cursor.hash)
+    tip_height = BlockHeight(cursor.height - 1)
     entries = [
         NewEntry(
             channel_id,
-            SpendUnconfirmed(spend.outpoint, spend.txid, block_hash, tip_height),
+            SpendUnconfirmed(spend.outpoint, spend.txid, cursor.hash, tip_height),
             f"unspend:{step}:{spend.outpoint}",
             "chain",
         )
         for spend in gone
-        for channel_id in watchlist.channels_of(spend.outpoint) or (spend.channel_id,)
+        # Whoever was told and has let the outpoint go since must hear of this too.
+        for channel_id in sorted({spend.channel_id, *watchlist.channels_of(spend.outpoint)})
     ]
     docket.append_many(conn, entries)
     return {entry.channel_id for entry in entries}
 
 
-def record_earlier_spend(
-    conn: Connection, channel_id: int, spend: ConfirmedSpend, cursor: Cursor
+def record_earlier_spends(
+    conn: Connection, found: Sequence[tuple[int, ConfirmedSpend]], cursor: Cursor
 ) -> None:
-    """Put a spend from below the cursor on a docket."""
-    spends.record_many(conn, [spend])
-    event = SpendConfirmed(
-        outpoint=spend.outpoint,
-        txid=spend.txid,
-        tx=spend.raw_tx,
-        height=spend.height,
-        block_hash=spend.block_hash,
-        tip_height=cursor.height,
-    )
-    key = f"earlier:{cursor.step}:{spend.block_hash}:{spend.outpoint}"
-    docket.append_many(conn, [NewEntry(channel_id, event, key, "chain")])
+    """Put spends from at or below the cursor on the dockets of these channels.
+
+    The same commit marks the watch as looked back for, which makes it once for every time that
+    the watch was set. So the key is new each time: a case that let an outpoint go and watches it
+    again must be told again.
+    """
+    spends.record_many(conn, list({spend.outpoint: spend for _, spend in found}.values()))
+    entries = []
+    for channel_id, spend in found:
+        event = SpendConfirmed(
+            outpoint=spend.outpoint,
+            txid=spend.txid,
+            tx=spend.raw_tx,
+            height=spend.height,
+            block_hash=spend.block_hash,
+            tip_height=cursor.height,
+        )
+        key = f"earlier:{cursor.step}:{spend.outpoint}:{uuid4().hex}"
+        entries.append(NewEntry(channel_id, event, key, "chain"))
+    docket.append_many(conn, entries)

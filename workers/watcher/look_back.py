@@ -1,73 +1,151 @@
-"""Spends from before an outpoint was watched: found once, when the watch is new.
+"""Spends from before an outpoint was watched: looked for once, when the watch is new.
 
-First Postgres (another case may have seen it), then the UTXO set: an outpoint that is still
-there was not spent. Only for the others the chain is searched back, within a bound; block
-filters narrow the search where the node serves them, and blocks prove what they find.
+First Postgres (another case may have seen it), then the UTXO set: an outpoint that is still there
+was not spent. Only for the others the chain is searched, a slice of blocks each round, so that
+new blocks never wait for old ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from chain.bitcoin_core import BitcoinCore
-from chain.errors import BlockUnavailable
-from contractcourt.bitcoin.block import spends_of
-from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.units import BlockHeight, HexBytes
-from storage import spends
+from chain.view import ChainView
+from storage import lease, spends, watches
 from storage.blocks import Cursor
-from storage.database import Connection
+from storage.database import Database
 from storage.spends import ConfirmedSpend
 from storage.watches import Watch
+from workers.watcher.following import record_earlier_spends
+from workers.watcher.search import Search
+from workers.watcher.unreadable import Obstacle, UnreadableBlock
+from workers.watcher.watchlist import Watchlist
 
 _log = structlog.get_logger()
-_PROGRESS_EVERY = 500
+
+_WATCHES_A_ROUND = 2_000
+_BLOCKS_A_ROUND = 50
 
 
-def known_spends(conn: Connection, watched: Sequence[Watch]) -> dict[OutPoint, ConfirmedSpend]:
-    """What Postgres already knows of these outpoints."""
-    return spends.find_confirmed(conn, [watch.outpoint for watch in watched])
+class LookBack:
+    """All looking back of one watcher. `step` is its part of a round.
 
-
-def search(
-    chain: BitcoinCore, watched: Sequence[Watch], cursor: Cursor, most_blocks: int
-) -> dict[OutPoint, ConfirmedSpend]:
-    """Spends of these outpoints in blocks up to the cursor.
-
-    Searches from the lowest height at which one of them was made, at most `most_blocks` back.
-    Raises BlockUnavailable, naming the block, when one in the range can't be read.
+    Args:
+        most_blocks: how far to search for an outpoint whose making nobody dated.
+        keep: called in long work, to stay the leader.
+        wake: called with the channels that have something on their dockets.
     """
-    unspent = chain.tx_outs([watch.outpoint for watch in watched])
-    gone = [w for w, output in zip(watched, unspent, strict=True) if output is None]
-    if not gone:
-        return {}
-    wanted = {bytes(watch.outpoint) for watch in gone}
-    lowest = min(_begin(watch, cursor, most_blocks) for watch in gone)
-    channel_of = {watch.outpoint: watch.channel_id for watch in gone}
-    found: dict[OutPoint, ConfirmedSpend] = {}
-    for height in range(lowest, cursor.height + 1):
-        block_hash = chain.block_hash(BlockHeight(height))
-        if block_hash is None:
-            raise BlockUnavailable(f"the node has no block at height {height}")
-        for spend in spends_of(chain.raw_block(block_hash), wanted):
-            found[spend.outpoint] = ConfirmedSpend(
-                channel_of[spend.outpoint],
-                spend.outpoint,
-                spend.txid,
-                HexBytes(spend.raw_tx),
-                BlockHeight(height),
-                block_hash,
-            )
-            wanted.discard(bytes(spend.outpoint))
-        if not wanted:
-            break
-        if (height - lowest) % _PROGRESS_EVERY == _PROGRESS_EVERY - 1:
-            _log.info("looking back", height=height, upto=cursor.height, left=len(wanted))
-    return found
 
+    def __init__(
+        self,
+        db: Database,
+        chain: ChainView,
+        watchlist: Watchlist,
+        *,
+        most_blocks: int,
+        keep: Callable[[], None],
+        wake: Callable[[set[int]], None],
+    ) -> None:
+        self._db = db
+        self._chain = chain
+        self._watchlist = watchlist
+        self._most_blocks = most_blocks
+        self._keep = keep
+        self._wake = wake
+        self._waiting: dict[int, Watch] = {}
+        self._search: Search | None = None
+        self._obstacle = Obstacle(db, chain, "look_back_blocked")
 
-def _begin(watch: Watch, cursor: Cursor, most_blocks: int) -> BlockHeight:
-    bound = max(1, cursor.height - most_blocks + 1)
-    return BlockHeight(max(bound, watch.from_height or bound))
+    def step(self, epoch: int, cursor: Cursor) -> bool:
+        """Sort out new watches and search a slice; whether more is to be done at once.
+
+        Raises ChainError, psycopg.Error or Fenced; nothing found is lost, it is found again.
+        """
+        self._sort_out(epoch, cursor)
+        if self._search is None and self._waiting:
+            self._search = Search(list(self._waiting.values()), cursor, self._most_blocks)
+            self._waiting.clear()
+        if self._search is None or self._obstacle.is_waited_for():
+            return False
+        return self._go_on(self._search, epoch, cursor)
+
+    def _sort_out(self, epoch: int, cursor: Cursor) -> None:
+        """Settle every new watch that needs no search; the others wait for one."""
+        under_way = self._waiting.keys() | (self._search.watched.keys() if self._search else set())
+        with self._db.transaction() as conn:
+            asked = watches.to_look_back(conn, _WATCHES_A_ROUND + len(under_way))
+            new = [watch for watch in asked if watch.id not in under_way]
+            known = spends.find_confirmed(conn, [w.outpoint for w in new]) if new else {}
+            if new:
+                # From here on the walk sees these outpoints, so a search may end at the cursor.
+                self._watchlist.refresh(conn)
+        self._drop_all_but({watch.id for watch in asked})
+        if not new:
+            return
+        gone = self._gone([watch for watch in new if watch.outpoint not in known])
+        self._waiting |= {watch.id: watch for watch in gone}
+        settled = [watch for watch in new if watch.id not in self._waiting]
+        told = [(w.channel_id, known[w.outpoint]) for w in settled if w.outpoint in known]
+        self._settle(settled, told, epoch, cursor)
+
+    def _drop_all_but(self, ids: set[int]) -> None:
+        """What was unwatched, or spent under the walk's eyes, needs no search."""
+        self._waiting = {one: watch for one, watch in self._waiting.items() if one in ids}
+        if self._search is not None:
+            self._search.keep_only(ids)
+
+    def _gone(self, watched: Sequence[Watch]) -> list[Watch]:
+        """Those whose output is not in the UTXO set although its transaction is mined."""
+        missing = self._missing(watched, mempool=False)
+        # Made by a transaction that still waits in the mempool: no block can have spent it.
+        return self._missing(missing, mempool=True)
+
+    def _missing(self, watched: Sequence[Watch], *, mempool: bool) -> list[Watch]:
+        outputs = self._chain.tx_outs([watch.outpoint for watch in watched], mempool=mempool)
+        return [watch for watch, output in zip(watched, outputs, strict=True) if output is None]
+
+    def _go_on(self, search: Search, epoch: int, cursor: Cursor) -> bool:
+        try:
+            search.go_on(self._chain, _BLOCKS_A_ROUND, self._keep)
+        except UnreadableBlock as error:
+            self._obstacle.met(error)
+            return False
+        self._obstacle.passed()
+        if search.is_over:
+            self._search = None
+            self._end(search, epoch, cursor)
+        return True
+
+    def _end(self, search: Search, epoch: int, cursor: Cursor) -> None:
+        watched = list(search.watched.values())
+        if self._chain.block_hash(search.since.height) != search.since.hash:
+            return  # a reorg below its beginning: what was read may be gone; they count as new
+        told = [
+            (w.channel_id, search.found[w.outpoint]) for w in watched if w.outpoint in search.found
+        ]
+        for watch in watched:
+            if watch.outpoint not in search.found:
+                _log.warning(
+                    "neither unspent nor seen spent: not on the chain yet, or spent long ago",
+                    outpoint=str(watch.outpoint),
+                    channel_id=watch.channel_id,
+                )
+        self._settle(watched, told, epoch, cursor)
+
+    def _settle(
+        self,
+        watched: Iterable[Watch],
+        told: Sequence[tuple[int, ConfirmedSpend]],
+        epoch: int,
+        cursor: Cursor,
+    ) -> None:
+        """Their past is known: the events and the marks in one commit."""
+        ids = [watch.id for watch in watched]
+        if not ids:
+            return
+        with self._db.transaction() as conn:
+            lease.hold(conn, lease.CHAIN_WATCHER, epoch)
+            record_earlier_spends(conn, told, cursor)
+            watches.looked_back(conn, ids)
+        self._wake({channel_id for channel_id, _ in told})

@@ -1,0 +1,337 @@
+"""The watcher on a real chain: spends, deadlines, reorgs, leadership, waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from uuid import uuid4
+
+import pytest
+from kombu.exceptions import OperationalError
+
+from chain.bitcoin_core import BitcoinCore
+from chain.devnet.process import DevnetProcess
+from chain.errors import ChainUnavailable, WrongNetwork
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.events import SpendConfirmed, SpendUnconfirmed
+from contractcourt.units import BlockHash
+from storage import lease
+from storage.database import Database
+from storage.errors import Fenced
+from tests.chain.devnet_money import fund
+from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
+from workers.chain_watcher import Step
+
+
+@pytest.fixture
+def court(db: Database, devnet: DevnetProcess) -> Watched:
+    return Watched(db, devnet)
+
+
+@pytest.fixture
+def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
+    with node(devnet) as client:
+        yield client
+
+
+@pytest.fixture
+def watcher(court: Watched, chain: BitcoinCore) -> Watcher:
+    """A watcher that has taken in the chain as it stands."""
+    fund(court.devnet)
+    watcher = Watcher(court.db, chain)
+    watcher.settle()
+    return watcher
+
+
+def test_it_begins_at_the_tip(court: Watched, watcher: Watcher) -> None:
+    assert court.is_at_tip()
+    assert court.cursor.step == 0
+    assert watcher.blocks_told == 0
+
+
+def test_a_spend_is_told_with_its_block(court: Watched, watcher: Watcher) -> None:
+    channel_id, outpoint = court.funded_channel()
+    watcher.settle()
+    tx = spending(outpoint)
+    height = mine(court.devnet, tx)
+    mine(court.devnet, count=3)
+    watcher.settle()
+    [event] = court.docket(channel_id)
+    assert isinstance(event, SpendConfirmed)
+    assert (event.outpoint, event.txid, event.height) == (outpoint, tx.txid(), height)
+    assert event.tx == tx.serialize()
+    assert event.block_hash.hex() == court.devnet.rpc("getblockhash", height)
+    assert event.tip_height == height
+    assert watcher.woken == [channel_id]
+    assert watcher.blocks_told > 0
+
+
+def test_every_channel_that_watches_an_outpoint_is_told(court: Watched, watcher: Watcher) -> None:
+    (first, outpoint), second, other = court.funded_channel(), court.channel(), court.channel()
+    court.watch(second, outpoint)
+    height = mine(court.devnet, spending(outpoint))
+    watcher.settle()
+    assert court.told(first) == court.told(second) == [("spent", height)]
+    assert court.told(other) == []
+
+
+def test_an_output_spent_in_the_block_that_made_it(court: Watched, watcher: Watcher) -> None:
+    parent = spending(fund(court.devnet))
+    made = OutPoint.of(parent.txid(), 0)
+    channel_id = court.channel()
+    court.watch(channel_id, made)
+    height = mine(court.devnet, parent, spending(made, pays=98_000))
+    watcher.settle()
+    assert court.told(channel_id) == [("spent", height)]
+
+
+def test_b1_without_any_hint_every_block_is_taken_in(court: Watched, watcher: Watcher) -> None:
+    channels = [court.funded_channel() for _ in range(3)]
+    heights = [mine(court.devnet, spending(outpoint)) for _, outpoint in channels]
+    mine(court.devnet, count=230)  # more than one round takes
+    watcher.settle()
+    assert [court.told(channel_id) for channel_id, _ in channels] == [
+        [("spent", height)] for height in heights
+    ]
+    assert court.is_at_tip()
+
+
+def test_downtime_is_caught_up_from_the_cursor(court: Watched, watcher: Watcher) -> None:
+    channel_id, outpoint = court.funded_channel()
+    watcher.settle()
+    watcher.watcher.stand_down()
+    height = mine(court.devnet, spending(outpoint))
+    mine(court.devnet, count=20)
+    with node(court.devnet) as chain:
+        Watcher(court.db, chain).settle()
+    assert court.told(channel_id) == [("spent", height)]
+
+
+class TestDeadlines:
+    def test_they_fire_at_their_height_and_once(self, court: Watched, watcher: Watcher) -> None:
+        channel_id = court.channel()
+        height = court.cursor.height
+        court.wake_at(channel_id, height + 2)
+        court.wake_at(channel_id, height + 2, "another reason")
+        court.wake_at(channel_id, height + 50)
+        mine(court.devnet)
+        watcher.settle()
+        assert court.told(channel_id) == []
+        mine(court.devnet, count=2)
+        watcher.settle()
+        assert court.told(channel_id) == [("height", height + 2)]
+        assert court.deadlines_left() == 1
+
+    def test_one_set_too_late_fires_without_a_block(self, court: Watched, watcher: Watcher) -> None:
+        channel_id = court.channel()
+        height = court.cursor.height
+        court.wake_at(channel_id, height - 1)
+        watcher.step()
+        assert court.told(channel_id) == [("height", height)]
+        assert watcher.woken == [channel_id]
+
+    def test_more_than_one_commit_holds_fire_in_one_round(
+        self, court: Watched, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.watcher.following._MOST_DUE", 3)
+        channels = [court.channel() for _ in range(8)]
+        for channel_id in channels:
+            court.wake_at(channel_id, court.cursor.height + 1)
+        height = mine(court.devnet)
+        watcher.step()
+        assert [court.told(channel_id) for channel_id in channels] == [[("height", height)]] * 8
+
+
+class TestReorgs:
+    def test_what_a_reorg_takes_is_taken_back(self, court: Watched, watcher: Watcher) -> None:
+        channel_id, outpoint = court.funded_channel()
+        tx, height = spending(outpoint), mine(court.devnet, spending(outpoint))
+        mine(court.devnet, count=2)
+        watcher.settle()
+        reorg(court.devnet, 3)
+        watcher.settle()
+        spent, unspent = court.docket(channel_id)
+        assert isinstance(spent, SpendConfirmed)
+        assert isinstance(unspent, SpendUnconfirmed)
+        assert (unspent.outpoint, unspent.txid) == (outpoint, tx.txid())
+        assert unspent.block_hash == spent.block_hash
+        assert unspent.tip_height == height - 1
+        assert court.is_at_tip()
+
+    def test_p8_a_hundred_blocks(self, court: Watched, watcher: Watcher) -> None:
+        channel_id, outpoint = court.funded_channel()
+        ours, theirs = spending(outpoint), spending(outpoint, pays=98_000)
+        first = mine(court.devnet, ours)
+        mine(court.devnet, count=99)
+        watcher.settle()
+        reorg(court.devnet, 100, holding=[theirs])
+        watcher.settle()
+        assert court.told(channel_id) == [
+            ("spent", first),
+            ("unspent", first - 1),
+            ("spent", first),
+        ]
+        last = court.docket(channel_id)[-1]
+        assert isinstance(last, SpendConfirmed)
+        assert last.txid == theirs.txid()
+
+    def test_b6_below_the_first_cursor(self, court: Watched, watcher: Watcher) -> None:
+        reorg(court.devnet, 20)
+        watcher.settle()
+        assert court.is_at_tip()
+
+    def test_b6_while_the_watcher_is_down(self, court: Watched, watcher: Watcher) -> None:
+        channel_id, outpoint = court.funded_channel()
+        height = mine(court.devnet, spending(outpoint))
+        watcher.settle()
+        watcher.watcher.stand_down()
+        reorg(court.devnet, 1)
+        reorg(court.devnet, 2, holding=[spending(outpoint)])
+        mine(court.devnet, count=5)
+        with node(court.devnet) as chain:
+            Watcher(court.db, chain).settle()
+        assert court.told(channel_id) == [
+            ("spent", height),
+            ("unspent", height - 1),
+            ("spent", height),
+        ]
+
+    def test_b6_flapping_between_two_tips(self, court: Watched, watcher: Watcher) -> None:
+        """A block that leaves and comes back tells its events again each time."""
+        channel_id, outpoint = court.funded_channel()
+        watcher.settle()
+        height = mine(court.devnet, spending(outpoint))
+        with_spend = court.devnet.rpc("getbestblockhash")
+        watcher.settle()
+        for _ in range(20):
+            court.devnet.rpc("invalidateblock", with_spend)
+            mine(court.devnet)
+            watcher.settle()
+            without = court.devnet.rpc("getbestblockhash")
+            court.devnet.rpc("invalidateblock", without)
+            court.devnet.rpc("reconsiderblock", with_spend)
+            watcher.settle()
+        back_and_forth = [("unspent", height - 1), ("spent", height)]
+        assert court.told(channel_id) == [("spent", height), *back_and_forth * 20]
+
+    def test_a_node_that_only_lags_takes_nothing_back(
+        self, court: Watched, watcher: Watcher
+    ) -> None:
+        channel_id, outpoint = court.funded_channel()
+        height = mine(court.devnet, spending(outpoint))
+        mine(court.devnet)
+        watcher.settle()
+        lost = court.devnet.rpc("getblockhash", height)
+        court.devnet.rpc("invalidateblock", lost)
+        before = court.cursor
+        assert watcher.step() is Step.WAITING
+        assert court.cursor == before
+        court.devnet.rpc("reconsiderblock", lost)
+        assert watcher.step() is Step.RESTED
+        assert court.told(channel_id) == [("spent", height)]
+
+    def test_a_shorter_chain_that_differs_is_a_reorg(
+        self, court: Watched, watcher: Watcher
+    ) -> None:
+        channel_id, outpoint = court.funded_channel()
+        height = mine(court.devnet, spending(outpoint))
+        mine(court.devnet, count=4)
+        watcher.settle()
+        court.devnet.rpc("invalidateblock", court.devnet.rpc("getblockhash", height))
+        mine(court.devnet)
+        watcher.settle()
+        assert court.is_at_tip()
+        assert court.told(channel_id) == [("spent", height), ("unspent", height - 1)]
+
+
+class TestLeadership:
+    def test_p7_one_leads_and_the_other_takes_over(
+        self, court: Watched, chain: BitcoinCore
+    ) -> None:
+        fund(court.devnet)
+        first, second = Watcher(court.db, chain), Watcher(court.db, chain)
+        assert first.settle() is Step.RESTED
+        assert second.step() is Step.STANDING_BY
+        channel_id, outpoint = court.funded_channel()
+        height = mine(court.devnet, spending(outpoint))
+        first.watcher.stand_down()
+        assert second.settle() is Step.RESTED
+        assert first.step() is Step.STANDING_BY
+        assert court.told(channel_id) == [("spent", height)]
+
+    def test_p7_a_leader_that_was_paused_writes_nothing(
+        self, court: Watched, chain: BitcoinCore
+    ) -> None:
+        """It loses the lease between reading a block and committing it."""
+        fund(court.devnet)
+        slow = SlowReader(court.devnet.url)
+        paused, other = Watcher(court.db, slow), Watcher(court.db, chain)
+        channel_id, outpoint = court.funded_channel()
+        paused.settle()
+        height = mine(court.devnet, spending(outpoint))
+        slow.meanwhile = lambda: _take_over(court)
+        before = court.cursor
+        with pytest.raises(Fenced):
+            paused.step()
+        slow.close()
+        assert (court.cursor, court.told(channel_id)) == (before, [])
+        other.settle()
+        assert court.told(channel_id) == [("spent", height)]
+
+
+class SlowReader(BitcoinCore):
+    """Something happens while it reads a block."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def raw_block(self, block_hash: BlockHash) -> bytes:
+        raw = super().raw_block(block_hash)
+        self.meanwhile()
+        return raw
+
+
+def _take_over(court: Watched) -> None:
+    with court.db.transaction() as conn:
+        conn.execute("UPDATE leases SET expires_at = '-infinity'")
+        assert lease.acquire(conn, lease.CHAIN_WATCHER, uuid4(), 0) is not None
+
+
+class TestWaiting:
+    def test_another_network_is_named(self, court: Watched, chain: BitcoinCore) -> None:
+        with pytest.raises(WrongNetwork, match="serves regtest, this court main"):
+            Watcher(court.db, chain, network="main").step()
+
+    def test_a_first_start_waits_for_the_node_to_sync(
+        self, court: Watched, chain: BitcoinCore
+    ) -> None:
+        fund(court.devnet)
+        court.devnet.rpc("devnet_set_syncing", True)
+        watcher = Watcher(court.db, chain)
+        assert watcher.step() is Step.WAITING
+        court.devnet.rpc("devnet_set_syncing", False)
+        assert watcher.settle() is Step.RESTED
+        assert court.is_at_tip()
+
+    def test_a_node_that_is_away_is_an_error_that_passes(
+        self, court: Watched, watcher: Watcher
+    ) -> None:
+        channel_id, outpoint = court.funded_channel()
+        height = mine(court.devnet, spending(outpoint))
+        court.devnet.kill()
+        with pytest.raises(ChainUnavailable):
+            watcher.step()
+        court.devnet.launch()
+        watcher.settle()
+        assert court.told(channel_id) == [("spent", height)]
+
+    def test_p5_a_broker_that_is_away_stops_nothing(
+        self, court: Watched, chain: BitcoinCore
+    ) -> None:
+        def away(_: Sequence[int]) -> None:
+            raise OperationalError("no broker")
+
+        channel_id, outpoint = court.funded_channel()
+        watcher = Watcher(court.db, chain, wake=away)
+        watcher.settle()
+        height = mine(court.devnet, spending(outpoint))
+        assert watcher.settle() is Step.RESTED
+        assert court.told(channel_id) == [("spent", height)]
