@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.events import ChannelUpdate
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.client import CourtClient, NodeAccount
@@ -15,10 +16,13 @@ from workers.simulation.feed import update_data
 #: How often one force close is asked for in the act that asks again.
 ASKED_TIMES = 10
 
+#: Blocks from the opening until an offered HTLC of the story expires.
+_EXPIRES_IN = 14
+
 
 @dataclass(slots=True)
 class Player:
-    """One channel on the stage. `pending`: transactions that the next block shall hold."""
+    """One channel on the stage."""
 
     act: Act
     sim: SimulatedChannel
@@ -35,6 +39,12 @@ class Player:
         steps = [update_data(update) for update in updates]
         data = {"channel_point": self.channel_point, "updates": steps}
         self.court.webhook(self.node, "channel.updated", data)
+
+    def tell_preimage(self, number: int) -> None:
+        """The node learned the preimage of one of its HTLCs."""
+        preimage = self.sim.preimage(number)
+        data = {"payment_hash": sha256(preimage).hexdigest(), "preimage": str(preimage)}
+        self.court.webhook(self.node, "preimage.learned", data)
 
     def send(self, tx_hex: str) -> None:
         """Somebody puts a transaction into the mempool."""
@@ -99,6 +109,34 @@ def _data_loss(player: Player) -> None:
     player.send(player.sim.their_commitment_tx(7).serialize().hex())
 
 
+def _with_htlcs(player: Player) -> None:
+    """One HTLC each way: ours will time out, the preimage of the peer's is known."""
+    soon = player.court.height() + _EXPIRES_IN
+    offered = player.sim.htlc(1, Direction.OFFERED, 40_000_000, soon)
+    received = player.sim.htlc(2, Direction.RECEIVED, 30_000_000, soon + 40)
+    player.tell(*player.sim.whole_move(0, offered, received))
+    player.tell_preimage(2)
+
+
+def _local_with_htlcs(player: Player) -> None:
+    _with_htlcs(player)
+    player.court.force_close(player.channel_point, "an HTLC is stuck")
+    player.note = "one HTLC timed out, one claimed, by second-level transactions"
+
+
+def _remote_with_htlcs(player: Player) -> None:
+    _with_htlcs(player)
+    player.send(player.sim.their_commitment_tx().serialize().hex())
+    player.note = "one HTLC timed out, one claimed, directly"
+
+
+def _breach(player: Player) -> None:
+    _with_htlcs(player)
+    player.tell(*player.sim.whole_move(10_000_000))
+    player.send(player.sim.their_commitment_tx(1).serialize().hex())
+    player.note = "every output taken by its revocation key"
+
+
 def _splice_then_close(player: Player) -> None:
     splice = player.sim.splice_tx()
     player.court.webhook(
@@ -138,6 +176,10 @@ ACTS: tuple[Act, ...] = (
     Act("we ask, the peer's confirms", STATIC, "remote", _local_but_theirs, _theirs),
     Act("ours is refused as a double spend", ANCHORS, "remote", _double_spend),
     Act("we lost data", ANCHORS, "data_loss", _data_loss),
+    Act("HTLCs on our commitment", STATIC, "local", _local_with_htlcs),
+    Act("HTLCs on the peer's", ANCHORS, "remote", _remote_with_htlcs),
+    Act("HTLCs on the peer's", STATIC, "remote", _remote_with_htlcs),
+    Act("a breach with HTLCs", ANCHORS, "breach", _breach),
     Act("a splice is no close", STATIC, "cooperative", _splice_then_close),
     Act("a reorg replaces the close", ANCHORS, "cooperative", _remote),
 )

@@ -33,7 +33,7 @@ class Line:
     state: str = "-"
     kind: str = ""
     closing_txid: str = ""
-    sweeps: list[str] = field(default_factory=list)
+    ours: list[str] = field(default_factory=list)
     note: str = ""
     verdict: str = ""
 
@@ -80,10 +80,7 @@ class Board:
             table.add_column(name, no_wrap=name == "transactions")
         for line in self.lines:
             right = line.verdict == AS_IT_SHOULD
-            transactions = [
-                f"close {line.closing_txid}",
-                *(f"sweep {txid}" for txid in line.sweeps),
-            ]
+            transactions = [f"close {line.closing_txid}", *line.ours]
             table.add_row(
                 line.title,
                 _short(line.channel_type),

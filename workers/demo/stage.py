@@ -21,6 +21,9 @@ from workers.simulation.feed import opened_data
 _MOST_BLOCKS = 260
 _CLOSE_DEPTH = 3
 
+#: How the summary names our transactions; a commitment of ours is the close itself.
+_WORDS = {"sweep": "sweep", "htlc_transaction": "htlc "}
+
 
 def run() -> int:
     """Tell the story. 0 only if every channel ended as it should."""
@@ -141,10 +144,10 @@ class _Stage:
             case = self._client.channel(point)
             line.state, line.kind = case["state"], case["close_kind"] or ""
             line.closing_txid = case["closing_txid"] or ""
-            line.sweeps = [
-                b["txid"]
+            line.ours = [
+                f"{_WORDS[b['purpose']]} {b['txid']}"
                 for b in case["broadcasts"]
-                if b["purpose"] == "sweep" and b["state"] == "confirmed"
+                if b["purpose"] in _WORDS and b["state"] == "confirmed"
             ]
             line.note = note
         self._board.refresh()
