@@ -1,0 +1,166 @@
+"""Advancing cases in Postgres: once, in order, by many at the same time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from contractcourt.case import State
+from contractcourt.channel import RevokedSecret
+from contractcourt.errors import OutOfOrder
+from contractcourt.events import (
+    ChannelUpdate,
+    ChannelUpdated,
+    ForceCloseRequested,
+    HeightReached,
+)
+from contractcourt.units import BlockHeight
+from storage import cases, channels, docket, outbox
+from storage.database import Database
+from storage.docket import NewEntry
+from tasks import arbitration, reconcile
+from tasks.arbitration import arbitrate
+from tests.tasks.opened import open_channel
+
+_ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
+
+
+def _append_heights(db: Database, channel_id: int, first: int, last: int) -> None:
+    entries = [
+        NewEntry(channel_id, HeightReached(BlockHeight(h)), f"height:{h}", "chain")
+        for h in range(first, last)
+    ]
+    db.run(lambda conn: docket.append_many(conn, entries))
+
+
+def test_c1_one_wake_up_delivered_many_times_at_once_has_one_effect(db: Database) -> None:
+    _, channel_id = open_channel(db, "delivered thrice")
+    db.run(
+        lambda conn: docket.append(
+            conn, channel_id, _ASKED, idempotency_key="asked", source="operator"
+        )
+    )
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(lambda _: arbitrate(db, [channel_id]), range(6)))
+    assert sum(outcome.applied for outcome in outcomes) == 1
+    with db.transaction() as conn:
+        kinds = [row.kind for row in outbox.unsent(conn, channel_id)]
+        stored = cases.read(conn, channel_id)
+    assert kinds.count("publish_commitment") == 1
+    assert stored is not None
+    assert stored.case.state is State.BROADCAST_COMMIT
+
+
+def test_c8_a_docket_is_applied_in_order_under_sixteen_workers(db: Database) -> None:
+    _, channel_id = open_channel(db, "sixteen workers")
+    _append_heights(db, channel_id, 1, 301)
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(lambda _: arbitrate(db, [channel_id]), range(48)))
+    assert sum(outcome.applied for outcome in outcomes) == 300
+    with db.transaction() as conn:
+        stored = cases.read(conn, channel_id)
+        entries = docket.entries(conn, channel_id)
+    assert stored is not None
+    assert stored.applied_seq == len(entries) == 302
+    assert [entry.seq for entry in entries] == list(range(1, 303))
+    assert stored.case.best_height == 300
+
+
+def test_c8_what_arrives_while_the_case_is_held_needs_no_second_wake_up(db: Database) -> None:
+    _, channel_id = open_channel(db, "arrives meanwhile")
+    _append_heights(db, channel_id, 1, 2)
+    with db.transaction() as conn:
+        step = arbitration.apply_pending(conn, [channel_id])
+        assert step.applied == 1
+        # Another process appends, and its wake-up finds the case held: it does nothing.
+        _append_heights(db, channel_id, 2, 3)
+        assert arbitrate(db, [channel_id]).applied == 0
+    # The holder looks again after its commit, as `arbitrate` does.
+    assert arbitrate(db, [channel_id]).applied == 1
+
+
+def test_p4_many_workers_on_one_channel_never_fail(db: Database) -> None:
+    _, channel_id = open_channel(db, "sixty-four workers")
+    with ThreadPoolExecutor(32) as pool:
+        appended = [pool.submit(_append_heights, db, channel_id, h, h + 1) for h in range(1, 65)]
+        worked = [pool.submit(arbitrate, db, [channel_id]) for _ in range(64)]
+        for future in (*appended, *worked):
+            future.result()
+    arbitrate(db, [channel_id])
+    with db.transaction() as conn:
+        stored = cases.read(conn, channel_id)
+        row = channels.by_ids(conn, [channel_id])[0]
+    assert stored is not None
+    assert stored.applied_seq == row.last_seq == 66
+
+
+def test_the_door_stores_nothing_that_the_law_refuses(db: Database) -> None:
+    sim, channel_id = open_channel(db, "refused at the door")
+    too_early = ChannelUpdate(revoked_secret=RevokedSecret(4, sim.theirs.revoke(4)))
+    with pytest.raises(OutOfOrder), db.transaction() as conn:
+        arbitration.apply_at_the_door(
+            conn, channel_id, ChannelUpdated((too_early,)), idempotency_key="x", source="node"
+        )
+    with db.transaction() as conn:
+        assert len(docket.entries(conn, channel_id)) == 2
+
+
+def test_the_door_answers_a_duplicate_with_the_first_place(db: Database) -> None:
+    sim, channel_id = open_channel(db, "told twice")
+    event = ChannelUpdated(sim.whole_move(1_000_000))
+
+    def tell() -> docket.Appended:
+        with db.transaction() as conn:
+            return arbitration.apply_at_the_door(
+                conn, channel_id, event, idempotency_key="again", source="node"
+            )[0]
+
+    first, second = tell(), tell()
+    assert (first.seq, first.duplicate) == (3, False)
+    assert (second.seq, second.duplicate) == (3, True)
+
+
+def test_what_waits_is_applied_before_what_stands_at_the_door(db: Database) -> None:
+    sim, channel_id = open_channel(db, "order at the door")
+    _append_heights(db, channel_id, 700, 701)
+    with db.transaction() as conn:
+        appended, outcome = arbitration.apply_at_the_door(
+            conn,
+            channel_id,
+            ChannelUpdated(sim.whole_move(1_000_000)),
+            idempotency_key="behind",
+            source="node",
+        )
+        stored = cases.read(conn, channel_id)
+    assert (appended.seq, outcome.applied) == (4, 2)
+    assert stored is not None
+    assert stored.case.best_height == 700
+
+
+def test_an_event_that_the_law_refuses_later_alarms_and_moves_on(db: Database) -> None:
+    sim, channel_id = open_channel(db, "refused later")
+    impossible = ChannelUpdated((ChannelUpdate(revoked_secret=RevokedSecret(3, sim.preimage(1))),))
+    db.run(
+        lambda conn: docket.append(
+            conn, channel_id, impossible, idempotency_key="slipped in", source="node"
+        )
+    )
+    _append_heights(db, channel_id, 5, 6)
+    assert arbitrate(db, [channel_id]).applied == 2
+    with db.transaction() as conn:
+        stored = cases.read(conn, channel_id)
+    assert stored is not None
+    assert stored.case.best_height == 5
+
+
+def test_c17_a_backlog_is_taken_up_in_bounded_parts(db: Database) -> None:
+    ids = [open_channel(db, f"backlog {number}")[1] for number in range(12)]
+    for channel_id in ids:
+        _append_heights(db, channel_id, 1, 3)
+    with db.transaction() as conn:
+        assert len(docket.unapplied_channels(conn, 0, 5)) == 5
+        assert len(docket.unapplied_channels(conn, 0, reconcile.LIMIT)) == 12
+        per_channel = docket.pending(conn, ids, 1)
+    assert len(per_channel) == 12
+    assert arbitrate(db, ids).applied == 24
