@@ -40,9 +40,15 @@ class Watched:
             return examples.open_channel(conn, next(self._numbers))
 
     def watch(self, channel_id: int, outpoint: OutPoint, from_height: int | None = None) -> None:
+        self.watch_all(channel_id, [outpoint], from_height)
+
+    def watch_all(
+        self, channel_id: int, outpoints: Sequence[OutPoint], from_height: int | None = None
+    ) -> None:
         height = None if from_height is None else BlockHeight(from_height)
+        wanted = [(channel_id, WatchOutpoint(o, Script(ANYONE), height)) for o in outpoints]
         with self.db.transaction() as conn:
-            watches.add(conn, channel_id, WatchOutpoint(outpoint, Script(ANYONE), height))
+            watches.add_many(conn, wanted)
 
     def unwatch(self, channel_id: int, outpoint: OutPoint) -> None:
         with self.db.transaction() as conn:

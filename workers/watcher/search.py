@@ -60,6 +60,8 @@ class Search:
         Raises UnreadableBlock, naming it, when one of them can't be read; the search goes on
         from there.
         """
+        if self.is_over:
+            return
         stop = max(self._lowest - 1, self._next - blocks)
         heights = [BlockHeight(height) for height in range(self._next, stop, -1)]
         hashes = self._hashes(chain, heights)

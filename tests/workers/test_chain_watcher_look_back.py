@@ -1,0 +1,239 @@
+"""Outpoints that were spent before anybody watched them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from chain.bitcoin_core import BitcoinCore
+from chain.devnet.process import DevnetProcess
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.events import SpendConfirmed
+from storage.database import Database
+from tests.chain.devnet_money import fund, send, spend
+from tests.chain.overheard import Overheard
+from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
+from workers.chain_watcher import Step
+
+
+@pytest.fixture
+def court(db: Database, devnet: DevnetProcess) -> Watched:
+    return Watched(db, devnet)
+
+
+@pytest.fixture
+def wire(devnet: DevnetProcess) -> Iterator[Overheard]:
+    with Overheard(devnet.url) as wire:
+        yield wire
+
+
+@pytest.fixture
+def watcher(court: Watched, wire: Overheard) -> Iterator[Watcher]:
+    with closing(BitcoinCore(wire.url)) as chain:
+        yield Watcher(court.db, chain, look_back_blocks=120)
+
+
+def spent_before(court: Watched, blocks_since: int = 70) -> tuple[OutPoint, int]:
+    """An output and the height at which it was spent."""
+    outpoint = fund(court.devnet)
+    height = mine(court.devnet, spending(outpoint))
+    mine(court.devnet, count=blocks_since)
+    return outpoint, height
+
+
+def test_a_spend_from_before_the_watch_is_found(court: Watched, watcher: Watcher) -> None:
+    outpoint, height = spent_before(court)
+    watcher.settle()
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint, height - 1)
+    watcher.settle()
+    [event] = court.docket(channel_id)
+    assert isinstance(event, SpendConfirmed)
+    assert (event.outpoint, event.height) == (outpoint, height)
+    assert event.block_hash.hex() == court.devnet.rpc("getblockhash", height)
+    assert event.tip_height == court.cursor.height
+    assert watcher.woken == [channel_id]
+    assert court.to_look_back() == 0
+
+
+def test_an_unspent_output_costs_no_block(
+    court: Watched, watcher: Watcher, wire: Overheard
+) -> None:
+    watched = [court.funded_channel() for _ in range(3)]
+    watcher.step()
+    assert court.to_look_back() == 0
+    assert "rest" not in wire.methods()
+    assert len(wire.named("gettxout")) == len(watched)
+
+
+def test_an_output_that_is_not_mined_yet_costs_no_block(
+    court: Watched, watcher: Watcher, wire: Overheard
+) -> None:
+    fund(court.devnet)
+    unmined = fund(court.devnet, mine=False)
+    channel_id = court.channel()
+    court.watch(channel_id, unmined)
+    watcher.step()
+    assert court.to_look_back() == 0
+    assert "rest" not in wire.methods()
+    court.devnet.rpc("devnet_mine", 1)
+    height = mine(court.devnet, spending(unmined))
+    watcher.settle()
+    assert court.told(channel_id) == [("spent", height)]
+
+
+def test_a_spend_in_the_mempool_is_no_spend_yet(court: Watched, watcher: Watcher) -> None:
+    channel_id, outpoint = court.funded_channel()
+    send(court.devnet, spending(outpoint))
+    watcher.settle()
+    assert court.told(channel_id) == []
+    court.devnet.rpc("devnet_mine", 1)
+    watcher.settle()
+    assert len(court.told(channel_id)) == 1
+
+
+def test_without_a_height_the_search_is_bounded(court: Watched, watcher: Watcher) -> None:
+    within, height = spent_before(court, 100)
+    beyond = fund(court.devnet)
+    undated, dated = court.channel(), court.channel()
+    long_ago = mine(court.devnet, spending(beyond))
+    mine(court.devnet, count=130)
+    watcher.settle()
+    court.watch(undated, within)
+    court.watch(dated, beyond, long_ago)
+    watcher.settle()
+    assert court.told(undated) == []  # 230 blocks down, with a bound of 120: said in the log
+    assert court.told(dated) == [
+        ("spent", long_ago)
+    ]  # a known height is searched from, however deep
+    assert height < long_ago - 100
+
+
+def test_new_blocks_do_not_wait_for_a_long_search(court: Watched, watcher: Watcher) -> None:
+    old, height = spent_before(court, 110)
+    watcher.settle()
+    searching, quick = court.channel(), court.funded_channel()
+    court.watch(searching, old, height)
+    assert watcher.step() is Step.MOVED
+    assert court.told(searching) == []  # only the newest slice was read
+    new_height = mine(court.devnet, spending(quick[1]))
+    watcher.step()
+    assert court.told(quick[0]) == [("spent", new_height)]
+    watcher.settle()
+    assert court.told(searching) == [("spent", height)]
+    assert court.told(quick[0]) == [("spent", new_height)]
+
+
+def test_what_another_channel_saw_is_told_from_the_database(
+    court: Watched, watcher: Watcher, wire: Overheard
+) -> None:
+    first, outpoint = court.funded_channel()
+    watcher.settle()
+    height = mine(court.devnet, spending(outpoint))
+    watcher.settle()
+    second = court.channel()
+    court.watch(second, outpoint)
+    wire.calls.clear()
+    watcher.settle()
+    assert court.told(first) == court.told(second) == [("spent", height)]
+    assert not wire.named("gettxout")
+
+
+def test_a_spend_under_the_walks_eyes_is_told_once(court: Watched, watcher: Watcher) -> None:
+    """The watch and its spend come in one round: the walk tells it, looking back must not."""
+    fund(court.devnet)
+    watcher.settle()
+    channel_id, outpoint = court.funded_channel()
+    height = mine(court.devnet, spending(outpoint))
+    watcher.settle()
+    assert court.told(channel_id) == [("spent", height)]
+
+
+def test_a_case_that_watches_again_is_told_again(court: Watched, watcher: Watcher) -> None:
+    """It let the outpoint go and forgot; without a new block in between."""
+    channel_id, outpoint = court.funded_channel()
+    watcher.settle()
+    height = mine(court.devnet, spending(outpoint))
+    watcher.settle()
+    for _ in range(2):
+        court.unwatch(channel_id, outpoint)
+        court.watch(channel_id, outpoint)
+        watcher.settle()
+    assert court.told(channel_id) == [("spent", height)] * 3
+
+
+def test_a_reorg_during_the_search_loses_nothing(court: Watched, watcher: Watcher) -> None:
+    outpoint, height = spent_before(court, 110)
+    watcher.settle()
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint, height)
+    watcher.step()
+    reorg(court.devnet, 111, holding=[spend(outpoint, pays=98_000)])
+    watcher.settle()
+    assert court.told(channel_id) == [("spent", height)]
+    last = court.docket(channel_id)[-1]
+    assert isinstance(last, SpendConfirmed)
+    assert last.block_hash.hex() == court.devnet.rpc("getblockhash", height)
+
+
+def test_an_outpoint_that_is_let_go_is_not_searched_on(
+    court: Watched, watcher: Watcher, wire: Overheard
+) -> None:
+    outpoint, height = spent_before(court, 110)
+    watcher.settle()
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint, height)
+    watcher.step()
+    court.unwatch(channel_id, outpoint)
+    wire.calls.clear()
+    watcher.settle()
+    assert court.told(channel_id) == []
+    assert "rest" not in wire.methods()
+
+
+def test_block_filters_save_reading_blocks(db: Database, tmp_path: Path) -> None:
+    with DevnetProcess(tmp_path, flags=("--blockfilterindex",)) as devnet:
+        court = Watched(db, devnet)
+        outpoint, height = spent_before(court, 110)
+        with Overheard(devnet.url) as wire, node_at(wire.url) as chain:
+            watcher = Watcher(court.db, chain)
+            watcher.settle()
+            channel_id = court.channel()
+            court.watch(channel_id, outpoint, height)
+            watcher.settle()
+            assert court.told(channel_id) == [("spent", height)]
+            read = [name for name, _ in wire.calls if name.startswith("/rest/")]
+            assert len(read) == 1
+            assert len(wire.named("getblockfilter")) == 111
+
+
+def test_a_node_without_filters_finds_the_same(
+    court: Watched, watcher: Watcher, wire: Overheard
+) -> None:
+    outpoint, height = spent_before(court, 110)
+    watcher.settle()
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint, height)
+    watcher.settle()
+    assert court.told(channel_id) == [("spent", height)]
+    assert len(wire.named("getblockfilter")) == 50  # asked once, for one slice, then no more
+
+
+def test_thousands_of_watches_are_one_round(court: Watched, devnet: DevnetProcess) -> None:
+    channel_id = court.channel()
+    script = "0020" + "11" * 32
+    made = devnet.rpc("devnet_spend", [{"script_hex": script, "amount_sat": 1000}] * 1200)[
+        "outpoints"
+    ]
+    devnet.rpc("devnet_mine", 1)
+    court.watch_all(channel_id, [OutPoint.parse(text) for text in made])
+    with node(devnet) as chain:
+        assert Watcher(court.db, chain).step() is Step.RESTED
+    assert court.to_look_back() == 0
+
+
+def node_at(url: str) -> closing[BitcoinCore]:
+    return closing(BitcoinCore(url))
