@@ -48,9 +48,13 @@ def dust_threshold(script_pubkey: Script) -> Satoshi:
 
 
 def sweep_weight(contracts: Sequence[Contract], sweep_script: Script) -> WeightUnits:
-    """The signed sweep's weight at most."""
+    """The signed sweep's weight at most, in whole virtual bytes.
+
+    Nodes hold the fee against the virtual size, which is rounded up.
+    """
     output = 4 * (8 + len(compact_size(len(sweep_script))) + len(sweep_script))
-    return WeightUnits(_OVERHEAD + output + sum(_claim_weight(c) for c in contracts))
+    weight = _OVERHEAD + output + sum(_claim_weight(c) for c in contracts)
+    return WeightUnits(-(-weight // 4) * 4)
 
 
 def _claim_weight(contract: Contract) -> WeightUnits:

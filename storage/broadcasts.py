@@ -31,6 +31,8 @@ INSERT = """
     FROM broadcast,
          unnest(%(inputs)s::bytea[]) WITH ORDINALITY AS given (outpoint, place)
 """
+#: Given up, and wanted again: at the same rate a sweep is the same transaction.
+TAKE_UP = "UPDATE broadcasts SET state = 'open' WHERE txid = %(txid)s AND state = 'abandoned'"
 _SELECT = """
     SELECT b.id, b.channel_id, b.purpose, b.txid, b.raw_tx,
            ARRAY(SELECT i.outpoint FROM broadcast_inputs AS i
@@ -127,7 +129,10 @@ def insert(
     raw_tx: bytes,
     inputs: Sequence[OutPoint],
 ) -> Broadcast:
-    """Store a signed transaction before it is sent; the stored one if its txid is known."""
+    """Store a signed transaction before it is sent; the stored one if its txid is known.
+
+    One that was abandoned is open again.
+    """
     facts = {
         "channel_id": channel_id,
         "purpose": purpose,
@@ -135,6 +140,7 @@ def insert(
         "raw_tx": raw_tx,
         "inputs": list(inputs),
     }
+    conn.execute(TAKE_UP, {"txid": txid})
     conn.execute(INSERT, facts)
     stored = find(conn, txid)
     assert stored is not None

@@ -34,9 +34,12 @@ class StackCourt:
             "devnet_fund", sim.funding_script_pubkey.hex(), sim.capacity_sat
         )
         self._client.mine(1)
-        sim.funded(OutPoint.parse(outpoint))
+        self.open(sim.funded(OutPoint.parse(outpoint)))
+
+    def open(self, sim: SimulatedChannel) -> None:
+        """Open a channel whose funding outpoint is known, on the chain or not."""
         self._node = self._running.node(sim.node, sim.sweep_script)
-        self._point = outpoint
+        self._point = str(sim.channel.channel_point)
         self._client.import_keys(sim.key_document())
         self._client.webhook(self._node, "channel.opened", opened_data(sim.channel))
         self.tell(sim.first_update())
