@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,8 +163,8 @@ def feerate_per_kw(btc_per_kvb: Decimal | int) -> FeeratePerKw:
 
     Exact below one satoshi for a byte too, where floors are since Core 30 (users_ask B9).
     """
-    sat_per_kvb = Decimal(btc_per_kvb) * _SAT_PER_BTC
-    return FeeratePerKw(-int(-sat_per_kvb // _KW_PER_KVB))
+    # Not by `//`, which on decimals cuts towards zero: a rate a little below the floor is refused.
+    return FeeratePerKw(ceil(Decimal(btc_per_kvb) * _SAT_PER_BTC / _KW_PER_KVB))
 
 
 def _check_is(raw: bytes, block_hash: BlockHash) -> None:

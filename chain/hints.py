@@ -39,13 +39,13 @@ class NoHints:
 class ZmqHints:
     """Listens to a node's `-zmqpubhashblock`, `tcp://host:port`.
 
-    `missed` counts the messages that never came, by the gaps in their numbers.
+    `heard` counts the messages, and `missed` those that never came, by the gaps in their numbers.
     """
 
     def __init__(self, address: str) -> None:
         import zmq
 
-        self.missed = 0
+        self.heard = self.missed = 0
         self._next: int | None = None
         self._nothing_more, self._at_once = zmq.Again, zmq.NOBLOCK
         self._context = zmq.Context()
@@ -78,6 +78,7 @@ class ZmqHints:
         if self._next is not None and number > self._next:
             self.missed += number - self._next
         self._next = number + 1
+        self.heard += 1
 
     def close(self) -> None:
         """Listen no longer."""
