@@ -17,6 +17,7 @@ from workers.cli import pictures, tables
 from workers.cli.access import find, transaction
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir
 from workers.gateway import views
+from workers.gateway.case_view import deadline, whole_case
 
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")]
 _PAGE = 1000
@@ -50,7 +51,7 @@ def channel(
 ) -> None:
     """One case: state, close, contracts, our transactions, what is at risk."""
     with transaction(data_dir) as conn:
-        view = pictures.whole_case(conn, find(conn, channel_point))
+        view = whole_case(conn, find(conn, channel_point))
     if as_json:
         tables.write_json(view.model_dump(mode="json"))
         return
@@ -89,7 +90,7 @@ def deadlines(
         nearest = deadline_index.list_deadlines(conn, limit)
         cursor = blocks.cursor(conn)
     if as_json:
-        tables.write_json([pictures.deadline(d).model_dump(mode="json") for d in nearest])
+        tables.write_json([deadline(d).model_dump(mode="json") for d in nearest])
         return
     tables.show(
         ("height", "blocks left", "channel point", "reason", "sat at risk"),

@@ -1,55 +1,9 @@
-"""One case as the command line shows it: the same JSON as the gateway's, and a page for people."""
+"""One case as the command line shows it to people."""
 
 from __future__ import annotations
 
-from storage import alarms, broadcasts, cases, deadlines
-from storage.alarms import Alarm
-from storage.broadcasts import Broadcast
-from storage.channels import ChannelRow
-from storage.database import Connection
-from storage.deadlines import Deadline
-from storage.errors import UnknownChannel
 from workers.cli import tables
-from workers.gateway import views
-from workers.gateway.responses import AlarmView, BroadcastView, ChannelView, DeadlineView
-
-_MOST_SHOWN = 1000
-
-
-def whole_case(conn: Connection, row: ChannelRow) -> ChannelView:
-    """Everything known about one channel. Raises UnknownChannel when it has no case."""
-    stored = cases.read(conn, row.id)
-    if stored is None:
-        raise UnknownChannel(f"channel {row.channel_point} has no case")
-    case = stored.case
-    local = case.local_commitment
-    return ChannelView(
-        **views.summary(row).model_dump(),
-        channel_type=case.channel.channel_type,
-        funding_outpoint=str(case.channel.funding_outpoint),
-        path=[state.value for state in case.path],
-        best_height=case.best_height,
-        local_commitment_number=None if local is None else local.number,
-        remote_commitment_numbers=[remote.number for remote in case.remote_commitments],
-        close=views.close(case.funding_spend),
-        force_close=views.force_close(case.force_close),
-        contracts=views.contracts(case),
-        broadcasts=[_broadcast(sent) for sent in broadcasts.for_channel(conn, row.id)],
-        deadlines=[
-            deadline(due) for due in deadlines.list_deadlines(conn, _MOST_SHOWN, channel_id=row.id)
-        ],
-        alarms=[_alarm(alarm) for alarm in alarms.list_open(conn, channel_id=row.id)],
-    )
-
-
-def deadline(due: Deadline) -> DeadlineView:
-    """A deadline as the gateway writes it."""
-    return DeadlineView(
-        height=due.height,
-        channel_point=str(due.channel_point),
-        reason=due.reason,
-        value_at_risk_sat=due.value_at_risk_sat,
-    )
+from workers.gateway.responses import ChannelView
 
 
 def show_case(view: ChannelView) -> None:
@@ -102,20 +56,3 @@ def _facts(view: ChannelView) -> list[tuple[str, object]]:
         ("fully resolved", view.fully_resolved_height),
         ("next look", nearest and f"height {nearest.height}: {nearest.reason}"),
     ]
-
-
-def _broadcast(sent: Broadcast) -> BroadcastView:
-    return BroadcastView(
-        txid=str(sent.txid),
-        purpose=sent.purpose,
-        tx=str(sent.raw_tx),
-        state=sent.state.value,
-        attempts=sent.attempts,
-        last_outcome=None if sent.last_outcome is None else sent.last_outcome.value,
-        last_reason=sent.last_reason,
-        last_attempt_at=sent.last_attempt_at,
-    )
-
-
-def _alarm(alarm: Alarm) -> AlarmView:
-    return AlarmView(kind=alarm.kind, message=alarm.message, raised_at=alarm.raised_at)
