@@ -9,6 +9,10 @@ from __future__ import annotations
 import threading
 from typing import Any, Protocol
 
+import structlog
+
+_log = structlog.get_logger()
+
 _TOPIC = b"hashblock"
 _MESSAGE_PARTS = 3
 #: How soon a wait notices that it should end.
@@ -77,6 +81,7 @@ class ZmqHints:
     def _count(self, number: int) -> None:
         if self._next is not None and number > self._next:
             self.missed += number - self._next
+            _log.info("announcements of blocks were missed", missed=self.missed)
         self._next = number + 1
         self.heard += 1
 

@@ -106,6 +106,9 @@ class LookBack:
         return [watch for watch, output in zip(watched, outputs, strict=True) if output is None]
 
     def _go_on(self, search: Search, epoch: int, cursor: Cursor) -> bool:
+        if not self._stands(search):
+            self._search = None
+            return True
         try:
             search.go_on(self._chain, _BLOCKS_A_ROUND, self._keep)
         except UnreadableBlock as error:
@@ -117,10 +120,14 @@ class LookBack:
             self._end(search, epoch, cursor)
         return True
 
+    def _stands(self, search: Search) -> bool:
+        """No reorg went below its beginning; else what was read may be gone, and all is new."""
+        return self._chain.block_hash(search.since.height) == search.since.hash
+
     def _end(self, search: Search, epoch: int, cursor: Cursor) -> None:
+        if not self._stands(search):
+            return
         watched = list(search.watched.values())
-        if self._chain.block_hash(search.since.height) != search.since.hash:
-            return  # a reorg below its beginning: what was read may be gone; they count as new
         told = [
             (w.channel_id, search.found[w.outpoint]) for w in watched if w.outpoint in search.found
         ]
