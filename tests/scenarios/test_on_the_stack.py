@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,3 +43,13 @@ def test_l3_the_thousandth_concurrent_request_is_answered_like_the_second(
     assert entries.count("force_close_requested") == 1
     assert stack.state == "COMMITMENT_BROADCASTED"
     assert stack.published_commitments == 1
+
+
+def test_the_audit_finds_no_difference_after_all_these_stories(court: RunningCourt) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.cli", "audit", "--data-dir", str(court.data_dir)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
