@@ -18,7 +18,7 @@ from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.commitment import offered_by_owner
 from contractcourt.bolt3.htlc_spends import read_htlc_spend
 from contractcourt.case import Case, KnownPreimage
-from contractcourt.channel import Direction, Htlc
+from contractcourt.channel import Direction, Htlc, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
 from contractcourt.effects import Effect, SharePreimage, UnwatchOutpoint, WatchOutpoint
 from contractcourt.events import SpendConfirmed
@@ -30,13 +30,6 @@ from contractcourt.resolvers import (
     second_level,
 )
 from contractcourt.units import Blocks, Satoshi, Script, Secret
-
-#: What an HTLC output becomes when the commitment's owner moves it to the second level.
-_MOVED_TO = {
-    ContractKind.OFFERED_HTLC: ContractKind.SECOND_LEVEL,
-    ContractKind.RECEIVED_HTLC: ContractKind.SECOND_LEVEL,
-    ContractKind.REVOKED_HTLC: ContractKind.REVOKED_SECOND_LEVEL,
-}
 
 
 def launch(hearing: Hearing) -> None:
@@ -52,9 +45,15 @@ def _watch(hearing: Hearing, contract: Contract) -> None:
 
 
 def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
-    """Take in a spend of a contract's outpoint. One of no contract outlived its reason."""
+    """Take in a spend of a contract's outpoint. One of no contract outlived its reason.
+
+    The same spend may be told twice, by the block and by looking back.
+    """
     contract = _find(hearing.case, event.outpoint)
     if contract is None or contract.kind is ContractKind.UNKNOWN_SPEND:
+        return
+    spend = Spend(event.txid, event.height, event.block_hash)
+    if contract.spend == spend:
         return
     tx = Transaction.parse(event.tx)
     _read_preimage(hearing, contract, tx)
@@ -63,7 +62,7 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     ours = pays_us or (moved is not None and moved.kind is ContractKind.SECOND_LEVEL)
     spent = msgspec.structs.replace(
         contract,
-        spend=Spend(event.txid, event.height, event.block_hash),
+        spend=spend,
         ours=ours,
         stage=ContractStage.SPENT,
     )
@@ -78,7 +77,7 @@ def _moved_output(
     hearing: Hearing, contract: Contract, tx: Transaction, event: SpendConfirmed
 ) -> Contract | None:
     """The delayed output of a second-level transaction: ours to sweep, or to punish."""
-    kind = _MOVED_TO.get(contract.kind)
+    kind = _kind_after_moving(contract)
     if kind is None:
         return None
     index = second_level.delayed_output(hearing.case.channel, contract, tx)
@@ -98,6 +97,21 @@ def _moved_output(
         spend=None,
         ours=None,
     )
+
+
+def _kind_after_moving(contract: Contract) -> ContractKind | None:
+    """What an HTLC output becomes for us when the commitment's owner moves it on.
+
+    Nothing on the peer's own valid commitment: there it is the peer's money by then.
+    """
+    match contract.kind:
+        case ContractKind.REVOKED_HTLC:
+            return ContractKind.REVOKED_SECOND_LEVEL
+        case ContractKind.OFFERED_HTLC | ContractKind.RECEIVED_HTLC:
+            ours = contract.commitment_owner is Side.LOCAL
+            return ContractKind.SECOND_LEVEL if ours else None
+        case _:
+            return None
 
 
 def _read_preimage(hearing: Hearing, contract: Contract, tx: Transaction) -> None:

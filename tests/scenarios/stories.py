@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contractcourt.channel import Direction
 from tests.scenarios.court import Court
 from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
 
 Story = Callable[[Court, SimulatedChannel], None]
 
@@ -223,6 +224,25 @@ def breach_with_htlcs(court: Court, sim: SimulatedChannel) -> None:
     assert set(court.contract_stages) == {"to_remote", "revoked_to_local", "revoked_htlc"}
 
 
+def cheater_moves_to_the_second_level(court: Court, sim: SimulatedChannel) -> None:
+    """The cheater takes an HTLC by its second-level transaction: punished there as well."""
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    received = sim.htlc(2, Direction.RECEIVED, 30_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered, received))
+    court.tell(*sim.whole_move(10_000_000))
+    success = Peer(sim).second_level(1, 1, sim.preimage(1))
+    court.reorg(0, [sim.their_commitment_tx(1), success])
+    assert court.close_kind == "breach"
+    [fulfilled] = court.told("htlc.fulfilled")
+    assert fulfilled["preimage"] == str(sim.preimage(1))
+    assert court.contract_stages["revoked_second_level"] == "sweeping"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.contract_stages["revoked_second_level"] == "resolved"
+    assert court.told("htlc.failed") == []
+
+
 def data_loss(court: Court, sim: SimulatedChannel) -> None:
     """The peer is ahead of all we know: we publish nothing, and still take our main output."""
     court.begin(sim)
@@ -371,6 +391,44 @@ def htlcs_on_their_commitment(court: Court, sim: SimulatedChannel) -> None:
     assert [told["htlc_id"] for told in court.told("htlc.failed")] == [3, 1]
 
 
+def peer_claims_from_our_commitment(court: Court, sim: SimulatedChannel) -> None:
+    """The peer takes what we offered with the preimage, which is told at once, at no depth."""
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered))
+    court.force_close()
+    court.mine()
+    _bury(court)
+    court.broadcast(Peer(sim).claim(1, 1, sim.preimage(1)))
+    court.mine()
+    [fulfilled] = court.told("htlc.fulfilled")
+    assert (fulfilled["htlc_id"], fulfilled["preimage"]) == (1, str(sim.preimage(1)))
+    assert court.contract_stages["offered_htlc"] == "spent"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.told("htlc.failed") == []
+
+
+def peer_claims_from_its_commitment(court: Court, sim: SimulatedChannel) -> None:
+    """The same on the peer's own commitment, by its HTLC-success; a reorg takes it back."""
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered))
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    _bury(court)
+    success = Peer(sim).second_level(1, 1, sim.preimage(1))
+    court.reorg(0, [success])
+    assert len(court.told("htlc.fulfilled")) == 1
+    court.reorg(1)
+    assert court.contract_stages["offered_htlc"] == "immature"
+    court.reorg(0, [success])
+    assert set(court.contract_stages) == {"to_remote", "offered_htlc"}
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.told("htlc.failed") == []
+
+
 def preimage_comes_late(court: Court, sim: SimulatedChannel) -> None:
     """The preimage arrives after the close, before the expiry: claimed then."""
     court.begin(sim)
@@ -429,6 +487,7 @@ STORIES: tuple[Story, ...] = (
     restarted_in_every_state,
     breach,
     breach_with_htlcs,
+    cheater_moves_to_the_second_level,
     data_loss,
     unknown_spend,
     splice,
@@ -438,6 +497,8 @@ STORIES: tuple[Story, ...] = (
     reorg_takes_back_a_sweep,
     htlcs_on_our_commitment,
     htlcs_on_their_commitment,
+    peer_claims_from_our_commitment,
+    peer_claims_from_its_commitment,
     preimage_comes_late,
     preimage_never_comes,
     late_and_doubled_updates,

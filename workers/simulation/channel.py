@@ -44,7 +44,17 @@ from contractcourt.units import (
     Signature,
 )
 
+_DUST_SAT = 354
+#: Announced by our node: the delay on the peer's outputs.
+_THEIR_DELAY = 8
+
 _SECRETS = ("funding", "revocation_base", "payment", "delayed_payment_base", "htlc_base")
+
+
+_OTHER_WAY = {
+    Direction.OFFERED: Direction.RECEIVED,
+    Direction.RECEIVED: Direction.OFFERED,
+}
 
 
 def _from_seed(seed: str) -> Secret:
@@ -95,6 +105,14 @@ class Balances:
     to_remote_msat: int
     htlcs: tuple[Htlc, ...] = ()
 
+    def mirrored(self) -> Balances:
+        """The same from the peer's view."""
+        htlcs = tuple(
+            msgspec.structs.replace(htlc, direction=_OTHER_WAY[htlc.direction])
+            for htlc in self.htlcs
+        )
+        return Balances(self.to_remote_msat, self.to_local_msat, htlcs)
+
 
 @dataclass(slots=True)
 class SimulatedChannel:
@@ -111,20 +129,33 @@ class SimulatedChannel:
     node: str = "alice"
     funding_outpoint: OutPoint | None = None
     history: list[Balances] = field(default_factory=list)
+    #: Seen from the other end: `ours` are the peer's keys.
+    from_the_peer: bool = False
 
     def __post_init__(self) -> None:
-        to_local = self.capacity_sat * 1000 - self.to_remote_msat
-        self.history.append(Balances(to_local, self.to_remote_msat))
+        if not self.history:
+            to_local = self.capacity_sat * 1000 - self.to_remote_msat
+            self.history.append(Balances(to_local, self.to_remote_msat))
+
+    def as_peer(self) -> SimulatedChannel:
+        """The same channel with the peer as "our node", as it stands now."""
+        return replace(
+            self,
+            from_the_peer=not self.from_the_peer,
+            opener=self.opener.other,
+            node=f"peer of {self.node}",
+            history=[held.mirrored() for held in self.history],
+        )
 
     # -- facts --
 
     @property
     def ours(self) -> Keys:
-        return Keys(f"{self.seed}/ours")
+        return Keys(f"{self.seed}/{'theirs' if self.from_the_peer else 'ours'}")
 
     @property
     def theirs(self) -> Keys:
-        return Keys(f"{self.seed}/theirs")
+        return Keys(f"{self.seed}/{'ours' if self.from_the_peer else 'theirs'}")
 
     @property
     def number(self) -> int:
@@ -162,11 +193,15 @@ class SimulatedChannel:
             capacity_sat=Satoshi(self.capacity_sat),
             channel_type=self.channel_type,
             opener=self.opener,
-            local=self.ours.side(to_self_delay=8, dust_limit_sat=354),
-            remote=self.theirs.side(to_self_delay=self.our_delay, dust_limit_sat=354),
+            local=self.ours.side(self._announced(by_peer=self.from_the_peer), _DUST_SAT),
+            remote=self.theirs.side(self._announced(by_peer=not self.from_the_peer), _DUST_SAT),
             sweep_script=self.sweep_script,
             key_ref=KeyRef("raw"),
         )
+
+    def _announced(self, *, by_peer: bool) -> int:
+        """The delay that one side put on the other's outputs."""
+        return self.our_delay if by_peer else _THEIR_DELAY
 
     def key_document(self) -> dict[str, str]:
         """What `keys import` takes."""
