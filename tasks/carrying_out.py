@@ -137,6 +137,14 @@ class _Rows:
             case RaiseAlarm():
                 alarms.raise_alarm(conn, channel_id, effect.kind, effect.message)
             case PublishCommitment():
+                # When nobody asked, the court decided; a later request is then a second one.
+                force_closes.request(
+                    conn,
+                    channel_id,
+                    requested_by="court",
+                    reason="an HTLC is due",
+                    idempotency_key="court",
+                )
                 force_closes.set_closing_txid(conn, channel_id, effect.commitment.txid)
                 self.outbox.append((channel_id, effect))
             case RememberRevokedState():

@@ -343,6 +343,34 @@ def reorg_takes_back_a_sweep(court: Court, sim: SimulatedChannel) -> None:
     assert court.state == "FULLY_RESOLVED"
 
 
+def goes_on_chain_by_itself(court: Court, sim: SimulatedChannel) -> None:
+    """An offered HTLC reaches its expiry while the channel is open: nobody has to ask."""
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 4)
+    dust = sim.htlc(2, Direction.OFFERED, 200_000, court.height + 2)
+    court.tell(*sim.whole_move(0, offered, dust))
+    court.mine(3)
+    assert court.state == "DEFAULT"
+    court.mine()
+    assert court.state == "COMMITMENT_BROADCASTED"
+    assert [told["requested_by"] for told in court.told("channel.closing")] == ["court"]
+    assert court.force_close() == sim.our_commitment_tx().txid()
+    assert court.published_commitments == 1
+    assert len(court.told("channel.closing")) == 1
+
+
+def claims_before_the_expiry(court: Court, sim: SimulatedChannel) -> None:
+    """A received HTLC whose preimage we know takes us on chain 16 blocks before it expires."""
+    court.begin(sim)
+    received = sim.htlc(1, Direction.RECEIVED, 40_000_000, court.height + 18)
+    court.tell(*sim.whole_move(0, received))
+    court.mine()
+    court.tell_preimage(sim.preimage(1))
+    assert court.state == "DEFAULT"
+    court.mine()
+    assert court.state == "COMMITMENT_BROADCASTED"
+
+
 def htlcs_on_our_commitment(court: Court, sim: SimulatedChannel) -> None:
     """One times out, one is claimed with its preimage, dust is failed at once.
 
@@ -495,6 +523,8 @@ STORIES: tuple[Story, ...] = (
     reorg_unconfirms_close,
     reorg_replaces_close,
     reorg_takes_back_a_sweep,
+    goes_on_chain_by_itself,
+    claims_before_the_expiry,
     htlcs_on_our_commitment,
     htlcs_on_their_commitment,
     peer_claims_from_our_commitment,
