@@ -1,4 +1,4 @@
-"""The watcher on a real chain: spends, deadlines, reorgs, leadership, waiting."""
+"""The watcher on a real chain: spends, deadlines, leadership, waiting."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
 from chain.errors import ChainUnavailable, WrongNetwork
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.events import SpendConfirmed, SpendUnconfirmed
+from contractcourt.events import SpendConfirmed
 from contractcourt.units import BlockHash
 from storage import lease
 from storage.database import Database
 from storage.errors import Fenced
 from tests.chain.devnet_money import fund
-from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
+from tests.workers.watching import Watched, Watcher, mine, node, spending
 from workers.chain_watcher import Step
 
 
@@ -139,108 +139,6 @@ class TestDeadlines:
         height = mine(court.devnet)
         watcher.step()
         assert [court.told(channel_id) for channel_id in channels] == [[("height", height)]] * 8
-
-
-class TestReorgs:
-    def test_what_a_reorg_takes_is_taken_back(self, court: Watched, watcher: Watcher) -> None:
-        channel_id, outpoint = court.funded_channel()
-        tx, height = spending(outpoint), mine(court.devnet, spending(outpoint))
-        mine(court.devnet, count=2)
-        watcher.settle()
-        reorg(court.devnet, 3)
-        watcher.settle()
-        spent, unspent = court.docket(channel_id)
-        assert isinstance(spent, SpendConfirmed)
-        assert isinstance(unspent, SpendUnconfirmed)
-        assert (unspent.outpoint, unspent.txid) == (outpoint, tx.txid())
-        assert unspent.block_hash == spent.block_hash
-        assert unspent.tip_height == height - 1
-        assert court.is_at_tip()
-
-    def test_p8_a_hundred_blocks(self, court: Watched, watcher: Watcher) -> None:
-        channel_id, outpoint = court.funded_channel()
-        ours, theirs = spending(outpoint), spending(outpoint, pays=98_000)
-        first = mine(court.devnet, ours)
-        mine(court.devnet, count=99)
-        watcher.settle()
-        reorg(court.devnet, 100, holding=[theirs])
-        watcher.settle()
-        assert court.told(channel_id) == [
-            ("spent", first),
-            ("unspent", first - 1),
-            ("spent", first),
-        ]
-        last = court.docket(channel_id)[-1]
-        assert isinstance(last, SpendConfirmed)
-        assert last.txid == theirs.txid()
-
-    def test_b6_below_the_first_cursor(self, court: Watched, watcher: Watcher) -> None:
-        reorg(court.devnet, 20)
-        watcher.settle()
-        assert court.is_at_tip()
-
-    def test_b6_while_the_watcher_is_down(self, court: Watched, watcher: Watcher) -> None:
-        channel_id, outpoint = court.funded_channel()
-        height = mine(court.devnet, spending(outpoint))
-        watcher.settle()
-        watcher.watcher.stand_down()
-        reorg(court.devnet, 1)
-        reorg(court.devnet, 2, holding=[spending(outpoint)])
-        mine(court.devnet, count=5)
-        with node(court.devnet) as chain:
-            Watcher(court.db, chain).settle()
-        assert court.told(channel_id) == [
-            ("spent", height),
-            ("unspent", height - 1),
-            ("spent", height),
-        ]
-
-    def test_b6_flapping_between_two_tips(self, court: Watched, watcher: Watcher) -> None:
-        """A block that leaves and comes back tells its events again each time."""
-        channel_id, outpoint = court.funded_channel()
-        watcher.settle()
-        height = mine(court.devnet, spending(outpoint))
-        with_spend = court.devnet.rpc("getbestblockhash")
-        watcher.settle()
-        for _ in range(20):
-            court.devnet.rpc("invalidateblock", with_spend)
-            mine(court.devnet)
-            watcher.settle()
-            without = court.devnet.rpc("getbestblockhash")
-            court.devnet.rpc("invalidateblock", without)
-            court.devnet.rpc("reconsiderblock", with_spend)
-            watcher.settle()
-        back_and_forth = [("unspent", height - 1), ("spent", height)]
-        assert court.told(channel_id) == [("spent", height), *back_and_forth * 20]
-
-    def test_a_node_that_only_lags_takes_nothing_back(
-        self, court: Watched, watcher: Watcher
-    ) -> None:
-        channel_id, outpoint = court.funded_channel()
-        height = mine(court.devnet, spending(outpoint))
-        mine(court.devnet)
-        watcher.settle()
-        lost = court.devnet.rpc("getblockhash", height)
-        court.devnet.rpc("invalidateblock", lost)
-        before = court.cursor
-        assert watcher.step() is Step.WAITING
-        assert court.cursor == before
-        court.devnet.rpc("reconsiderblock", lost)
-        assert watcher.step() is Step.RESTED
-        assert court.told(channel_id) == [("spent", height)]
-
-    def test_a_shorter_chain_that_differs_is_a_reorg(
-        self, court: Watched, watcher: Watcher
-    ) -> None:
-        channel_id, outpoint = court.funded_channel()
-        height = mine(court.devnet, spending(outpoint))
-        mine(court.devnet, count=4)
-        watcher.settle()
-        court.devnet.rpc("invalidateblock", court.devnet.rpc("getblockhash", height))
-        mine(court.devnet)
-        watcher.settle()
-        assert court.is_at_tip()
-        assert court.told(channel_id) == [("spent", height), ("unspent", height - 1)]
 
 
 class TestLeadership:
