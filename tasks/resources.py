@@ -44,7 +44,11 @@ def _open(settings: Settings) -> Resources:
         pid=os.getpid(),
         settings=settings,
         db=Database(settings.required_database_url, application_name="contractcourt-worker"),
-        chain=BitcoinCore(settings.required_bitcoind_url),
+        chain=BitcoinCore(
+            settings.required_bitcoind_url,
+            cookie_file=settings.bitcoind_cookie_file,
+            rest=settings.bitcoind_rest,
+        ),
         signer=SignerClient(settings.required_signer_url, settings.required_signer_token),
     )
 
