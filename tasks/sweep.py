@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from contractcourt.case import Case
-from contractcourt.contract import Contract
+from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import PublishHtlcTransaction, SweepOutput
 from contractcourt.signing import claim_request
 from contractcourt.sweep import NotWorthIt, build_sweep
@@ -67,7 +67,8 @@ def _sweep(
         return
     built = build_sweep((effect.contract,), effect.sweep_script, feerate)
     if isinstance(built, NotWorthIt):
-        held.db.run(lambda conn: _give_up_for_now(conn, row, built))
+        kind = effect.contract.kind
+        held.db.run(lambda conn: _give_up_for_now(conn, row, kind, built))
         return
     raw = HexBytes(built.tx.serialize())
     request = claim_request(
@@ -90,10 +91,14 @@ def _drop_if_needless(conn: Connection, row: OutboxRow, contract: Contract) -> b
     return needless
 
 
-def _give_up_for_now(conn: Connection, row: OutboxRow, verdict: NotWorthIt) -> None:
+def _give_up_for_now(
+    conn: Connection, row: OutboxRow, kind: ContractKind, verdict: NotWorthIt
+) -> None:
+    """Tried again as fees fall; an alarm, unless it is only an anchor."""
     message = (
         f"sweeping {verdict.value_sat} sat would cost {verdict.fee_sat} sat and leave dust; "
         "it is tried again as fees fall"
     )
-    alarms.raise_alarm(conn, row.channel_id, "not_worth_sweeping", message)
+    if kind is not ContractKind.ANCHOR:
+        alarms.raise_alarm(conn, row.channel_id, "not_worth_sweeping", message)
     outbox.mark_failed(conn, row.id, message)

@@ -63,7 +63,7 @@ def _contract(
 
 
 def _kind_of(output: CommitmentOutput, owner: Side | None, *, breach: bool) -> ContractKind | None:
-    """Which contract an output is for us; None when it is the peer's (L2, R1) or an anchor."""
+    """Which contract an output is for us; None when it is the peer's (L2, R1)."""
     ours = owner is Side.LOCAL
     match output.kind:
         case OutputKind.TO_LOCAL if ours:
@@ -78,6 +78,8 @@ def _kind_of(output: CommitmentOutput, owner: Side | None, *, breach: bool) -> C
             return ContractKind.OFFERED_HTLC
         case OutputKind.RECEIVED_HTLC:
             return ContractKind.RECEIVED_HTLC
+        case OutputKind.ANCHOR_LOCAL if ours:
+            return ContractKind.ANCHOR
         case _:
             return None
 
@@ -86,8 +88,8 @@ def _csv_delay(channel: Channel, kind: ContractKind) -> Blocks:
     match kind:
         case ContractKind.TO_LOCAL:
             return channel.remote.to_self_delay
-        case ContractKind.REVOKED_TO_LOCAL | ContractKind.REVOKED_HTLC:
-            # The revocation branches hold no delay.
+        case ContractKind.ANCHOR | ContractKind.REVOKED_TO_LOCAL | ContractKind.REVOKED_HTLC:
+            # Our key's branch of an anchor and the revocation branches hold no delay.
             return Blocks(0)
         case _:
             return Blocks(1) if channel.anchors else Blocks(0)

@@ -23,6 +23,7 @@ from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
 from contractcourt.effects import Effect, SharePreimage, UnwatchOutpoint, WatchOutpoint
 from contractcourt.events import SpendConfirmed
 from contractcourt.resolvers import (
+    anchor,
     breach,
     commit_output,
     incoming_htlc,
@@ -169,7 +170,9 @@ def progress(hearing: Hearing) -> None:
                 _bury_or_wait(hearing, contract)
             case ContractStage.RESOLVED:
                 _reconsider(hearing, contract)
-            case ContractStage.SWEEPING | ContractStage.UNRESOLVED:
+            case ContractStage.SWEEPING:
+                _give_up_anchor(hearing, contract)
+            case ContractStage.UNRESOLVED:
                 continue
             case unreachable:
                 assert_never(unreachable)
@@ -196,7 +199,9 @@ def _ask(hearing: Hearing, contract: Contract) -> bool:
             | ContractKind.REVOKED_SECOND_LEVEL
         ):
             return breach.act(hearing, contract)
-        case ContractKind.ANCHOR | ContractKind.UNKNOWN_SPEND:
+        case ContractKind.ANCHOR:
+            return anchor.act(hearing, contract)
+        case ContractKind.UNKNOWN_SPEND:
             return False
         case unreachable:
             assert_never(unreachable)
@@ -221,6 +226,11 @@ def _bury_or_wait(hearing: Hearing, contract: Contract) -> None:
     _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED))
     if contract.kind is ContractKind.OFFERED_HTLC:
         outgoing_htlc.resolve(hearing, contract)
+
+
+def _give_up_anchor(hearing: Hearing, contract: Contract) -> None:
+    if contract.kind is ContractKind.ANCHOR and anchor.is_given_up(hearing, contract):
+        _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED, ours=False))
 
 
 def _reconsider(hearing: Hearing, contract: Contract) -> None:

@@ -207,8 +207,7 @@ class MemoryCourt:
                 return [self._publish(Transaction.parse(effect.commitment.tx))]
             case SweepOutput():
                 built = build_sweep((effect.contract,), effect.sweep_script, _FEERATE)
-                assert isinstance(built, Sweep)
-                return [self._publish(built.tx)]
+                return [self._publish(built.tx)] if isinstance(built, Sweep) else []
             case PublishHtlcTransaction():
                 return [self._publish(Transaction.parse(effect.tx))]
             case RememberRevokedState():
