@@ -16,6 +16,7 @@ AT_REST = """
        AND NOT EXISTS (SELECT 1 FROM unapplied)
        AND NOT EXISTS (SELECT 1 FROM outbox WHERE sent_at IS NULL AND attempts = 0)
        AND NOT EXISTS (SELECT 1 FROM deadlines WHERE height <= %(height)s)
+       AND NOT EXISTS (SELECT 1 FROM watches WHERE NOT looked_back AND removed_at IS NULL)
        AND NOT EXISTS (
            SELECT 1
            FROM chain_cursor AS k
@@ -34,7 +35,8 @@ TOLD = """
 
 
 def at_rest(conn: Connection, height: BlockHeight) -> bool:
-    """The watcher is at `height`; nothing waits to be applied, carried out, woken or sent again."""
+    """The watcher is at `height`; nothing waits to be applied, carried out, woken, looked
+    back for or sent again."""
     row = conn.execute(AT_REST, {"height": height}).fetchone()
     return bool(row and row[0])
 
