@@ -14,7 +14,7 @@ from contractcourt.arbitrator import closes, following, htlcs, machine, splices,
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.scripts import funding_script_pubkey
-from contractcourt.case import Case, LocalPoint, Policy, RevokedState
+from contractcourt.case import Case, LocalPoint, RevokedState
 from contractcourt.effects import Effect, WatchOutpoint
 from contractcourt.errors import LawError
 from contractcourt.events import (
@@ -25,12 +25,16 @@ from contractcourt.events import (
     FundingReplaced,
     HeightReached,
     LocalPointLearned,
+    PolicyChanged,
     PreimageLearned,
     RevokedStateRecalled,
     SpendConfirmed,
+    SpendSeen,
     SpendUnconfirmed,
+    SweepGivenUp,
     TransactionPublished,
 )
+from contractcourt.policy import Policy
 from contractcourt.units import Script
 
 
@@ -95,6 +99,13 @@ def _hear(hearing: Hearing, event: Event) -> None:
         case SpendUnconfirmed():
             hearing.see_height(event.tip_height)
             _hear_unspend(hearing, event)
+        case SpendSeen():
+            following.hear_seen(hearing, event)
+        case SweepGivenUp():
+            following.hear_given_up(hearing, event)
+        case PolicyChanged():
+            hearing.change(policy=event.policy)
+            _set_alarm_clocks(hearing)
         case HeightReached():
             hearing.see_height(event.height)
         case TransactionPublished():

@@ -14,10 +14,10 @@ from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitme
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind
 from contractcourt.events import PublishOutcome
+from contractcourt.policy import Policy
 from contractcourt.units import (
     BlockHash,
     BlockHeight,
-    Blocks,
     HexBytes,
     PaymentHash,
     PublicKey,
@@ -36,17 +36,6 @@ class State(StrEnum):
     CONTRACT_CLOSED = "CONTRACT_CLOSED"
     WAITING_FULL_RESOLUTION = "WAITING_FULL_RESOLUTION"
     FULLY_RESOLVED = "FULLY_RESOLVED"
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """What a node's operator may choose. Deltas and depths in blocks, lnd's values by default."""
-
-    #: Go on chain for a received HTLC with a known preimage this long before its expiry.
-    incoming_broadcast_delta: Blocks = Blocks(16)
-    #: Go on chain for an offered HTLC this long before its expiry.
-    outgoing_broadcast_delta: Blocks = Blocks(0)
-    #: A contract is resolved when its spend is buried under this many blocks.
-    final_depth: Blocks = Blocks(6)
 
 
 #: States in which the channel is closed in the database.

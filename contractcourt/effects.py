@@ -51,13 +51,29 @@ class SweepOutput(msgspec.Struct, frozen=True, tag="sweep_output"):
     """Spend this contract's output to `sweep_script`; it can be mined in the next block.
 
     `preimage` claims an HTLC by its hash; `per_commitment_secret` is the peer's revealed secret,
-    by which the output of a revoked commitment is taken.
+    by which the output of a revoked commitment is taken. An HTLC on our own commitment goes by
+    its second-level transaction (H3). `deadline`: it should be mined by this height, None when
+    nothing is lost by waiting. `budget_sat`: no fee for it passes this.
     """
 
     contract: Contract
     sweep_script: Script
     preimage: Secret | None = None
     per_commitment_secret: Secret | None = None
+    deadline: BlockHeight | None = None
+    budget_sat: Satoshi = Satoshi(0)
+
+
+class BumpCommitment(msgspec.Struct, frozen=True, tag="bump_commitment"):
+    """Pay for our unconfirmed commitment by a child that spends its anchor (F5, L3).
+
+    `contract` is the anchor of `commitment`. `deadline` and `budget_sat` as for `SweepOutput`.
+    """
+
+    contract: Contract
+    commitment: LocalCommitment
+    deadline: BlockHeight | None = None
+    budget_sat: Satoshi = Satoshi(0)
 
 
 class PublishHtlcTransaction(msgspec.Struct, frozen=True, tag="publish_htlc_transaction"):
@@ -160,6 +176,7 @@ class RaiseAlarm(msgspec.Struct, frozen=True, tag="raise_alarm"):
 Effect = (
     PublishCommitment
     | SweepOutput
+    | BumpCommitment
     | PublishHtlcTransaction
     | RememberRevokedState
     | RecallRevokedState

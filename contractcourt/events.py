@@ -18,6 +18,7 @@ from contractcourt.channel import (
     RemoteCommitment,
     RevokedSecret,
 )
+from contractcourt.policy import Policy
 from contractcourt.units import (
     BlockHash,
     BlockHeight,
@@ -110,6 +111,27 @@ class SpendUnconfirmed(msgspec.Struct, frozen=True, tag="spend_unconfirmed"):
     tip_height: BlockHeight
 
 
+class SpendSeen(msgspec.Struct, frozen=True, tag="spend_seen"):
+    """A transaction in the mempool spends a watched outpoint. It may never be mined."""
+
+    outpoint: OutPoint
+    txid: Txid
+    tx: HexBytes
+
+
+class SweepGivenUp(msgspec.Struct, frozen=True, tag="sweep_given_up"):
+    """For long no fee rate was low enough for this output to pay for its own sweep."""
+
+    outpoint: OutPoint
+    reason: str
+
+
+class PolicyChanged(msgspec.Struct, frozen=True, tag="policy_changed"):
+    """The node's operator chose other deltas, depths or budgets."""
+
+    policy: Policy
+
+
 class HeightReached(msgspec.Struct, frozen=True, tag="height_reached"):
     """A height in the deadline index has been reached."""
 
@@ -146,6 +168,9 @@ Event = (
     | FundingReplaced
     | SpendConfirmed
     | SpendUnconfirmed
+    | SpendSeen
+    | SweepGivenUp
+    | PolicyChanged
     | HeightReached
     | TransactionPublished
     | LocalPointLearned

@@ -14,6 +14,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.effects import (
     AskLocalPoint,
+    BumpCommitment,
     Effect,
     MarkChannelClosed,
     MarkChannelReopened,
@@ -155,6 +156,8 @@ class _Rows:
                 self._share(conn, channel_id, effect)
             case SweepOutput() | PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
                 self.outbox.append((channel_id, effect))
+            case BumpCommitment():
+                pass
             case unreachable:
                 assert_never(unreachable)
 

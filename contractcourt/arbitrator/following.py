@@ -21,7 +21,7 @@ from contractcourt.case import Case, KnownPreimage
 from contractcourt.channel import Direction, Htlc, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
 from contractcourt.effects import Effect, SharePreimage, UnwatchOutpoint, WatchOutpoint
-from contractcourt.events import SpendConfirmed
+from contractcourt.events import SpendConfirmed, SpendSeen, SweepGivenUp
 from contractcourt.resolvers import (
     anchor,
     breach,
@@ -72,6 +72,22 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
         hearing.change(contracts=(*hearing.case.contracts, moved))
         _watch(hearing, moved)
     machine.unresolve_if_open(hearing)
+
+
+def hear_seen(hearing: Hearing, event: SpendSeen) -> None:
+    """A claim that is not mined yet shows its preimage all the same (users_ask L15)."""
+    contract = _find(hearing.case, event.outpoint)
+    if contract is not None and contract.spend is None:
+        _read_preimage(hearing, contract, Transaction.parse(event.tx))
+
+
+def hear_given_up(hearing: Hearing, event: SweepGivenUp) -> None:
+    """It will never pay for its own sweep: given up, and said so."""
+    contract = _find(hearing.case, event.outpoint)
+    if contract is None or contract.stage is not ContractStage.SWEEPING:
+        return
+    _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED, ours=False))
+    hearing.alarm("given_up", f"{contract.kind.value} {contract.outpoint}: {event.reason}")
 
 
 def _moved_output(

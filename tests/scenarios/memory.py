@@ -18,6 +18,7 @@ from contractcourt.case import Case
 from contractcourt.channel import Htlc
 from contractcourt.effects import (
     AskLocalPoint,
+    BumpCommitment,
     Effect,
     MarkChannelClosed,
     MarkChannelReopened,
@@ -224,7 +225,9 @@ class MemoryCourt:
                 self.closed_in_database = False
             case MarkFullyResolved():
                 assert self.closed_in_database, "resolved before it was closed"
-            case MarkUnresolved() | NotifyNode() | RaiseAlarm() | SharePreimage():
+            case (
+                BumpCommitment() | MarkUnresolved() | NotifyNode() | RaiseAlarm() | SharePreimage()
+            ):
                 pass
             case unreachable:
                 assert_never(unreachable)
