@@ -17,14 +17,16 @@ from contractcourt.units import BlockHeight, Satoshi
 from storage.database import Connection
 
 ADD = """
-    INSERT INTO deadlines AS d (channel_id, height, reason, value_at_risk_sat)
-    SELECT channel_id, height, reason, max(value_at_risk_sat)
-    FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[], %(reasons)s::text[],
-                %(values)s::bigint[]) AS given (channel_id, height, reason, value_at_risk_sat)
+    INSERT INTO deadlines AS d (channel_id, height, hard_height, reason, value_at_risk_sat)
+    SELECT channel_id, height, min(coalesce(hard_height, height)), reason, max(value_at_risk_sat)
+    FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[], %(hard_heights)s::integer[],
+                %(reasons)s::text[], %(values)s::bigint[])
+        AS given (channel_id, height, hard_height, reason, value_at_risk_sat)
     GROUP BY channel_id, height, reason
     ON CONFLICT (height, channel_id, reason) DO UPDATE
-        SET value_at_risk_sat = EXCLUDED.value_at_risk_sat
-    WHERE d.value_at_risk_sat <> EXCLUDED.value_at_risk_sat
+        SET value_at_risk_sat = EXCLUDED.value_at_risk_sat, hard_height = EXCLUDED.hard_height
+    WHERE (d.value_at_risk_sat, d.hard_height)
+       <> (EXCLUDED.value_at_risk_sat, EXCLUDED.hard_height)
 """
 DUE = """
     SELECT DISTINCT height, channel_id FROM deadlines
@@ -77,6 +79,7 @@ def add_many(conn: Connection, wakes: Sequence[tuple[int, WakeAt]]) -> None:
         facts = {
             "channel_ids": [channel_id for channel_id, _ in wakes],
             "heights": [wake.height for _, wake in wakes],
+            "hard_heights": [wake.hard_height for _, wake in wakes],
             "reasons": [wake.reason for _, wake in wakes],
             "values": [wake.value_at_risk_sat for _, wake in wakes],
         }
