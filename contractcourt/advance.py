@@ -14,7 +14,7 @@ from contractcourt.arbitrator import closes, following, htlcs, machine, splices,
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.scripts import funding_script_pubkey
-from contractcourt.case import Case, LocalPoint, RevokedState
+from contractcourt.case import Case, LocalPoint, RevokedState, State
 from contractcourt.effects import Effect, WatchOutpoint
 from contractcourt.errors import LawError
 from contractcourt.events import (
@@ -35,6 +35,7 @@ from contractcourt.events import (
     TransactionPublished,
 )
 from contractcourt.policy import Policy
+from contractcourt.resolvers import anchor
 from contractcourt.units import Script
 
 
@@ -175,6 +176,8 @@ def _set_alarm_clocks(hearing: Hearing) -> None:
 def _look_again(hearing: Hearing) -> None:
     """After each event: is an HTLC due, is the close final, did a contract move on?"""
     machine.run(hearing, machine.Trigger.CHAIN)
+    if hearing.case.state in (State.BROADCAST_COMMIT, State.COMMITMENT_BROADCASTED):
+        anchor.bump(hearing)
     closes.close_when_buried(hearing)
     following.progress(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)

@@ -16,20 +16,24 @@ from psycopg.rows import args_row
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.events import PublishOutcome
-from contractcourt.units import HexBytes, Txid
+from contractcourt.units import FeeratePerKw, HexBytes, Satoshi, Txid, WeightUnits
 from storage.database import Connection
 
 INSERT = """
     WITH broadcast AS (
-        INSERT INTO broadcasts (channel_id, purpose, txid, raw_tx)
-        VALUES (%(channel_id)s, %(purpose)s, %(txid)s, %(raw_tx)s)
+        INSERT INTO broadcasts (channel_id, node, purpose, txid, raw_tx, fee_sat, weight,
+                                feerate_per_kw, parent_txid)
+        SELECT c.id, c.node, %(purpose)s, %(txid)s, %(raw_tx)s, %(fee_sat)s, %(weight)s,
+               %(feerate_per_kw)s, %(parent_txid)s
+        FROM channels AS c WHERE c.id = %(channel_id)s
         ON CONFLICT (txid) DO NOTHING
         RETURNING id
     )
-    INSERT INTO broadcast_inputs (broadcast_id, position, outpoint)
-    SELECT broadcast.id, given.place - 1, given.outpoint
+    INSERT INTO broadcast_inputs (broadcast_id, position, outpoint, channel_id, fee_sat)
+    SELECT broadcast.id, given.place - 1, given.outpoint, given.channel_id, given.fee_sat
     FROM broadcast,
-         unnest(%(inputs)s::bytea[]) WITH ORDINALITY AS given (outpoint, place)
+         unnest(%(outpoints)s::bytea[], %(channel_ids)s::bigint[], %(fees)s::bigint[])
+             WITH ORDINALITY AS given (outpoint, channel_id, fee_sat, place)
 """
 #: Given up, and wanted again: at the same rate a sweep is the same transaction.
 TAKE_UP = "UPDATE broadcasts SET state = 'open' WHERE txid = %(txid)s AND state = 'abandoned'"
@@ -38,14 +42,25 @@ _SELECT = """
            ARRAY(SELECT i.outpoint FROM broadcast_inputs AS i
                  WHERE i.broadcast_id = b.id ORDER BY i.position),
            b.state, b.last_outcome, b.last_reason, b.attempts, b.created_at,
-           b.first_attempt_at, b.last_attempt_at
+           b.first_attempt_at, b.last_attempt_at, b.node, b.fee_sat, b.weight, b.feerate_per_kw,
+           b.parent_txid
     FROM broadcasts AS b
 """
 FIND = f"{_SELECT} WHERE b.txid = %(txid)s"
 OPEN = f"""{_SELECT}
-    WHERE b.state = 'open' AND b.id > %(after_id)s ORDER BY b.id LIMIT %(limit)s
+    WHERE b.state = 'open' AND b.id > %(after_id)s AND b.purpose <> ALL(%(sweeper)s)
+    ORDER BY b.id LIMIT %(limit)s
 """
-OF_CHANNEL = f"{_SELECT} WHERE b.channel_id = %(channel_id)s ORDER BY b.id"
+OPEN_SWEEPS = f"""{_SELECT}
+    WHERE b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
+    ORDER BY b.id
+"""
+OF_CHANNEL = f"""{_SELECT}
+    WHERE b.id IN (SELECT id FROM broadcasts WHERE channel_id = %(channel_id)s
+                   UNION
+                   SELECT broadcast_id FROM broadcast_inputs WHERE channel_id = %(channel_id)s)
+    ORDER BY b.id
+"""
 RECORD_ATTEMPT = """
     UPDATE broadcasts
     SET last_outcome = %(outcome)s, last_reason = %(reason)s, attempts = attempts + 1,
@@ -54,6 +69,17 @@ RECORD_ATTEMPT = """
     WHERE id = %(id)s
 """
 ABANDON = "UPDATE broadcasts SET state = 'abandoned' WHERE id = %(id)s AND state = 'open'"
+#: A reorg may open both a sweep and the one that outbid it: the better offer stays.
+ABANDON_OUTBID = """
+    UPDATE broadcasts AS b SET state = 'abandoned'
+    WHERE b.state = 'open' AND b.purpose = ANY(%(sweeper)s)
+      AND EXISTS (
+          SELECT 1
+          FROM broadcast_inputs AS mine
+          JOIN broadcast_inputs AS other ON other.outpoint = mine.outpoint
+          JOIN broadcasts AS better ON better.id = other.broadcast_id
+          WHERE mine.broadcast_id = b.id AND better.id > b.id AND better.state = 'open')
+"""
 #: Open ones, and those settled by a spend that went stale, against the best chain's spends.
 SETTLE = """
     WITH candidates AS (
@@ -79,6 +105,11 @@ SETTLE = """
     WHERE b.id = judged.id AND b.state = judged.state_before AND judged.state <> b.state
     RETURNING b.id, b.channel_id, b.txid, b.state
 """
+
+
+#: The purposes of what the sweeper builds, and may build anew at another fee.
+SWEEP, BUMP = "sweep", "bump"
+_SWEEPER = [SWEEP, BUMP]
 
 
 class BroadcastState(StrEnum):
@@ -108,6 +139,31 @@ class Broadcast:
     created_at: datetime
     first_attempt_at: datetime | None
     last_attempt_at: datetime | None
+    node: str | None
+    fee_sat: Satoshi | None
+    weight: WeightUnits | None
+    #: Of parent and child together where there is a parent.
+    feerate_per_kw: FeeratePerKw | None
+    #: Sent together with this one, as a package.
+    parent_txid: Txid | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpentInput:
+    """An input of a broadcast: whose it is, and what it pays of the fee; a coin pays nothing."""
+
+    outpoint: OutPoint
+    channel_id: int | None
+    fee_sat: Satoshi
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a broadcast pays. `feerate_per_kw` is a package's where there is a parent."""
+
+    fee_sat: Satoshi
+    weight: WeightUnits
+    feerate_per_kw: FeeratePerKw
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +183,9 @@ def insert(
     purpose: str,
     txid: Txid,
     raw_tx: bytes,
-    inputs: Sequence[OutPoint],
+    inputs: Sequence[SpentInput],
+    price: Price,
+    parent_txid: Txid | None = None,
 ) -> Broadcast:
     """Store a signed transaction before it is sent; the stored one if its txid is known.
 
@@ -138,7 +196,13 @@ def insert(
         "purpose": purpose,
         "txid": txid,
         "raw_tx": raw_tx,
-        "inputs": list(inputs),
+        "outpoints": [spent.outpoint for spent in inputs],
+        "channel_ids": [spent.channel_id for spent in inputs],
+        "fees": [spent.fee_sat for spent in inputs],
+        "fee_sat": price.fee_sat,
+        "weight": price.weight,
+        "feerate_per_kw": price.feerate_per_kw,
+        "parent_txid": parent_txid,
     }
     conn.execute(TAKE_UP, {"txid": txid})
     conn.execute(INSERT, facts)
@@ -154,13 +218,20 @@ def find(conn: Connection, txid: Txid) -> Broadcast | None:
 
 
 def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Broadcast]:
-    """Broadcasts that the chain has not settled, by id, those with an id above `after_id`."""
+    """What is open but for the sweeper's own, by id, those with an id above `after_id`."""
+    facts = {"after_id": after_id, "limit": limit, "sweeper": _SWEEPER}
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
-        return cursor.execute(OPEN, {"after_id": after_id, "limit": limit}).fetchall()
+        return cursor.execute(OPEN, facts).fetchall()
+
+
+def open_sweeps(conn: Connection, node: str) -> list[Broadcast]:
+    """The sweeper's open broadcasts for a node, the oldest first."""
+    with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
+        return cursor.execute(OPEN_SWEEPS, {"node": node, "sweeper": _SWEEPER}).fetchall()
 
 
 def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:
-    """All broadcasts of one channel, oldest first."""
+    """All broadcasts that spend an output of one channel, oldest first."""
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
         return cursor.execute(OF_CHANNEL, {"channel_id": channel_id}).fetchall()
 
@@ -179,11 +250,14 @@ def abandon(conn: Connection, broadcast_id: int) -> None:
 
 
 def settle(conn: Connection) -> list[Settled]:
-    """Hold all open broadcasts against the chain, in one statement; those that changed."""
-    return [
+    """Hold all open broadcasts against the chain; those that changed."""
+    settled = [
         Settled(broadcast_id, channel_id, Txid(txid), BroadcastState(state))
         for broadcast_id, channel_id, txid, state in conn.execute(SETTLE)
     ]
+    if any(one.state is BroadcastState.OPEN for one in settled):
+        conn.execute(ABANDON_OUTBID, {"sweeper": _SWEEPER})
+    return settled
 
 
 def _broadcast(
@@ -200,6 +274,11 @@ def _broadcast(
     created_at: datetime,
     first_attempt_at: datetime | None,
     last_attempt_at: datetime | None,
+    node: str | None,
+    fee_sat: int | None,
+    weight: int | None,
+    feerate_per_kw: int | None,
+    parent_txid: bytes | None,
 ) -> Broadcast:
     return Broadcast(
         id=broadcast_id,
@@ -215,4 +294,9 @@ def _broadcast(
         created_at=created_at,
         first_attempt_at=first_attempt_at,
         last_attempt_at=last_attempt_at,
+        node=node,
+        fee_sat=None if fee_sat is None else Satoshi(fee_sat),
+        weight=None if weight is None else WeightUnits(weight),
+        feerate_per_kw=None if feerate_per_kw is None else FeeratePerKw(feerate_per_kw),
+        parent_txid=None if parent_txid is None else Txid(parent_txid),
     )

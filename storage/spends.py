@@ -22,6 +22,10 @@ RECORD = """
     ON CONFLICT (outpoint, block_hash) DO UPDATE SET stale = false WHERE s.stale
 """
 _COLUMNS = "channel_id, outpoint, txid, raw_tx, height, block_hash"
+#: One that was given up for a better one may be the one that is mined.
+CONFIRM_ABANDONED = """
+    UPDATE broadcasts SET state = 'confirmed' WHERE txid = ANY(%(txids)s) AND state = 'abandoned'
+"""
 MARK_STALE = f"""
     UPDATE spends SET stale = true
     WHERE block_hash = %(block_hash)s AND NOT stale
@@ -80,6 +84,7 @@ def record_many(conn: Connection, spends: Sequence[ConfirmedSpend]) -> None:
             "block_hashes": [spend.block_hash for spend in spends],
         }
         conn.execute(RECORD, facts)
+        conn.execute(CONFIRM_ABANDONED, {"txids": facts["txids"]})
 
 
 def mark_stale(conn: Connection, block_hash: BlockHash) -> list[ConfirmedSpend]:

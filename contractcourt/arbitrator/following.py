@@ -59,12 +59,11 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     tx = Transaction.parse(event.tx)
     _read_preimage(hearing, contract, tx)
     moved = _moved_output(hearing, contract, tx, event)
-    pays_us = all(o.script_pubkey == hearing.case.channel.sweep_script for o in tx.outputs)
-    ours = pays_us or (moved is not None and moved.kind is ContractKind.SECOND_LEVEL)
+    ours = moved is not None and moved.kind is ContractKind.SECOND_LEVEL
     spent = msgspec.structs.replace(
         contract,
         spend=spend,
-        ours=ours,
+        ours=ours or _is_ours(hearing, contract, tx),
         stage=ContractStage.SPENT,
     )
     _put(hearing, spent)
@@ -72,6 +71,12 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
         hearing.change(contracts=(*hearing.case.contracts, moved))
         _watch(hearing, moved)
     machine.unresolve_if_open(hearing)
+
+
+def _is_ours(hearing: Hearing, contract: Contract, tx: Transaction) -> bool:
+    if contract.kind is ContractKind.ANCHOR:
+        return anchor.is_spent_by_us(contract, tx)
+    return all(o.script_pubkey == hearing.case.channel.sweep_script for o in tx.outputs)
 
 
 def hear_seen(hearing: Hearing, event: SpendSeen) -> None:

@@ -11,6 +11,9 @@ from contractcourt.units import FeeratePerKw, Satoshi, WeightUnits
 
 ANCHOR_SAT = Satoshi(330)
 HTLC_OUTPUT = WeightUnits(172)
+#: What the 2-of-2 witness of a commitment adds: marker and flag, a count, an empty item, two
+#: signatures, the script.
+FUNDING_WITNESS = WeightUnits(2 + 1 + 1 + 2 * 74 + 72)
 
 #: An input without its witness: outpoint, empty scriptSig and nSequence, 41 bytes.
 INPUT = WeightUnits(164)
@@ -85,6 +88,18 @@ def revoked_htlc_claim(*, offered_by_owner: bool, anchors: bool) -> WeightUnits:
     """An input that takes an HTLC output of a revoked commitment."""
     script = _OFFERED_SCRIPT if offered_by_owner else _RECEIVED_SCRIPT
     return _claim(_SIGNATURE, _PUBLIC_KEY, script, _extra(anchors))
+
+
+def second_level_input(*, offered: bool, anchors: bool) -> WeightUnits:
+    """The input of our HTLC-timeout (`offered`) or HTLC-success transaction, both signatures."""
+    if offered:
+        return _claim(1, _SIGNATURE, _SIGNATURE, 1, _OFFERED_SCRIPT, _extra(anchors))
+    return _claim(1, _SIGNATURE, _SIGNATURE, 1 + 32, _RECEIVED_SCRIPT, _extra(anchors))
+
+
+def wallet_input() -> WeightUnits:
+    """An input that spends a P2WPKH coin."""
+    return _claim(_SIGNATURE, _PUBLIC_KEY)
 
 
 def _extra(anchors: bool) -> int:

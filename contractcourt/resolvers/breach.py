@@ -1,7 +1,7 @@
 """Justice: every output of a revoked commitment by its revocation key (P1 to P8).
 
-Each output has a transaction of its own, so that the cheater, by moving one of them, holds up
-none of the others. What moves to the second level is punished there.
+The outputs of one commitment go in one transaction while nobody contests them; the sweeper takes
+them apart as soon as one is. What moves to the second level is punished there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3 import secrets
 from contractcourt.contract import Contract
-from contractcourt.effects import SweepOutput
+from contractcourt.resolvers.sweeping import sweep
 
 
 def act(hearing: Hearing, contract: Contract) -> bool:
@@ -27,7 +27,5 @@ def act(hearing: Hearing, contract: Contract) -> bool:
             "it can't be punished by the court",
         )
         return False
-    hearing.want(
-        SweepOutput(contract, hearing.case.channel.sweep_script, per_commitment_secret=secret)
-    )
+    sweep(hearing, contract, per_commitment_secret=secret)
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.contract import Contract
-from contractcourt.effects import SweepOutput
+from contractcourt.resolvers.sweeping import sweep
 from contractcourt.units import BlockHeight
 
 
@@ -19,5 +19,5 @@ def act(hearing: Hearing, contract: Contract) -> bool:
     if hearing.case.best_height < mature:
         hearing.wake_at(mature, f"{contract.kind.value} matures", contract.value_sat)
         return False
-    hearing.want(SweepOutput(contract, hearing.case.channel.sweep_script))
+    sweep(hearing, contract)
     return True

@@ -8,8 +8,8 @@ from __future__ import annotations
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.channel import Side
 from contractcourt.contract import Contract
-from contractcourt.effects import SweepOutput
 from contractcourt.resolvers import second_level
+from contractcourt.resolvers.sweeping import sweep
 
 
 def act(hearing: Hearing, contract: Contract) -> bool:
@@ -22,7 +22,7 @@ def act(hearing: Hearing, contract: Contract) -> bool:
         return False
     if contract.commitment_owner is Side.LOCAL:
         return second_level.publish(hearing, contract, None)
-    hearing.want(SweepOutput(contract, hearing.case.channel.sweep_script))
+    sweep(hearing, contract)
     return True
 
 

@@ -12,23 +12,28 @@ from contractcourt.case import Case
 from contractcourt.channel import Channel, Direction, LocalCommitment
 from contractcourt.contract import Contract
 from contractcourt.effects import PublishHtlcTransaction
+from contractcourt.resolvers.sweeping import sweep
 from contractcourt.units import HexBytes, Script, Secret
 
 
 def publish(hearing: Hearing, contract: Contract, preimage: Secret | None) -> bool:
-    """Publish HTLC-timeout or HTLC-success as the peer signed it; False when it can't be.
+    """Move it on by HTLC-timeout or HTLC-success; False when that can't be.
 
-    With anchors it carries no fee of its own and needs an input that pays one (H3).
+    Without anchors the transaction is published as the peer signed it (H2). With them it carries
+    no fee of its own: the sweeper adds inputs that pay for it (H3).
     """
     case = hearing.case
     commitment = _commitment_of(case, contract)
-    if case.channel.anchors or commitment is None or contract.per_commitment_point is None:
+    if commitment is None or contract.per_commitment_point is None:
         hearing.alarm(
-            "htlc_needs_fee_input",
+            "htlc_unsigned",
             f"the HTLC transaction of {contract.outpoint} ({contract.value_sat} sat) can't be "
-            "published without an input that pays its fee: claim it from the node",
+            "published: the court does not hold the peer's signature; claim it from the node",
         )
         return False
+    if case.channel.anchors:
+        sweep(hearing, contract, preimage=preimage)
+        return True
     keys = commitment_keys(case.channel, contract.commitment_owner, contract.per_commitment_point)
     tx = build_second_level(
         case.channel, keys, contract.outpoint.txid, _output_of(contract), commitment.feerate_per_kw

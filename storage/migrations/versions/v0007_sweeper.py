@@ -14,11 +14,14 @@ CREATE TABLE sweep_inputs (
     node text NOT NULL REFERENCES nodes (name),
     want text NOT NULL CHECK (want <> ''),
     state text NOT NULL DEFAULT 'wanted' CHECK (state IN (
-        'wanted', 'spent', 'quarantined', 'given_up', 'dropped')),
+        'wanted', 'quarantined', 'given_up', 'dropped')),
     -- What was ever offered for it at most: it never falls (users_ask L7).
     feerate_per_kw bigint NOT NULL DEFAULT 0 CHECK (feerate_per_kw >= 0),
-    -- Height of the first attempt: its fee curve begins there.
-    started_height integer CHECK (started_height >= 0),
+    -- Where its fee curve begins.
+    started_height integer NOT NULL CHECK (started_height >= 0),
+    -- Refused together with others: it goes alone.
+    alone boolean NOT NULL DEFAULT false,
+    -- Why it is not out, in words for people.
     reason text,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -29,6 +32,7 @@ CREATE INDEX sweep_inputs_of_channel ON sweep_inputs (channel_id);
 CREATE TABLE sweep_rounds (
     node text PRIMARY KEY REFERENCES nodes (name),
     asked bigint NOT NULL DEFAULT 0,
+    done bigint NOT NULL DEFAULT 0 CHECK (done <= asked),
     busy_until timestamptz
 );
 """

@@ -1,0 +1,91 @@
+"""By when each contract should be spent, and the most that fees may take for it.
+
+What nobody else can take has no deadline. An offered HTLC shall be back while the HTLC upstream
+still lives; a received one before the peer may take it back; what a cheater put on chain before
+it can move on. Budgets are shares of the value, by the node's policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from contractcourt.arbitrator import htlcs
+from contractcourt.bolt3.commitment import is_trimmed
+from contractcourt.case import Case
+from contractcourt.channel import Direction, Htlc, LocalCommitment, Side
+from contractcourt.contract import Contract, ContractKind
+from contractcourt.policy import Policy
+from contractcourt.units import BlockHeight, Satoshi
+
+#: Of our main output, for a commitment that nothing hurries.
+_CALM_PERCENT = 5
+
+
+def deadline(case: Case, contract: Contract) -> BlockHeight | None:
+    """The height by which its spend should be mined; None when nothing is lost by waiting."""
+    match contract.kind:
+        case (
+            ContractKind.TO_LOCAL
+            | ContractKind.TO_REMOTE
+            | ContractKind.SECOND_LEVEL
+            | ContractKind.ANCHOR
+            | ContractKind.UNKNOWN_SPEND
+        ):
+            return None
+        case ContractKind.OFFERED_HTLC | ContractKind.RECEIVED_HTLC:
+            return None if contract.htlc is None else _htlc_deadline(case.policy, contract.htlc)
+        case (
+            ContractKind.REVOKED_TO_LOCAL
+            | ContractKind.REVOKED_HTLC
+            | ContractKind.REVOKED_SECOND_LEVEL
+        ):
+            # The delay that our node asked of the peer's outputs.
+            return BlockHeight(contract.confirmed_height + case.channel.local.to_self_delay)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def budget_sat(case: Case, contract: Contract) -> Satoshi:
+    """The most that may be paid for its spend."""
+    revoked = contract.kind in (
+        ContractKind.REVOKED_TO_LOCAL,
+        ContractKind.REVOKED_HTLC,
+        ContractKind.REVOKED_SECOND_LEVEL,
+    )
+    percent = case.policy.breach_budget_percent if revoked else case.policy.budget_percent
+    return Satoshi(contract.value_sat * percent // 100)
+
+
+def commitment_deadline(case: Case, commitment: LocalCommitment) -> BlockHeight | None:
+    """By when our commitment should confirm, for its HTLCs' sake; None without any at stake."""
+    heights = [_commitment_deadline(case.policy, h) for h in _hurrying(case, commitment)]
+    return min(heights, default=None)
+
+
+def commitment_budget_sat(case: Case, commitment: LocalCommitment) -> Satoshi:
+    """The most that may be paid, beyond its own fee, to have our commitment confirmed."""
+    hurrying = sum(htlc.amount_msat // 1000 for htlc in _hurrying(case, commitment))
+    calm = commitment.to_local_msat // 1000 * _CALM_PERCENT // 100
+    return Satoshi(max(hurrying * case.policy.budget_percent // 100, calm))
+
+
+def _hurrying(case: Case, commitment: LocalCommitment) -> Iterator[Htlc]:
+    """HTLCs of our commitment that can be lost by waiting and have an output."""
+    for htlc in commitment.htlcs:
+        trimmed = is_trimmed(case.channel, Side.LOCAL, commitment.feerate_per_kw, htlc)
+        if not trimmed and htlcs.broadcast_height(case, htlc) is not None:
+            yield htlc
+
+
+def _htlc_deadline(policy: Policy, htlc: Htlc) -> BlockHeight:
+    if htlc.direction is Direction.RECEIVED:
+        return htlc.cltv_expiry
+    return BlockHeight(htlc.cltv_expiry + policy.outgoing_deadline_delta)
+
+
+def _commitment_deadline(policy: Policy, htlc: Htlc) -> BlockHeight:
+    """Half of the time for the commitment, half for the HTLC transaction that follows it."""
+    if htlc.direction is Direction.RECEIVED:
+        return BlockHeight(htlc.cltv_expiry - policy.incoming_broadcast_delta // 2)
+    return BlockHeight(htlc.cltv_expiry + policy.outgoing_deadline_delta // 2)

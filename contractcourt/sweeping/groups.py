@@ -1,0 +1,155 @@
+"""Who travels together: one transaction for each group.
+
+What has no deadline is batched across the channels of a node. What has one goes with others of
+the same deadline. Second-level transactions share one only when they share its lock time too,
+for the peer's signature commits to it (H3). Justice goes by commitment. Whoever can't afford
+what the most urgent of a group offers goes without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.contract import Contract, ContractKind
+from contractcourt.effects import BumpCommitment
+from contractcourt.sweeping import curve
+from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.sweeping.market import Market
+from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi
+
+#: Few enough to stay far below what nodes relay, many enough to share the overhead.
+MOST_MEMBERS = 64
+
+_REVOKED = frozenset(
+    {
+        ContractKind.REVOKED_TO_LOCAL,
+        ContractKind.REVOKED_HTLC,
+        ContractKind.REVOKED_SECOND_LEVEL,
+    }
+)
+
+
+class GroupKind(StrEnum):
+    """Which of the three ways a group's transaction is built."""
+
+    #: To the node's sweep script, the fee taken from what is swept.
+    DIRECT = "direct"
+    #: HTLC transactions of our commitments, the fee paid by the node's fee wallet.
+    SECOND_LEVEL = "second_level"
+    #: The child that pays for our commitment, out of the node's fee wallet.
+    BUMP = "bump"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Inputs of one transaction, the most valuable first, and the feerate offered for them."""
+
+    kind: GroupKind
+    members: tuple[SweepInput, ...]
+    feerate_per_kw: FeeratePerKw
+
+    @property
+    def value_sat(self) -> Satoshi:
+        """What is at stake."""
+        return Satoshi(sum(member.value_sat for member in self.members))
+
+    @property
+    def value_in_sat(self) -> Satoshi:
+        """The value of the outputs themselves."""
+        return Satoshi(sum(member.contract.value_sat for member in self.members))
+
+    @property
+    def budget_sat(self) -> Satoshi:
+        """The most that all members together may pay."""
+        return Satoshi(sum(member.want.budget_sat for member in self.members))
+
+    @property
+    def outpoints(self) -> frozenset[OutPoint]:
+        """Of its members."""
+        return frozenset(member.outpoint for member in self.members)
+
+    def halves(self) -> tuple[Group, Group]:
+        """Two smaller groups at the same rate, to find out which member is refused."""
+        middle = len(self.members) // 2
+        first, second = self.members[:middle], self.members[middle:]
+        return (
+            Group(self.kind, first, self.feerate_per_kw),
+            Group(self.kind, second, self.feerate_per_kw),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The groups, and those for which waiting is the better offer.
+
+    What has a deadline comes first, and of that what has most at stake: where the fee wallet is
+    short its coins go there (users_ask L10).
+    """
+
+    groups: tuple[Group, ...]
+    waiting: tuple[SweepInput, ...]
+
+
+def gather(
+    items: Iterable[SweepInput],
+    market: Market,
+    height: BlockHeight,
+    alone: Collection[OutPoint] = (),
+) -> Gathered:
+    """Group the inputs of one node as the rules above say; those in `alone` go alone."""
+    together: dict[tuple[object, ...], list[tuple[FeeratePerKw, SweepInput]]] = {}
+    waiting = []
+    for item in items:
+        offered = curve.offer(item, market, height)
+        if offered is None:
+            waiting.append(item)
+        else:
+            key = (*_key(item), item.outpoint if item.outpoint in alone else None)
+            together.setdefault(key, []).append((offered, item))
+    groups = [group for offers in together.values() for group in _split(offers)]
+    groups.sort(key=lambda group: (not _hurries(group), -group.value_sat))
+    return Gathered(tuple(groups), tuple(waiting))
+
+
+def locktime(contract: Contract) -> int:
+    """An HTLC that we take back by its expiry demands it; nothing else does (R5, H3)."""
+    if contract.kind is ContractKind.OFFERED_HTLC and contract.htlc is not None:
+        return contract.htlc.cltv_expiry
+    return 0
+
+
+def _key(item: SweepInput) -> tuple[object, ...]:
+    want = item.want
+    if isinstance(want, BumpCommitment):
+        return (GroupKind.BUMP, item.outpoint)
+    if item.second_level:
+        return (GroupKind.SECOND_LEVEL, curve.deadline(item), locktime(item.contract))
+    if item.contract.kind in _REVOKED:
+        return (GroupKind.DIRECT, want.sweep_script, item.outpoint.txid)
+    return (GroupKind.DIRECT, want.sweep_script, curve.deadline(item))
+
+
+def _kind(item: SweepInput) -> GroupKind:
+    if isinstance(item.want, BumpCommitment):
+        return GroupKind.BUMP
+    return GroupKind.SECOND_LEVEL if item.second_level else GroupKind.DIRECT
+
+
+def _split(offers: list[tuple[FeeratePerKw, SweepInput]]) -> list[Group]:
+    """The highest offer and all who can afford it, then the rest in the same way."""
+    groups = []
+    left = sorted(offers, key=lambda pair: (-pair[1].value_sat, pair[1].outpoint))
+    while left:
+        rate = max(offered for offered, _ in left)
+        joining = [pair for pair in left if limit(pair[1]) >= rate][:MOST_MEMBERS]
+        members = tuple(item for _, item in joining)
+        groups.append(Group(_kind(members[0]), members, rate))
+        left = [pair for pair in left if pair not in joining]
+    return groups
+
+
+def _hurries(group: Group) -> bool:
+    return any(member.want.deadline is not None for member in group.members)

@@ -1,0 +1,275 @@
+"""What is to be swept, for each node: wanted by the law, and what was offered for it so far.
+
+A row is free when it is wanted, no open broadcast spends it, and nobody has spent it on chain.
+What was offered for it is remembered for ever, so that an offer never falls (users_ask L7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+from psycopg.rows import args_row
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Channel
+from contractcourt.codec import decode, encode
+from contractcourt.effects import BumpCommitment, SweepOutput
+from contractcourt.policy import Policy
+from contractcourt.sweeping.inputs import SweepInput
+from contractcourt.units import BlockHeight, Blocks, FeeratePerKw
+from storage.database import Connection
+
+WANT = """
+    INSERT INTO sweep_inputs AS w (outpoint, channel_id, node, want, started_height)
+    SELECT given.outpoint, given.channel_id, given.node, given.want,
+           coalesce((SELECT height FROM chain_cursor), 0)
+    FROM unnest(%(outpoints)s::bytea[], %(channel_ids)s::bigint[], %(nodes)s::text[],
+                %(wants)s::text[]) AS given (outpoint, channel_id, node, want)
+    ON CONFLICT (outpoint) DO UPDATE
+    SET want = EXCLUDED.want,
+        state = CASE w.state WHEN 'dropped' THEN 'wanted' ELSE w.state END,
+        started_height = CASE w.state WHEN 'dropped' THEN EXCLUDED.started_height
+                                      ELSE w.started_height END
+"""
+KEEP_ONLY = """
+    UPDATE sweep_inputs SET state = 'dropped', reason = NULL, alone = false
+    WHERE channel_id = ANY(%(channel_ids)s) AND outpoint <> ALL(%(kept)s) AND state <> 'dropped'
+"""
+_SELECT = """
+    SELECT w.outpoint, w.channel_id, w.want, w.state, w.feerate_per_kw, w.started_height,
+           w.alone, w.reason
+    FROM sweep_inputs AS w
+"""
+_UNSPENT = """
+    NOT EXISTS (SELECT 1 FROM spends AS s WHERE s.outpoint = w.outpoint AND NOT s.stale)
+"""
+_IN_NO_BROADCAST = """
+    NOT EXISTS (
+        SELECT 1 FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
+        WHERE i.outpoint = w.outpoint AND b.state = 'open')
+"""
+FREE = f"""{_SELECT}
+    WHERE w.node = %(node)s AND w.state = 'wanted' AND {_UNSPENT} AND {_IN_NO_BROADCAST}
+    ORDER BY w.created_at, w.outpoint
+    LIMIT %(limit)s
+"""
+THESE = f"{_SELECT} WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}"
+#: Held until the broadcast that spends them is stored.
+LOCK = f"""{_SELECT}
+    WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}
+    ORDER BY w.outpoint
+    FOR UPDATE OF w
+"""
+OF_CHANNEL = f"{_SELECT} WHERE w.channel_id = %(channel_id)s ORDER BY w.outpoint"
+QUARANTINED = f"{_SELECT} WHERE w.state = 'quarantined' ORDER BY w.outpoint LIMIT %(limit)s"
+OFFERED = """
+    UPDATE sweep_inputs
+    SET feerate_per_kw = greatest(feerate_per_kw, %(feerate)s), reason = NULL
+    WHERE outpoint = ANY(%(outpoints)s)
+"""
+NOTE = """
+    UPDATE sweep_inputs SET reason = %(reason)s
+    WHERE outpoint = ANY(%(outpoints)s) AND reason IS DISTINCT FROM %(reason)s
+"""
+TAKE_APART = "UPDATE sweep_inputs SET alone = true WHERE outpoint = ANY(%(outpoints)s)"
+QUARANTINE = """
+    UPDATE sweep_inputs SET state = 'quarantined', reason = %(reason)s
+    WHERE outpoint = %(outpoint)s AND state = 'wanted'
+"""
+RELEASE = """
+    UPDATE sweep_inputs SET state = 'wanted', reason = NULL
+    WHERE outpoint = %(outpoint)s AND state = 'quarantined'
+    RETURNING node
+"""
+GIVE_UP = """
+    UPDATE sweep_inputs SET state = 'given_up', reason = %(reason)s
+    WHERE outpoint = %(outpoint)s AND state = 'wanted'
+"""
+NODES_AT_WORK = """
+    SELECT node FROM sweep_inputs WHERE state = 'wanted' GROUP BY node ORDER BY node
+"""
+#: Contracts that wait for a sweep which nobody holds: their wish was lost (users_ask L1).
+FORGOTTEN = f"""
+    SELECT c.channel_id, c.outpoint
+    FROM contracts AS c
+    WHERE c.stage = 'sweeping'
+      AND NOT EXISTS (SELECT 1 FROM sweep_inputs AS w
+                      WHERE w.outpoint = c.outpoint AND w.state <> 'dropped')
+      AND NOT EXISTS (SELECT 1 FROM broadcast_inputs AS i WHERE i.outpoint = c.outpoint)
+      AND NOT EXISTS (SELECT 1 FROM outbox AS o
+                      WHERE o.channel_id = c.channel_id AND o.kind = 'publish_htlc_transaction'
+                        AND o.sent_at IS NULL)
+      AND {_UNSPENT.replace("w.outpoint", "c.outpoint")}
+    LIMIT %(limit)s
+"""
+
+
+class SweepState(StrEnum):
+    """What the sweeper makes of a wish."""
+
+    WANTED = "wanted"
+    #: It can't be signed or is refused for its own sake; the operator releases it.
+    QUARANTINED = "quarantined"
+    #: It never paid for its own sweep.
+    GIVEN_UP = "given_up"
+    #: The law wants it no more: it is spent, or its transaction left the chain.
+    DROPPED = "dropped"
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the law wants, with what a transaction needs to be built without the case."""
+
+    channel: Channel
+    effect: SweepOutput | BumpCommitment
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSweep:
+    """One row."""
+
+    outpoint: OutPoint
+    channel_id: int
+    wish: Wish
+    state: SweepState
+    feerate_per_kw: FeeratePerKw
+    started_height: BlockHeight
+    alone: bool
+    reason: str | None
+
+    @property
+    def input(self) -> SweepInput:
+        """As the law groups and prices it."""
+        return SweepInput(
+            channel=self.wish.channel,
+            want=self.wish.effect,
+            started_height=self.started_height,
+            max_feerate_per_kw=self.wish.policy.max_feerate_per_kw,
+            feerate_per_kw=self.feerate_per_kw,
+        )
+
+    def patience_ends(self) -> BlockHeight:
+        """When it is given up, if it can't pay for itself until then."""
+        patience: Blocks = self.wish.policy.give_up_blocks
+        return BlockHeight(self.started_height + patience)
+
+
+def want(conn: Connection, wishes: Sequence[tuple[int, Wish]]) -> None:
+    """Store wishes by (channel, wish); one that is known is brought up to date."""
+    # A statement can't touch a row twice: the last wish for an output counts.
+    latest = {wish.effect.contract.outpoint: (channel_id, wish) for channel_id, wish in wishes}
+    if latest:
+        facts = {
+            "outpoints": list(latest),
+            "channel_ids": [channel_id for channel_id, _ in latest.values()],
+            "nodes": [wish.channel.node for _, wish in latest.values()],
+            "wants": [encode(wish).decode() for _, wish in latest.values()],
+        }
+        conn.execute(WANT, facts)
+
+
+def keep_only(conn: Connection, kept: Sequence[tuple[int, Collection[OutPoint]]]) -> None:
+    """Drop every wish of these channels but for the named outputs."""
+    if kept:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _ in kept],
+            "kept": [outpoint for _, outpoints in kept for outpoint in outpoints],
+        }
+        conn.execute(KEEP_ONLY, facts)
+
+
+def free(conn: Connection, node: str, limit: int = 2_000) -> list[StoredSweep]:
+    """What waits to be swept for a node, the oldest first."""
+    return _read(conn, FREE, {"node": node, "limit": limit})
+
+
+def these(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
+    """Those of these outputs that are still wanted and unspent."""
+    return _read(conn, THESE, {"outpoints": list(outpoints)})
+
+
+def lock(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
+    """`these`, held until the transaction ends."""
+    return _read(conn, LOCK, {"outpoints": list(outpoints)})
+
+
+def of_channel(conn: Connection, channel_id: int) -> list[StoredSweep]:
+    """All of one channel, dropped ones too."""
+    return _read(conn, OF_CHANNEL, {"channel_id": channel_id})
+
+
+def quarantined(conn: Connection, limit: int = 1_000) -> list[StoredSweep]:
+    """What waits for the operator."""
+    return _read(conn, QUARANTINED, {"limit": limit})
+
+
+def offered(conn: Connection, outpoints: Sequence[OutPoint], feerate: FeeratePerKw) -> None:
+    """A transaction that offers `feerate` for them is stored."""
+    conn.execute(OFFERED, {"outpoints": list(outpoints), "feerate": feerate})
+
+
+def note(conn: Connection, outpoints: Sequence[OutPoint], reason: str) -> None:
+    """Why they are not out."""
+    conn.execute(NOTE, {"outpoints": list(outpoints), "reason": reason})
+
+
+def take_apart(conn: Connection, outpoints: Sequence[OutPoint]) -> None:
+    """From now on each goes in a transaction of its own: one of them is contested."""
+    conn.execute(TAKE_APART, {"outpoints": list(outpoints)})
+
+
+def quarantine(conn: Connection, outpoint: OutPoint, reason: str) -> None:
+    """Keep it from holding up the others; never forgotten (users_ask L6)."""
+    conn.execute(QUARANTINE, {"outpoint": outpoint, "reason": reason})
+
+
+def release(conn: Connection, outpoint: OutPoint) -> str | None:
+    """The operator says that it can be tried again; its node, None when it is not quarantined."""
+    row = conn.execute(RELEASE, {"outpoint": outpoint}).fetchone()
+    return None if row is None else str(row[0])
+
+
+def give_up(conn: Connection, outpoint: OutPoint, reason: str) -> None:
+    """It will not pay for its own sweep."""
+    conn.execute(GIVE_UP, {"outpoint": outpoint, "reason": reason})
+
+
+def nodes_at_work(conn: Connection) -> list[str]:
+    """Nodes with anything left to sweep."""
+    return [row[0] for row in conn.execute(NODES_AT_WORK)]
+
+
+def forgotten(conn: Connection, limit: int) -> list[tuple[int, OutPoint]]:
+    """(channel, output) of contracts in stage SWEEPING that nobody sweeps."""
+    rows = conn.execute(FORGOTTEN, {"limit": limit})
+    return [(channel_id, OutPoint(outpoint)) for channel_id, outpoint in rows]
+
+
+def _read(conn: Connection, query: str, facts: dict[str, object]) -> list[StoredSweep]:
+    with conn.cursor(row_factory=args_row(_stored)) as cursor:
+        return cursor.execute(query, facts).fetchall()
+
+
+def _stored(
+    outpoint: bytes,
+    channel_id: int,
+    want: str,
+    state: str,
+    feerate_per_kw: int,
+    started_height: int,
+    alone: bool,
+    reason: str | None,
+) -> StoredSweep:
+    return StoredSweep(
+        outpoint=OutPoint(outpoint),
+        channel_id=channel_id,
+        wish=decode(want, Wish),
+        state=SweepState(state),
+        feerate_per_kw=FeeratePerKw(feerate_per_kw),
+        started_height=BlockHeight(started_height),
+        alone=alone,
+        reason=reason,
+    )
