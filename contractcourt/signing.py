@@ -24,8 +24,10 @@ class SigningPurpose(StrEnum):
 
     #: Our own commitment, spending the funding output: once per funding output (promise P3).
     COMMITMENT = "commitment"
-    #: Outputs of a confirmed commitment, towards the node's own scripts.
+    #: Outputs of confirmed commitments, towards the node's own scripts.
     SWEEP = "sweep"
+    #: The child of our unconfirmed commitment, paid for by the node's fee wallet.
+    BUMP = "bump"
 
 
 class RefusalReason(StrEnum):
@@ -72,22 +74,38 @@ class SigningRefused(ContractCourtError):
 class SigningInput(msgspec.Struct, frozen=True):
     """One output to spend, in the order of the transaction's inputs.
 
-    `contract` is None only for the funding output. `preimage` claims an HTLC by its hash;
-    `per_commitment_secret` is the peer's revealed secret of a revoked commitment.
+    Of a channel: `contract` is None only for its funding output, `preimage` claims an HTLC by its
+    hash, `per_commitment_secret` is the peer's revealed secret of a revoked commitment. Of the
+    node's fee wallet: `wallet_index` is the coin's place in its descriptor, and nothing else is
+    given.
     """
 
     outpoint: OutPoint
     value_sat: Satoshi
     script_pubkey: Script
+    channel: Channel | None = None
     contract: Contract | None = None
     preimage: Secret | None = None
     per_commitment_secret: Secret | None = None
+    wallet_index: int | None = None
+
+    @property
+    def owner(self) -> Channel:
+        """The channel whose output it is. Raises SigningRefused for a coin."""
+        if self.channel is None:
+            raise SigningRefused(
+                RefusalReason.MALFORMED_REQUEST, f"the input {self.outpoint} names no channel"
+            )
+        return self.channel
 
 
 class SigningRequest(msgspec.Struct, frozen=True):
-    """One transaction of one channel to sign. `tx` is unsigned: it has no witness."""
+    """One transaction of one node to sign. `tx` is unsigned: it has no witness.
 
-    channel: Channel
+    `commitment` is what is to be signed, or, of a bump, what the child pays for.
+    """
+
+    node: str
     purpose: SigningPurpose
     tx: HexBytes
     inputs: tuple[SigningInput, ...]
@@ -123,29 +141,26 @@ def commitment_request(
     channel: Channel, commitment: LocalCommitment, funding_script: Script
 ) -> SigningRequest:
     """The request for our own commitment. `funding_script` is the funding output's P2WSH."""
-    funding = SigningInput(channel.funding_outpoint, channel.capacity_sat, funding_script)
-    return SigningRequest(channel, SigningPurpose.COMMITMENT, commitment.tx, (funding,), commitment)
+    funding = SigningInput(channel.funding_outpoint, channel.capacity_sat, funding_script, channel)
+    return SigningRequest(
+        channel.node, SigningPurpose.COMMITMENT, commitment.tx, (funding,), commitment
+    )
 
 
-def sweep_request(channel: Channel, tx: HexBytes, contracts: Sequence[Contract]) -> SigningRequest:
-    """The request for a sweep of `contracts`, which stand in the order of the tx's inputs."""
-    inputs = tuple(sweep_input(contract) for contract in contracts)
-    return SigningRequest(channel, SigningPurpose.SWEEP, tx, inputs)
+def sweep_request(node: str, tx: HexBytes, inputs: Sequence[SigningInput]) -> SigningRequest:
+    """The request for a transaction that takes contracts of this node's channels."""
+    return SigningRequest(node, SigningPurpose.SWEEP, tx, tuple(inputs))
 
 
-def claim_request(
-    channel: Channel,
-    tx: HexBytes,
-    contract: Contract,
-    preimage: Secret | None,
-    per_commitment_secret: Secret | None = None,
+def bump_request(
+    node: str, tx: HexBytes, inputs: Sequence[SigningInput], commitment: LocalCommitment
 ) -> SigningRequest:
-    """The request for a transaction that takes one contract, by a secret where it demands one."""
-    spent = sweep_input(contract, preimage, per_commitment_secret)
-    return SigningRequest(channel, SigningPurpose.SWEEP, tx, (spent,))
+    """The request for the child of our commitment: its anchor, and coins that pay for both."""
+    return SigningRequest(node, SigningPurpose.BUMP, tx, tuple(inputs), commitment)
 
 
-def sweep_input(
+def contract_input(
+    channel: Channel,
     contract: Contract,
     preimage: Secret | None = None,
     per_commitment_secret: Secret | None = None,
@@ -155,7 +170,15 @@ def sweep_input(
         outpoint=contract.outpoint,
         value_sat=contract.value_sat,
         script_pubkey=contract.script_pubkey,
+        channel=channel,
         contract=contract,
         preimage=preimage,
         per_commitment_secret=per_commitment_secret,
     )
+
+
+def wallet_input(
+    outpoint: OutPoint, value_sat: Satoshi, script_pubkey: Script, index: int
+) -> SigningInput:
+    """A coin of the fee wallet as an input to sign."""
+    return SigningInput(outpoint, value_sat, script_pubkey, wallet_index=index)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from chain.devnet.standard import is_witness_program
-from contractcourt.bitcoin.transaction import sha256d
+from contractcourt.bitcoin import base58
 
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _BECH32_CONST = 1
@@ -47,9 +45,9 @@ def address_of(script: bytes) -> str | None:
         data = [version, *_regroup(script[2:], 8, 5, pad=True)]
         return _HRP + "1" + "".join(_BECH32[v] for v in data + _checksum(data, version))
     if len(script) == 25 and script[:3] == b"\x76\xa9\x14":
-        return _base58check(bytes([_PUBKEY_HASH]) + script[3:23])
+        return base58.encode(bytes([_PUBKEY_HASH]) + script[3:23])
     if len(script) == 23 and script[:2] == b"\xa9\x14":
-        return _base58check(bytes([_SCRIPT_HASH]) + script[2:22])
+        return base58.encode(bytes([_SCRIPT_HASH]) + script[2:22])
     return None
 
 
@@ -102,14 +100,9 @@ def _regroup(data: Iterable[int], from_bits: int, to_bits: int, *, pad: bool) ->
 
 
 def _base58_script(address: str) -> bytes:
-    number = 0
-    for char in address:
-        if char not in _BASE58:
-            raise ValueError("not a base58 string")
-        number = number * 58 + _BASE58.index(char)
-    raw = number.to_bytes(25, "big") if number < 1 << 200 else b""
-    if not raw or sha256d(raw[:21])[:4] != raw[21:]:
-        raise ValueError("wrong checksum")
+    raw = base58.decode(address)
+    if len(raw) != 21:
+        raise ValueError("not a regtest address")
     match raw[0]:
         case 111:
             return b"\x76\xa9\x14" + raw[1:21] + b"\x88\xac"
@@ -117,12 +110,3 @@ def _base58_script(address: str) -> bytes:
             return b"\xa9\x14" + raw[1:21] + b"\x87"
         case _:
             raise ValueError("not a regtest address")
-
-
-def _base58check(payload: bytes) -> str:
-    raw = payload + hashlib.sha256(hashlib.sha256(payload).digest()).digest()[:4]
-    number, text = int.from_bytes(raw, "big"), ""
-    while number:
-        number, digit = divmod(number, 58)
-        text = _BASE58[digit] + text
-    return "1" * (len(raw) - len(raw.lstrip(b"\0"))) + text

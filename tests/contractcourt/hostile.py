@@ -16,11 +16,8 @@ from contractcourt.signing import (
     SigningRefused,
     SigningRequest,
 )
-from contractcourt.signing_policy import (
-    DEFAULT_FEE_POLICY,
-    check_request,
-    check_sweep,
-)
+from contractcourt.signing_policy import check_request
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed, check_sweep
 from contractcourt.units import (
     HexBytes,
     Script,
@@ -48,6 +45,13 @@ def allowed_by(request: SigningRequest) -> set[Script]:
     return {Script(o.script_pubkey) for o in Transaction.parse(request.tx).outputs}
 
 
+def with_channel(request: SigningRequest, **changes: object) -> SigningRequest:
+    """The request with another channel at its first input."""
+    spent = request.inputs[0]
+    channel = with_fields(spent.owner, **changes)
+    return with_fields(request, inputs=(with_fields(spent, channel=channel), *request.inputs[1:]))
+
+
 def changed(
     request: SigningRequest, change: Callable[[Transaction], Transaction]
 ) -> SigningRequest:
@@ -71,7 +75,8 @@ def reason_of(request: SigningRequest, allowed: set[Script] | None = None) -> Re
 
     def judge() -> None:
         tx = check_request(request)
-        check_sweep(request, tx, allowed or allowed_by(request), DEFAULT_FEE_POLICY)
+        scripts = Allowed(allowed or allowed_by(request))
+        check_sweep(request, tx, scripts, DEFAULT_FEE_POLICY)
 
     with pytest.raises(SigningRefused) as caught:
         judge()

@@ -27,7 +27,7 @@ from contractcourt.units import (
     Signature,
     Txid,
 )
-from tests.contractcourt.hostile import FOREIGN, changed, set_output, set_sequence
+from tests.contractcourt.hostile import FOREIGN, changed, set_output, set_sequence, with_channel
 from tests.workers.ldk_signing import Recording
 
 
@@ -111,16 +111,16 @@ def test_a_commitment_spends_the_funding_output(
 def test_a_commitment_of_another_funding_output_is_refused() -> None:
     recording, request = commitment()
     elsewhere = OutPoint.of(Txid(bytes(32)), 0)
-    request = with_fields(request, channel=with_fields(request.channel, funding_outpoint=elsewhere))
+    request = with_channel(request, funding_outpoint=elsewhere)
     reason = commitment_reason(request, recording.keys.per_commitment_point)
     assert reason is RefusalReason.MALFORMED_REQUEST
 
 
 def test_a_peer_with_another_funding_key_gives_another_script() -> None:
     recording, request = commitment()
-    local = request.channel.local
-    remote = with_fields(request.channel.remote, funding_pubkey=local.htlc_basepoint)
-    request = with_fields(request, channel=with_fields(request.channel, remote=remote))
+    channel = request.inputs[0].owner
+    remote = with_fields(channel.remote, funding_pubkey=channel.local.htlc_basepoint)
+    request = with_channel(request, remote=remote)
     reason = commitment_reason(request, recording.keys.per_commitment_point)
     assert reason is RefusalReason.WRONG_SCRIPT
 

@@ -19,11 +19,12 @@ from contractcourt.signing import (
     SigningRefused,
     SigningRequest,
 )
-from contractcourt.signing_policy import (
+from contractcourt.signing_policy import check_request
+from contractcourt.sweep_rules import (
     DEFAULT_FEE_POLICY,
+    Allowed,
     FeePolicy,
     check_feerate,
-    check_request,
     check_sweep,
 )
 from contractcourt.units import (
@@ -43,6 +44,7 @@ from tests.contractcourt.hostile import (
     set_sequence,
     sweep_of,
     to_local,
+    with_channel,
     with_input,
 )
 from tests.workers.ldk_signing import NAMES, Recording
@@ -93,16 +95,14 @@ def test_the_same_input_twice_is_malformed() -> None:
 
 
 def test_an_unknown_channel_type_is_never_signed() -> None:
-    channel = with_fields(to_local().channel, channel_type="simple_taproot")
-    request = with_fields(to_local(), channel=channel)
+    request = with_channel(to_local(), channel_type="simple_taproot")
     assert reason_of(request) is RefusalReason.UNSUPPORTED_CHANNEL_TYPE
 
 
 def test_a_peer_without_points_is_refused() -> None:
-    remote = with_fields(
-        to_local().channel.remote, htlc_basepoint=PublicKey(b"\x02" + b"\xff" * 32)
-    )
-    request = with_fields(to_local(), channel=with_fields(to_local().channel, remote=remote))
+    remote = to_local().inputs[0].owner.remote
+    remote = with_fields(remote, htlc_basepoint=PublicKey(b"\x02" + b"\xff" * 32))
+    request = with_channel(to_local(), remote=remote)
     with pytest.raises(InvalidPoint):
         check_request(request)
 
@@ -126,9 +126,8 @@ def test_a_foreign_output_beside_an_allowed_one_is_foreign() -> None:
 
 
 def test_the_sweep_script_that_a_request_claims_allows_nothing() -> None:
-    channel = with_fields(to_local().channel, sweep_script=FOREIGN)
     request = changed(to_local(), set_output(0, script_pubkey=bytes(FOREIGN)))
-    request = with_fields(request, channel=channel)
+    request = with_channel(request, sweep_script=FOREIGN)
     assert reason_of(request, allowed_by(to_local())) is RefusalReason.FOREIGN_OUTPUT
 
 
@@ -137,7 +136,7 @@ def test_a_fee_of_more_than_half_is_unreasonable() -> None:
     assert check_sweep(
         changed(to_local(), set_output(0, value=value - value // 2)),
         Transaction.parse(changed(to_local(), set_output(0, value=value - value // 2)).tx),
-        allowed_by(to_local()),
+        Allowed(allowed_by(to_local())),
         DEFAULT_FEE_POLICY,
     )
     request = changed(to_local(), set_output(0, value=value // 2 - 1))
@@ -153,9 +152,9 @@ def test_outputs_worth_more_than_the_inputs_are_unreasonable() -> None:
 def test_a_feerate_beyond_policy_is_unreasonable() -> None:
     request = to_local()
     tx = Transaction.parse(request.tx)
-    check_feerate(request.inputs, tx, FeePolicy(max_feerate_sat_vb=2_500))
+    check_feerate(request, tx, FeePolicy(max_feerate_sat_vb=2_500))
     with pytest.raises(SigningRefused) as caught:
-        check_feerate(request.inputs, tx, FeePolicy(max_feerate_sat_vb=0))
+        check_feerate(request, tx, FeePolicy(max_feerate_sat_vb=0))
     assert caught.value.reason is RefusalReason.UNREASONABLE_FEE
 
 
@@ -166,7 +165,7 @@ def test_a_feerate_beyond_policy_is_unreasonable() -> None:
 def test_to_local_waits_for_exactly_its_delay(sequence: int) -> None:
     request = changed(to_local(), set_sequence(sequence))
     assert reason_of(request) is RefusalReason.WRONG_TIMELOCK
-    delay = to_local().channel.remote.to_self_delay
+    delay = to_local().inputs[0].owner.remote.to_self_delay
     for wrong in (delay - 1, delay + 1, delay | 1 << 22):
         assert reason_of(changed(to_local(), set_sequence(wrong))) is RefusalReason.WRONG_TIMELOCK
 

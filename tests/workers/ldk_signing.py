@@ -26,9 +26,10 @@ from contractcourt.channel import (
 from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.signing import (
     SigningInput,
-    SigningPurpose,
     SigningRequest,
     commitment_request,
+    contract_input,
+    sweep_request,
 )
 from contractcourt.units import (
     BlockHeight,
@@ -165,11 +166,10 @@ class Recording:
         return spends
 
     def _request(self, item: dict[str, Any], signed: Transaction) -> SigningRequest:
-        return SigningRequest(
-            self.channel,
-            SigningPurpose.SWEEP,
+        return sweep_request(
+            self.channel.node,
             HexBytes(signed.serialize(with_witness=False)),
-            tuple(self.signing_input(facts) for facts in item["inputs"]),
+            [self.signing_input(facts) for facts in item["inputs"]],
         )
 
     def signing_input(self, facts: dict[str, Any]) -> SigningInput:
@@ -192,10 +192,8 @@ class Recording:
             htlc=htlc,
         )
         revoked = kind in (ContractKind.REVOKED_TO_LOCAL, ContractKind.REVOKED_HTLC)
-        return SigningInput(
-            outpoint,
-            contract.value_sat,
-            contract.script_pubkey,
+        return contract_input(
+            self.channel,
             contract,
             self._preimage(htlc) if kind is ContractKind.RECEIVED_HTLC else None,
             self._revealed(closing["number"]) if revoked else None,

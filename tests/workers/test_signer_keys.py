@@ -34,12 +34,12 @@ ONE = "01".rjust(64, "0")
 
 
 def lnd_ring() -> LndKeyRing:
-    root, mainnet = parse_extended_key(LND_ROOT)
+    root, mainnet = parse_extended_key(LND_ROOT, "lnd_root_key")
     return LndKeyRing(root, mainnet)
 
 
 def test_the_root_of_bip_32s_first_vector() -> None:
-    root, mainnet = parse_extended_key(BIP32_ROOT)
+    root, mainnet = parse_extended_key(BIP32_ROOT, "lnd_root_key")
     assert mainnet
     assert root == ExtendedKey.master(BIP32_SEED)
 
@@ -67,7 +67,7 @@ def test_a_key_with_a_leading_zero_is_derived_as_btcwallet_does() -> None:
 
 
 def test_lnds_path_leads_to_lnds_node_key() -> None:
-    root, _ = parse_extended_key(LND_ROOT)
+    root, _ = parse_extended_key(LND_ROOT, "lnd_root_key")
     node_family = 6
     key = root.child(HARDENED + 1017).child(HARDENED + 1).child(HARDENED + node_family)
     assert str(public_key(key.child(0).child(0).secret)) == LND_NODE_KEY

@@ -11,8 +11,9 @@ from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.bolt3 import scripts
 from contractcourt.contract import ContractKind
-from contractcourt.signing import SigningRequest, sweep_request
-from contractcourt.signing_policy import DEFAULT_FEE_POLICY, check_request
+from contractcourt.signing import SigningRequest, contract_input, sweep_request
+from contractcourt.signing_policy import check_request
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed
 from contractcourt.units import HexBytes, Satoshi, Script
 from tests.workers.ldk_signing import NAMES, Recording
 from workers.signer.signatures import sign_commitment, sign_sweep
@@ -28,6 +29,13 @@ def assert_valid(request: SigningRequest, signed: Transaction) -> None:
 def without_signatures(witness: tuple[bytes, ...]) -> list[bytes]:
     """The witness with every DER signature blanked: LDK grinds its own, we do not."""
     return [b"sig" if item[:1] == b"\x30" and 70 <= len(item) <= 73 else item for item in witness]
+
+
+def signed_sweep(recording: Recording, request: SigningRequest) -> Transaction:
+    tx = check_request(request)
+    allowed = Allowed({Script(output.script_pubkey) for output in tx.outputs})
+    keys = {recording.channel.channel_point: recording.keys}
+    return sign_sweep(keys, None, request, tx, allowed, DEFAULT_FEE_POLICY)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,9 +68,7 @@ def test_every_commitment_of_ours_is_signed_with_ldks_txid_and_script(name: str)
 def test_every_spend_of_ours_gets_the_witness_that_ldk_gave_it(name: str) -> None:
     recording = Recording(name)
     for request, theirs in recording.our_spends():
-        tx = check_request(request)
-        allowed = {Script(output.script_pubkey) for output in tx.outputs}
-        ours = sign_sweep(recording.keys, request, tx, allowed, DEFAULT_FEE_POLICY)
+        ours = signed_sweep(recording, request)
         assert ours.txid() == theirs.txid()
         for mine, other in zip(ours.inputs, theirs.inputs, strict=True):
             assert without_signatures(mine.witness) == without_signatures(other.witness)
@@ -90,8 +96,7 @@ def test_our_anchor_and_our_to_remote_are_swept_together() -> None:
         (TxIn(anchor.outpoint, sequence=0xFFFFFFFD), TxIn(swept.outpoint, sequence=1)),
         (TxOut(swept.value_sat, bytes(sweep_script)),),
     )
-    both = sweep_request(recording.channel, HexBytes(tx.serialize()), [anchor, swept.contract])
-    signed = sign_sweep(
-        recording.keys, both, check_request(both), {sweep_script}, DEFAULT_FEE_POLICY
-    )
-    assert_valid(both, signed)
+    contracts = (anchor, swept.contract)
+    inputs = [contract_input(recording.channel, contract) for contract in contracts]
+    both = sweep_request(recording.channel.node, HexBytes(tx.serialize()), inputs)
+    assert_valid(both, signed_sweep(recording, both))

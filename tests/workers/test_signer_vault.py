@@ -30,6 +30,7 @@ from contractcourt.units import (
 )
 from storage import channels, nodes
 from storage.database import Database
+from tests.contractcourt.hostile import with_channel
 from tests.workers.ldk_signing import Recording
 from tests.workers.test_signer_keys import LND_ROOT, lnd_ring
 from workers.signer.channel_keys import ChannelKeys
@@ -127,7 +128,7 @@ def test_keys_serve_the_node_that_used_them_first(
     signer.local_point(PointRequest(recording.channel, 0))
     request, allowed = sweep(recording)
     add_node(db, allowed, "mallory")
-    stolen = with_fields(request, channel=with_fields(request.channel, node="mallory"))
+    stolen = with_fields(with_channel(request, node="mallory"), node="mallory")
     assert reason_of(signer, stolen) is RefusalReason.WRONG_NODE
 
 
@@ -140,7 +141,7 @@ def test_keys_of_a_registered_channel_serve_its_node_from_the_import_on(
     with db.transaction() as conn:
         channels.register(conn, recording.channel)
     import_raw(signer, recording)
-    stolen = with_fields(request, channel=with_fields(request.channel, node="mallory"))
+    stolen = with_fields(with_channel(request, node="mallory"), node="mallory")
     assert reason_of(signer, stolen) is RefusalReason.WRONG_NODE
     assert signer.sign(request)
 
@@ -148,8 +149,7 @@ def test_keys_of_a_registered_channel_serve_its_node_from_the_import_on(
 def test_another_channels_facts_are_a_wrong_key(signer: Signer, recording: Recording) -> None:
     import_raw(signer, recording)
     other = Recording("anchors_3_remote_close").channel
-    channel = with_fields(recording.channel, local=other.local)
-    request = with_fields(sweep(recording)[0], channel=channel)
+    request = with_channel(sweep(recording)[0], local=other.local)
     assert reason_of(signer, request) is RefusalReason.WRONG_KEY
 
 

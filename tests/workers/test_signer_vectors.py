@@ -8,8 +8,9 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import Direction, Htlc, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage
-from contractcourt.signing import SigningInput, SigningPurpose, SigningRequest
-from contractcourt.signing_policy import DEFAULT_FEE_POLICY, check_request
+from contractcourt.signing import SigningInput, contract_input, sweep_request
+from contractcourt.signing_policy import check_request
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed
 from contractcourt.units import BlockHeight, Blocks, HexBytes, Satoshi, Script, Secret
 from tests import vectors
 from workers.signer.channel_keys import ChannelKeys
@@ -54,9 +55,7 @@ def spent_htlc(case: vectors.CommitmentCase, at: vectors.HtlcTransactionCase) ->
     )
     received = htlc.direction is Direction.RECEIVED
     preimage = vectors.preimage(htlc.id) if received else None
-    return SigningInput(
-        contract.outpoint, contract.value_sat, contract.script_pubkey, contract, preimage
-    )
+    return contract_input(case.channel, contract, preimage)
 
 
 def candidates(case: vectors.CommitmentCase, at: vectors.HtlcTransactionCase) -> list[Htlc]:
@@ -77,8 +76,8 @@ def test_every_second_level_transaction_is_signed_as_printed(
     for at in case.htlc_transactions:
         printed = Transaction.parse(at.tx)
         unsigned = HexBytes(printed.serialize(with_witness=False))
-        request = SigningRequest(
-            case.channel, SigningPurpose.SWEEP, unsigned, (spent_htlc(case, at),)
-        )
-        signed = sign_sweep(vector_keys(), request, check_request(request), (), DEFAULT_FEE_POLICY)
+        request = sweep_request(case.channel.node, unsigned, [spent_htlc(case, at)])
+        keys = {case.channel.channel_point: vector_keys()}
+        tx = check_request(request)
+        signed = sign_sweep(keys, None, request, tx, Allowed(()), DEFAULT_FEE_POLICY)
         assert signed.serialize() == at.tx

@@ -1,4 +1,4 @@
-"""What `contractcourt keys import FILE` may hold: a channel's secrets, or a node's root key.
+"""What `contractcourt keys import FILE` may hold: secrets of a channel, a node or a fee wallet.
 
 The reader never repeats a value in an error: every one of them is a secret or may be one, and a
 field's name may be a secret pasted at the wrong place.
@@ -17,11 +17,13 @@ from contractcourt.units import Secret
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.errors import MalformedKeyDocument
 from workers.signer.extended_key import parse_extended_key
+from workers.signer.fee_wallet import FeeWalletKeys, parse_fee_wallet
 from workers.signer.lnd_keys import LndKeyRing
 
 _SECRET_FIELDS = tuple(f.name for f in fields(ChannelKeys))
 _RAW_FIELDS = frozenset({"channel_point", *_SECRET_FIELDS})
 _LND_FIELDS = frozenset({"node", "lnd_root_key"})
+_WALLET_FIELDS = frozenset({"node", "fee_wallet"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,15 @@ class LndRootDocument:
     ring: LndKeyRing = field(repr=False)
 
 
-KeyDocument = ChannelKeyDocument | LndRootDocument
+@dataclass(frozen=True, slots=True)
+class FeeWalletDocument:
+    """The fee wallet of one node."""
+
+    node: str
+    keys: FeeWalletKeys = field(repr=False)
+
+
+KeyDocument = ChannelKeyDocument | LndRootDocument | FeeWalletDocument
 
 
 def parse_key_document(raw: bytes, *, mainnet: bool) -> KeyDocument:
@@ -58,6 +68,8 @@ def parse_key_document(raw: bytes, *, mainnet: bool) -> KeyDocument:
         return ChannelKeyDocument(_channel_point(document), _channel_keys(document))
     if names == _LND_FIELDS:
         return LndRootDocument(_node(document), _lnd_ring(document, mainnet=mainnet))
+    if names == _WALLET_FIELDS:
+        return FeeWalletDocument(_node(document), _fee_wallet(document, mainnet=mainnet))
     raise MalformedKeyDocument(_what_is_amiss(names))
 
 
@@ -72,7 +84,9 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 def _what_is_amiss(names: frozenset[str]) -> str:
-    wanted = _LND_FIELDS if names & _LND_FIELDS else _RAW_FIELDS
+    wanted = _RAW_FIELDS
+    if names & _LND_FIELDS:
+        wanted = _WALLET_FIELDS if "fee_wallet" in names else _LND_FIELDS
     missing = sorted(wanted - names)
     if missing:
         return f"the key document lacks {', '.join(missing)}"
@@ -117,13 +131,25 @@ def _node(document: dict[str, Any]) -> str:
 
 
 def _lnd_ring(document: dict[str, Any], *, mainnet: bool) -> LndKeyRing:
-    root, is_mainnet = parse_extended_key(_text(document, "lnd_root_key"))
+    root, is_mainnet = parse_extended_key(_text(document, "lnd_root_key"), "lnd_root_key")
+    _check_network("lnd_root_key", is_mainnet, mainnet)
+    if root.depth != 0:
+        raise MalformedKeyDocument("lnd_root_key is not a root: give the key at path m")
+    return LndKeyRing(root, mainnet)
+
+
+def _fee_wallet(document: dict[str, Any], *, mainnet: bool) -> FeeWalletKeys:
+    keys = parse_fee_wallet(_text(document, "fee_wallet"))
+    _check_network("fee_wallet", keys.mainnet, mainnet)
+    return keys
+
+
+def _check_network(name: str, is_mainnet: bool, mainnet: bool) -> None:
     if is_mainnet != mainnet:
         raise MalformedKeyDocument(
-            "lnd_root_key belongs to another network than this court serves: "
+            f"{name} belongs to another network than this court serves: "
             f"{'an xprv' if mainnet else 'a tprv'} is wanted here"
         )
-    return LndKeyRing(root, mainnet)
 
 
 def _text(document: dict[str, Any], name: str) -> str:

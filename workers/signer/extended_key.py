@@ -8,19 +8,18 @@ exactly; a standard derivation is one flag away.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass, field
 
 from coincurve import PrivateKey
 
+from contractcourt.bitcoin import base58
 from workers.signer.errors import MalformedKeyDocument
 
 HARDENED = 0x8000_0000
 
 #: Version bytes of a serialised private key: xprv (mainnet) and tprv (every test chain).
 _VERSIONS = {bytes.fromhex("0488ade4"): True, bytes.fromhex("04358394"): False}
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _SERIALISED_LENGTH = 78
 
 
@@ -56,44 +55,39 @@ class ExtendedKey:
         return ExtendedKey(secret, digest[32:], self.depth + 1)
 
 
-def parse_extended_key(text: str) -> tuple[ExtendedKey, bool]:
-    """Read a serialised private key (xprv or tprv).
+def parse_extended_key(text: str, name: str) -> tuple[ExtendedKey, bool]:
+    """Read a serialised private key (xprv or tprv) of any depth.
 
     Returns the key and whether it is a mainnet key.
 
+    Args:
+        name: the field it stands in, for messages.
+
     Raises:
-        MalformedKeyDocument: bad Base58, checksum, version or length, a public key, or a key
-            that is no root. The message never holds the text.
+        MalformedKeyDocument: bad Base58, checksum, version or length, or a public key. The
+            message never holds the text.
     """
-    raw = _base58check(text)
+    raw = base58check(text, name)
     mainnet = _VERSIONS.get(raw[:4])
     if mainnet is None or len(raw) != _SERIALISED_LENGTH:
-        raise MalformedKeyDocument("lnd_root_key is not a serialised private key (xprv or tprv)")
+        raise MalformedKeyDocument(f"{name} is not a serialised private key (xprv or tprv)")
     depth, chain_code, marker, secret = raw[4], raw[13:45], raw[45], raw[46:]
-    if depth != 0 or raw[5:13] != bytes(8):
-        raise MalformedKeyDocument("lnd_root_key is not a root: give the key at path m")
+    if depth == 0 and raw[5:13] != bytes(8):
+        raise MalformedKeyDocument(f"{name} is a root with a parent: copy it again")
     if marker != 0:
-        raise MalformedKeyDocument("lnd_root_key does not hold a private key")
+        raise MalformedKeyDocument(f"{name} does not hold a private key")
     try:
         PrivateKey(secret)
     except ValueError:
-        raise MalformedKeyDocument("lnd_root_key does not hold a valid private key") from None
-    return ExtendedKey(secret, chain_code), mainnet
+        raise MalformedKeyDocument(f"{name} does not hold a valid private key") from None
+    return ExtendedKey(secret, chain_code, depth), mainnet
 
 
-def _base58check(text: str) -> bytes:
-    number = 0
-    if len(text) > 120:
-        raise MalformedKeyDocument("lnd_root_key is too long for a serialised private key")
-    for character in text:
-        digit = _BASE58.find(character)
-        if digit < 0:
-            raise MalformedKeyDocument("lnd_root_key is not Base58 text")
-        number = number * 58 + digit
-    zeros = len(text) - len(text.lstrip("1"))
-    raw = bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
-    body, checksum = raw[:-4], raw[-4:]
-    expected = hashlib.sha256(hashlib.sha256(body).digest()).digest()[:4]
-    if not hmac.compare_digest(checksum, expected):
-        raise MalformedKeyDocument("the checksum of lnd_root_key is wrong: copy it again")
-    return body
+def base58check(text: str, name: str) -> bytes:
+    """The payload of Base58Check text in the field `name`. Raises MalformedKeyDocument."""
+    try:
+        return base58.decode(text)
+    except base58.WrongChecksum:
+        raise MalformedKeyDocument(f"the checksum of {name} is wrong: copy it again") from None
+    except ValueError:
+        raise MalformedKeyDocument(f"{name} is not Base58 text of a key") from None

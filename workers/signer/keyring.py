@@ -14,12 +14,18 @@ from contractcourt.channel import Channel
 from contractcourt.codec import decode, encode
 from contractcourt.signing import RefusalReason, SigningRefused
 from contractcourt.units import Script
-from storage import channels, nodes, vault
+from storage import channels, fee_wallets, nodes, vault
 from storage.database import Connection
 from workers.signer.channel_keys import ChannelKeys
-from workers.signer.documents import ChannelKeyDocument, KeyDocument, LndRootDocument
+from workers.signer.documents import (
+    ChannelKeyDocument,
+    FeeWalletDocument,
+    KeyDocument,
+    LndRootDocument,
+)
 from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.extended_key import ExtendedKey
+from workers.signer.fee_wallet import FeeWalletKeys, parse_fee_wallet
 from workers.signer.lnd_keys import LndKeyRing
 from workers.signer.seal import Seal
 
@@ -52,6 +58,21 @@ class KeyRing:
                 packed = ring.root.secret + ring.root.chain_code
                 self._keep(conn, _root_record(node), packed)
                 return f"lnd root key of node {node}"
+            case FeeWalletDocument(node, wallet):
+                self._keep_fee_wallet(conn, node, wallet)
+                return f"fee wallet of node {node}"
+
+    def _keep_fee_wallet(self, conn: Connection, node: str, wallet: FeeWalletKeys) -> None:
+        if nodes.get_node(conn, node) is None:
+            raise UnknownNode(f"node {node} is not registered: register it first")
+        self._keep(conn, _wallet_record(node), wallet.descriptor.encode())
+        scripts = wallet.scripts()
+        others = {one.script_pubkey for one in fee_wallets.scripts(conn) if one.node != node}
+        if others & set(scripts):
+            raise ForeignKeyDocument(
+                "this fee wallet serves another node already: each has its own"
+            )
+        fee_wallets.put_scripts(conn, node, scripts)
 
     # -- use --
 
@@ -90,6 +111,11 @@ class KeyRing:
                 raise UnknownNode(f"node {node} is not registered: nothing may be paid for it")
             pinned = self._first(conn, _scripts_record(node), encode(registered.sweep_scripts))
         return frozenset(decode(pinned, tuple[Script, ...]))
+
+    def fee_wallet(self, conn: Connection, node: str) -> FeeWalletKeys | None:
+        """The keys of `node`'s fee wallet, when it has one."""
+        descriptor = self._open(conn, _wallet_record(node))
+        return None if descriptor is None else parse_fee_wallet(descriptor.decode())
 
     # -- records --
 
@@ -147,6 +173,10 @@ def _channel_record(channel_point: OutPoint) -> str:
 
 def _root_record(node: str) -> str:
     return f"lnd/{node}"
+
+
+def _wallet_record(node: str) -> str:
+    return f"fee_wallet/{node}"
 
 
 def _seed_record(channel_point: OutPoint) -> str:

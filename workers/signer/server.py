@@ -98,10 +98,11 @@ def create_app(signer: Signer, token: str) -> Starlette:
     )
 
 
-def _about(request: SigningRequest) -> dict[str, str]:
+def _about(request: SigningRequest) -> dict[str, object]:
+    owners = [spent.channel.channel_point for spent in request.inputs if spent.channel is not None]
     return {
-        "channel_point": str(request.channel.channel_point),
-        "node": request.channel.node,
+        "channel_points": sorted({str(channel_point) for channel_point in owners}),
+        "node": request.node,
         "purpose": request.purpose.value,
     }
 

@@ -1,4 +1,4 @@
-"""Signatures of one request with one channel's keys; no vault, no network.
+"""Signatures of one request with the keys of its channels and coins; no vault, no network.
 
 Each function judges the request by the law's rules first, and verifies every signature that it
 made under the key the channel was registered with.
@@ -6,16 +6,20 @@ made under the key the channel was registered with.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.script import p2wpkh_script_code
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction, TxIn
 from contractcourt.bolt3 import points, witness
-from contractcourt.claims import witness_of
+from contractcourt.claims import Claim, witness_of
 from contractcourt.signing import RefusalReason, SigningInput, SigningRefused, SigningRequest
-from contractcourt.signing_policy import FeePolicy, check_commitment, check_feerate, check_sweep
+from contractcourt.signing_policy import check_commitment
+from contractcourt.sweep_rules import Allowed, FeePolicy, check_feerate, check_sweep
 from contractcourt.units import PublicKey, Script, Secret
 from workers.signer.channel_keys import ChannelKeys
+from workers.signer.fee_wallet import FeeWalletKeys
 
 
 def sign_commitment(keys: ChannelKeys, request: SigningRequest, tx: Transaction) -> Transaction:
@@ -24,7 +28,7 @@ def sign_commitment(keys: ChannelKeys, request: SigningRequest, tx: Transaction)
     Raises:
         SigningRefused: any rule of `check_commitment`.
     """
-    channel = request.channel
+    channel = request.inputs[0].owner
     commitment, script = check_commitment(request, tx, keys.per_commitment_point)
     local, remote = channel.local.funding_pubkey, channel.remote.funding_pubkey
     ours = _signature(keys.funding_key, local, tx, 0, request.inputs[0], script)
@@ -33,13 +37,18 @@ def sign_commitment(keys: ChannelKeys, request: SigningRequest, tx: Transaction)
 
 
 def sign_sweep(
-    keys: ChannelKeys,
+    keys: Mapping[OutPoint, ChannelKeys],
+    wallet: FeeWalletKeys | None,
     request: SigningRequest,
     tx: Transaction,
-    allowed: Collection[Script],
+    allowed: Allowed,
     policy: FeePolicy,
 ) -> Transaction:
-    """The sweep with the witness of every input.
+    """A sweep or a bump with the witness of every input.
+
+    Args:
+        keys: those of every channel that an input belongs to, by channel point.
+        wallet: those of the node's fee wallet; needed for its coins.
 
     Raises:
         SigningRefused: any rule of `check_sweep` and `check_feerate`.
@@ -47,13 +56,34 @@ def sign_sweep(
     claims = check_sweep(request, tx, allowed, policy)
     witnesses = []
     for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True)):
-        point = spent.contract.per_commitment_point if spent.contract else None
-        secret = keys.private_key(claim.key, point, spent.per_commitment_secret)
-        ours = _signature(secret, claim.public_key, tx, index, spent, claim.script_code)
-        witnesses.append(witness_of(request.channel, claim, spent, ours))
+        if claim is None:
+            witnesses.append(_coin_witness(wallet, tx, index, spent))
+        else:
+            ours = keys[spent.owner.channel_point]
+            witnesses.append(_contract_witness(ours, claim, tx, index, spent))
     signed = _with_witnesses(tx, witnesses)
-    check_feerate(request.inputs, signed, policy)
+    check_feerate(request, signed, policy)
     return signed
+
+
+def _contract_witness(
+    keys: ChannelKeys, claim: Claim, tx: Transaction, index: int, spent: SigningInput
+) -> witness.Witness:
+    point = spent.contract.per_commitment_point if spent.contract else None
+    secret = keys.private_key(claim.key, point, spent.per_commitment_secret)
+    ours = _signature(secret, claim.public_key, tx, index, spent, claim.script_code)
+    return witness_of(spent.owner, claim, spent, ours)
+
+
+def _coin_witness(
+    wallet: FeeWalletKeys | None, tx: Transaction, index: int, spent: SigningInput
+) -> witness.Witness:
+    if wallet is None or spent.wallet_index is None:
+        raise SigningRefused(RefusalReason.WRONG_KEY, f"no fee wallet holds {spent.outpoint}")
+    secret = wallet.private_key(spent.wallet_index)
+    key = points.public_key(secret)
+    ours = _signature(secret, key, tx, index, spent, p2wpkh_script_code(key))
+    return witness.to_remote(ours, key)
 
 
 def _signature(

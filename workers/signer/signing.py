@@ -22,13 +22,8 @@ from contractcourt.signing import (
     SigningRefused,
     SigningRequest,
 )
-from contractcourt.signing_policy import (
-    DEFAULT_FEE_POLICY,
-    FeePolicy,
-    check_is_commitment,
-    check_request,
-    is_number,
-)
+from contractcourt.signing_policy import check_is_commitment, check_request, is_number
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed, FeePolicy
 from contractcourt.units import HexBytes
 from storage import vault
 from storage.database import Connection, Database
@@ -85,14 +80,14 @@ class Signer:
             match request.purpose:
                 case SigningPurpose.COMMITMENT:
                     signed = self._commitment(conn, request, tx)
-                case SigningPurpose.SWEEP:
+                case SigningPurpose.SWEEP | SigningPurpose.BUMP:
                     signed = self._sweep(conn, request, tx)
         return SignedTransaction(HexBytes(signed.serialize()), signed.txid())
 
     def _commitment(
         self, conn: Connection, request: SigningRequest, tx: Transaction
     ) -> Transaction:
-        channel, commitment = request.channel, request.commitment
+        channel, commitment = request.inputs[0].owner, request.commitment
         candidates = self.keyring.channel_keys(conn, channel)
         if commitment is not None and len(candidates) > 1:
             candidates = self._settled(conn, channel, candidates, commitment, tx)
@@ -108,9 +103,21 @@ class Signer:
         return signed
 
     def _sweep(self, conn: Connection, request: SigningRequest, tx: Transaction) -> Transaction:
-        keys = self.keyring.channel_keys(conn, request.channel)[0]
-        allowed = self.keyring.sweep_scripts(conn, request.channel.node)
-        signed = sign_sweep(keys, request, tx, allowed, self.policy)
+        channels = {
+            spent.channel.channel_point: spent.channel
+            for spent in request.inputs
+            if spent.channel is not None
+        }
+        keys = {
+            channel_point: self.keyring.channel_keys(conn, channel)[0]
+            for channel_point, channel in channels.items()
+        }
+        wallet = self.keyring.fee_wallet(conn, request.node)
+        allowed = Allowed(
+            self.keyring.sweep_scripts(conn, request.node),
+            {} if wallet is None else dict(enumerate(wallet.scripts())),
+        )
+        signed = sign_sweep(keys, wallet, request, tx, allowed, self.policy)
         _prove(signed, request.inputs)
         return signed
 

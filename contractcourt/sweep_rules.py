@@ -1,0 +1,301 @@
+"""The rules by which the signer judges sweeps and bumps: where the money goes, and how much of it
+to the miners.
+
+Pure, like `contractcourt.signing_policy`. The signer believes no price and no budget of a
+request: a court gone mad could waste within these limits, and never steal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from contractcourt.bitcoin.sighash import segwit_v0
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3 import weights
+from contractcourt.bolt3.htlc import remote_sighash
+from contractcourt.bolt3.points import verify
+from contractcourt.channel import LocalCommitment
+from contractcourt.claims import Claim, claim_of
+from contractcourt.contract import Contract, ContractKind
+from contractcourt.signing import (
+    RefusalReason,
+    SigningInput,
+    SigningPurpose,
+    SigningRefused,
+    SigningRequest,
+)
+from contractcourt.signing_policy import malformed
+from contractcourt.units import Satoshi, Script
+
+#: nLockTime below this is a height, from here on a time (BIP 65).
+_LOCKTIME_IS_TIME = 500_000_000
+#: nSequence with this bit carries no relative delay (BIP 68).
+_NO_DELAY = 0x8000_0000
+_FINAL = 0xFFFF_FFFF
+
+#: What somebody else can take: losing it costs all of it, so its fee may too.
+_DISPUTED = frozenset(
+    {
+        ContractKind.OFFERED_HTLC,
+        ContractKind.RECEIVED_HTLC,
+        ContractKind.REVOKED_TO_LOCAL,
+        ContractKind.REVOKED_HTLC,
+        ContractKind.REVOKED_SECOND_LEVEL,
+    }
+)
+
+
+class FeePolicy(msgspec.Struct, frozen=True):
+    """How much a transaction may give to the miners: all limits hold at once.
+
+    Shares are of the value of its inputs (`max_share_percent`; of those that somebody else can
+    take, `max_disputed_percent`), of a bump of what our commitment holds for us. The feerate is
+    per virtual byte, of parent and child together for a bump. The fee of an HTLC transaction that
+    both sides signed is agreed between them and not counted.
+    """
+
+    max_share_percent: int = 50
+    max_disputed_percent: int = 100
+    max_bump_percent: int = 50
+    max_feerate_sat_vb: int = 2_500
+
+
+DEFAULT_FEE_POLICY = FeePolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Where a node's money may go: the scripts its owner pinned, and its own fee wallet's.
+
+    `wallet` holds the fee wallet's scripts by their place in its descriptor.
+    """
+
+    sweep_scripts: Collection[Script]
+    wallet: Mapping[int, Script] = field(default_factory=dict)
+
+
+def check_sweep(
+    request: SigningRequest, tx: Transaction, allowed: Allowed, policy: FeePolicy
+) -> tuple[Claim | None, ...]:
+    """The claim of every input, None for a coin, when the transaction keeps all the rules.
+
+    Raises:
+        SigningRefused: any reason of `claim_of`; WRONG_TIMELOCK, WRONG_SCRIPT, FOREIGN_OUTPUT,
+            UNREASONABLE_FEE, BAD_REMOTE_SIGNATURE, MALFORMED_REQUEST.
+    """
+    if request.purpose not in (SigningPurpose.SWEEP, SigningPurpose.BUMP):
+        raise malformed("this is no sweep")
+    claims = tuple(_claim(spent, allowed) for spent in request.inputs)
+    if not any(claims):
+        raise malformed("coins alone are nothing to sweep")
+    if request.purpose is SigningPurpose.BUMP:
+        _check_is_bump(request)
+    _check_timelocks(tx, claims)
+    _check_outputs(request, tx, claims, allowed)
+    _check_second_levels(request, tx, claims)
+    _check_fee(request, tx, claims, policy)
+    return claims
+
+
+def _claim(spent: SigningInput, allowed: Allowed) -> Claim | None:
+    if spent.wallet_index is not None:
+        _check_coin(spent, allowed)
+        return None
+    contract = spent.contract
+    if contract is None:
+        raise SigningRefused(RefusalReason.WRONG_CONTRACT, "an input without a contract")
+    if (contract.outpoint, contract.value_sat, contract.script_pubkey) != (
+        spent.outpoint,
+        spent.value_sat,
+        spent.script_pubkey,
+    ):
+        raise malformed(f"the contract of {spent.outpoint} is of another output")
+    return claim_of(spent.owner, spent)
+
+
+def _check_coin(spent: SigningInput, allowed: Allowed) -> None:
+    if spent.channel is not None or spent.contract is not None:
+        raise malformed(f"the coin {spent.outpoint} is of no channel")
+    if allowed.wallet.get(spent.wallet_index or 0) != spent.script_pubkey:
+        raise SigningRefused(
+            RefusalReason.WRONG_SCRIPT,
+            f"{spent.outpoint} does not pay script {spent.wallet_index} of the fee wallet",
+        )
+
+
+def _check_is_bump(request: SigningRequest) -> None:
+    """One anchor of the commitment that is paid for, and coins."""
+    contracts = [spent.contract for spent in request.inputs if spent.contract is not None]
+    commitment = request.commitment
+    if commitment is None or len(contracts) != 1 or len(contracts) == len(request.inputs):
+        raise malformed("a bump spends one anchor and coins, and names its commitment")
+    anchor: Contract = contracts[0]
+    if anchor.kind is not ContractKind.ANCHOR or anchor.outpoint.txid != commitment.txid:
+        raise SigningRefused(
+            RefusalReason.WRONG_CONTRACT,
+            f"{anchor.outpoint} is no anchor of commitment {commitment.number}",
+        )
+    if Transaction.parse(commitment.tx).txid() != commitment.txid:
+        raise malformed("the commitment's txid is not that of its transaction")
+
+
+def _check_timelocks(tx: Transaction, claims: Sequence[Claim | None]) -> None:
+    """Each input meets its delay, and the transaction the latest expiry, as a height."""
+    if tx.locktime >= _LOCKTIME_IS_TIME:
+        raise SigningRefused(RefusalReason.WRONG_TIMELOCK, "nLockTime is a time, not a height")
+    for claim, spending in zip(claims, tx.inputs, strict=True):
+        if claim is not None:
+            _check_timelock(tx, claim, spending.sequence)
+
+
+def _check_timelock(tx: Transaction, claim: Claim, sequence: int) -> None:
+    if claim.sequence is None:
+        fits = sequence <= 1 or sequence >= _NO_DELAY
+    else:
+        fits = sequence == claim.sequence
+    if not fits:
+        raise SigningRefused(
+            RefusalReason.WRONG_TIMELOCK,
+            f"nSequence {sequence} of a {claim.path} is not {claim.sequence or 0}",
+        )
+    needs_expiry = claim.earliest_locktime > 0
+    if needs_expiry and (tx.locktime < claim.earliest_locktime or sequence == _FINAL):
+        raise SigningRefused(
+            RefusalReason.WRONG_TIMELOCK,
+            f"a {claim.path} needs nLockTime {claim.earliest_locktime} and no final nSequence",
+        )
+
+
+def _check_outputs(
+    request: SigningRequest, tx: Transaction, claims: Sequence[Claim | None], allowed: Allowed
+) -> None:
+    """A second-level output stands at its input's index (rule H4); all else pays the node.
+
+    To the fee wallet goes at most what came from it, and of a bump the anchor too.
+    """
+    wallet = frozenset(allowed.wallet.values())
+    to_wallet = 0
+    for index, output in enumerate(tx.outputs):
+        claim = claims[index] if index < len(claims) else None
+        if claim is not None and claim.second_level is not None:
+            continue
+        if output.script_pubkey in allowed.sweep_scripts:
+            continue
+        if output.script_pubkey in wallet:
+            to_wallet += output.value
+        else:
+            raise SigningRefused(
+                RefusalReason.FOREIGN_OUTPUT,
+                f"output {index} pays {Script(output.script_pubkey)}, which is none of the node's "
+                "sweep scripts",
+            )
+    _check_second_level_outputs(tx, claims)
+    bump = request.purpose is SigningPurpose.BUMP
+    from_wallet = sum(
+        spent.value_sat for spent in request.inputs if bump or spent.wallet_index is not None
+    )
+    if to_wallet > from_wallet:
+        raise SigningRefused(
+            RefusalReason.FOREIGN_OUTPUT,
+            f"{to_wallet} sat go to the fee wallet, {from_wallet} come from it",
+        )
+
+
+def _check_second_level_outputs(tx: Transaction, claims: Sequence[Claim | None]) -> None:
+    for index, claim in enumerate(claims):
+        if claim is None or claim.second_level is None:
+            continue
+        if index >= len(tx.outputs) or tx.outputs[index].script_pubkey != claim.second_level:
+            raise SigningRefused(
+                RefusalReason.FOREIGN_OUTPUT,
+                f"output {index} is not the delayed output of the {claim.path} at that index",
+            )
+
+
+def _check_second_levels(
+    request: SigningRequest, tx: Transaction, claims: Sequence[Claim | None]
+) -> None:
+    """The peer's signature covers what it has to on every HTLC transaction of ours (H2, H3)."""
+    for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True)):
+        if claim is None or claim.second_level is None:
+            continue
+        htlc = spent.contract.htlc if spent.contract else None
+        signature = htlc.remote_signature if htlc else None
+        sighash = remote_sighash(spent.owner)
+        digest = segwit_v0(tx, index, claim.script_code, spent.value_sat, sighash)
+        remote_key = claim.other_key
+        if signature is None or remote_key is None or not verify(remote_key, digest, signature):
+            raise SigningRefused(
+                RefusalReason.BAD_REMOTE_SIGNATURE,
+                f"the peer's signature of the {claim.path} of {spent.outpoint} does not verify",
+            )
+
+
+def _check_fee(
+    request: SigningRequest, tx: Transaction, claims: Sequence[Claim | None], policy: FeePolicy
+) -> None:
+    fee = sweep_fee(request.inputs, tx)
+    if fee < 0:
+        raise SigningRefused(
+            RefusalReason.UNREASONABLE_FEE, f"the outputs are worth {-fee} sat more than the inputs"
+        )
+    agreed = sum(
+        request.inputs[index].value_sat - tx.outputs[index].value
+        for index, claim in enumerate(claims)
+        if claim is not None and claim.second_level is not None
+    )
+    most = _most(request, policy)
+    if fee - agreed > most:
+        raise SigningRefused(
+            RefusalReason.UNREASONABLE_FEE,
+            f"a fee of {fee - agreed} sat is more than the {most} sat allowed for what it saves",
+        )
+
+
+def _most(request: SigningRequest, policy: FeePolicy) -> int:
+    """The most that may be paid, in satoshi, for what is saved."""
+    if request.purpose is SigningPurpose.BUMP and request.commitment is not None:
+        return _held_for_us(request.commitment) * policy.max_bump_percent // 100
+    return sum(
+        spent.value_sat * _percent(spent.contract, policy) // 100
+        for spent in request.inputs
+        if spent.contract is not None
+    )
+
+
+def _percent(contract: Contract, policy: FeePolicy) -> int:
+    disputed = contract.kind in _DISPUTED
+    return policy.max_disputed_percent if disputed else policy.max_share_percent
+
+
+def _held_for_us(commitment: LocalCommitment) -> Satoshi:
+    """What may be lost with our commitment: our balance and every HTLC, as far as it has them.
+
+    A transaction that was made up has no anchor on the chain, so nothing is paid for it.
+    """
+    in_flight = sum(htlc.amount_msat for htlc in commitment.htlcs)
+    told = (commitment.to_local_msat + in_flight) // 1000
+    there = sum(output.value for output in Transaction.parse(commitment.tx).outputs)
+    return Satoshi(min(told, there))
+
+
+def check_feerate(request: SigningRequest, signed: Transaction, policy: FeePolicy) -> None:
+    """Raise SigningRefused(UNREASONABLE_FEE) when the signed transaction pays beyond the rate."""
+    fee = sweep_fee(request.inputs, signed)
+    vsize = signed.vsize()
+    if request.purpose is SigningPurpose.BUMP and request.commitment is not None:
+        parent = Transaction.parse(request.commitment.tx).weight() + weights.FUNDING_WITNESS
+        vsize += -(-parent // 4)
+    if fee > policy.max_feerate_sat_vb * vsize:
+        raise SigningRefused(
+            RefusalReason.UNREASONABLE_FEE,
+            f"{fee} sat for {vsize} vB is beyond {policy.max_feerate_sat_vb} sat/vB",
+        )
+
+
+def sweep_fee(inputs: Sequence[SigningInput], tx: Transaction) -> Satoshi:
+    """What the transaction leaves to the miners; below zero when it cannot be valid."""
+    return Satoshi(sum(spent.value_sat for spent in inputs) - sum(o.value for o in tx.outputs))
