@@ -15,14 +15,29 @@ from typing import Any, Literal
 from chain.errors import BlockUnavailable, RpcRefused
 from chain.json_rpc import JsonRpc
 from chain.refusals import outcome_of
-from chain.view import ChainState, PublishResult, UnspentOutput
+from chain.view import (
+    ChainState,
+    MempoolFees,
+    PublishResult,
+    Scan,
+    ScannedOutput,
+    UnspentOutput,
+)
 from contractcourt.bitcoin.block import parse_header
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.errors import MalformedBlock
 from contractcourt.events import PublishOutcome
-from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script
+from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script, Txid
 
 _INVALID_PARAMETER = -8
+_METHOD_NOT_FOUND = -32601
+#: `RPC_VERIFY_REJECTED`, the code of a refusal that comes as text alone.
+_REJECTED = -26
+#: A scan reads every unspent output there is.
+_SCAN_SECONDS = 1_800.0
+#: Our own budgets are the limit of a fee, not the node's guard against typing errors.
+_NO_LIMIT = 0
 _SAT_PER_BTC = 100_000_000
 #: Weight units in 1000 virtual bytes are 4000: one kvB is four kw.
 _KW_PER_KVB = 4
@@ -136,14 +151,42 @@ class BitcoinCore:
         calls = [(str(o.txid), o.vout, mempool) for o in outpoints]
         return [_unspent(answer) for answer in self._rpc.batch("gettxout", calls)]
 
+    def scan(self, scripts: Sequence[Script]) -> Scan:
+        """Search the whole UTXO set for outputs to these scripts: minutes, on mainnet."""
+        wanted = [f"raw({script.hex()})" for script in scripts]
+        told = self._rpc.call("scantxoutset", "start", wanted, timeout_seconds=_SCAN_SECONDS)
+        outputs = tuple(_scanned(unspent) for unspent in told["unspents"])
+        return Scan(BlockHash.parse(told["bestblock"]), outputs)
+
     def send_many(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         """Give transactions to the node, in one batch. A refusal is an answer, not an error."""
-        calls = [(raw.hex(),) for raw in raw_transactions]
+        calls = [(raw.hex(), _NO_LIMIT) for raw in raw_transactions]
         return [_publish_result(answer) for answer in self._rpc.batch("sendrawtransaction", calls)]
 
     def send(self, raw_tx: bytes) -> PublishResult:
         """Give one transaction to the node."""
         return self.send_many([raw_tx])[0]
+
+    def test_accept(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
+        """What `send` would say to each by itself; nothing is sent."""
+        calls = [([raw.hex()], _NO_LIMIT) for raw in raw_transactions]
+        return [_tested(answer) for answer in self._rpc.batch("testmempoolaccept", calls)]
+
+    def submit_package(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
+        """Give a parent and its child to the node together, so that the child's fee counts for
+        both. A node without `submitpackage` (before release 26) gets them one by one.
+        """
+        package = [raw.hex() for raw in raw_transactions]
+        try:
+            told = self._rpc.call("submitpackage", package, _NO_LIMIT)
+        except RpcRefused as refused:
+            if refused.code == _METHOD_NOT_FOUND:
+                return self.send_many(raw_transactions)
+            result = PublishResult(outcome_of(refused.code, refused.message), refused.message)
+            return [result for _ in raw_transactions]
+        by_txid = {result["txid"]: result for result in told["tx-results"].values()}
+        txids = [str(Transaction.parse(raw).txid()) for raw in raw_transactions]
+        return [_package_result(by_txid.get(txid), str(told["package_msg"])) for txid in txids]
 
     # -- fees --
 
@@ -152,10 +195,11 @@ class BitcoinCore:
         told = self._rpc.call("estimatesmartfee", target_blocks)
         return feerate_per_kw(told["feerate"]) if "feerate" in told else None
 
-    def mempool_floor(self) -> FeeratePerKw:
-        """The least feerate that the node's mempool takes now, rounded up."""
+    def mempool_fees(self) -> MempoolFees:
+        """What the node's mempool asks for now, rounded up."""
         told = self._rpc.call("getmempoolinfo")
-        return feerate_per_kw(max(Decimal(told["mempoolminfee"]), Decimal(told["minrelaytxfee"])))
+        floor = max(Decimal(told["mempoolminfee"]), Decimal(told["minrelaytxfee"]))
+        return MempoolFees(feerate_per_kw(floor), feerate_per_kw(told["incrementalrelayfee"]))
 
 
 def feerate_per_kw(btc_per_kvb: Decimal | int) -> FeeratePerKw:
@@ -194,6 +238,37 @@ def _unspent(answer: Any) -> UnspentOutput | None:
         script_pubkey=Script.parse(answer["scriptPubKey"]["hex"]),
         confirmations=int(answer["confirmations"]),
     )
+
+
+def _scanned(unspent: Any) -> ScannedOutput:
+    return ScannedOutput(
+        outpoint=OutPoint.of(Txid.parse(unspent["txid"]), int(unspent["vout"])),
+        value_sat=Satoshi(int(Decimal(unspent["amount"]) * _SAT_PER_BTC)),
+        script_pubkey=Script.parse(unspent["scriptPubKey"]),
+        height=BlockHeight(int(unspent["height"])),
+        coinbase=bool(unspent.get("coinbase", False)),
+    )
+
+
+def _tested(answer: Any) -> PublishResult:
+    if isinstance(answer, RpcRefused):
+        return PublishResult(outcome_of(answer.code, answer.message), answer.message)
+    [told] = answer
+    if told.get("allowed"):
+        return PublishResult(PublishOutcome.ACCEPTED)
+    # Since release 29 the details say more than the reason; they begin with it.
+    reason = str(told.get("reject-details") or told.get("reject-reason", ""))
+    return PublishResult(outcome_of(_REJECTED, reason), reason)
+
+
+def _package_result(told: Any, message: str) -> PublishResult:
+    """One transaction of a package; those the node did not come to are told of by `message`."""
+    if told is None or told.get("error") == "package-not-validated":
+        return PublishResult(outcome_of(_REJECTED, message), message)
+    reason = told.get("error")
+    if reason is None:
+        return PublishResult(PublishOutcome.ACCEPTED)
+    return PublishResult(outcome_of(_REJECTED, str(reason)), str(reason))
 
 
 def _publish_result(answer: Any) -> PublishResult:

@@ -45,9 +45,10 @@ class JsonRpc:
             attempts=3, timeout=timeout_seconds, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
         )
 
-    def call(self, method: str, *params: Any) -> Any:
+    def call(self, method: str, *params: Any, timeout_seconds: float | None = None) -> Any:
         """The result. Raises RpcRefused, ChainUnavailable or WrongCredentials."""
-        answer = self._post({"jsonrpc": "1.0", "id": 0, "method": method, "params": list(params)})
+        body = {"jsonrpc": "1.0", "id": 0, "method": method, "params": list(params)}
+        answer = self._post(body, timeout_seconds)
         return _result(method, _as_object(answer))
 
     def batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any | RpcRefused]:
@@ -81,12 +82,12 @@ class JsonRpc:
         """Close the connections."""
         self._client.close()
 
-    def _post(self, body: Any) -> Any:
+    def _post(self, body: Any, timeout_seconds: float | None = None) -> Any:
         content = json.dumps(body, separators=(",", ":")).encode()
-        answer = self._post_with_login(content)
+        answer = self._post_with_login(content, timeout_seconds)
         if answer.status_code == httpx2.codes.UNAUTHORIZED and self._cookie_file is not None:
             self._auth = None
-            answer = self._post_with_login(content)
+            answer = self._post_with_login(content, timeout_seconds)
         if answer.status_code == httpx2.codes.UNAUTHORIZED:
             raise WrongCredentials
         if answer.status_code == httpx2.codes.FORBIDDEN:
@@ -97,11 +98,14 @@ class JsonRpc:
             text = f"the Bitcoin node answered HTTP {answer.status_code} without JSON"
             raise ChainUnavailable(text) from error
 
-    def _post_with_login(self, content: bytes) -> httpx2.Response:
+    def _post_with_login(self, content: bytes, timeout_seconds: float | None) -> httpx2.Response:
         if self._auth is None and self._cookie_file is not None:
             self._auth = _read_cookie(self._cookie_file)
         auth = self._auth or httpx2.USE_CLIENT_DEFAULT
-        return self._send(lambda: self._client.post("/", content=content, auth=auth))
+        timeout = timeout_seconds or self._client.timeout
+        return self._send(
+            lambda: self._client.post("/", content=content, auth=auth, timeout=timeout)
+        )
 
     def _send(self, request: Callable[[], httpx2.Response]) -> httpx2.Response:
         try:

@@ -33,6 +33,33 @@ class UnspentOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class MempoolFees:
+    """The least feerate that the mempool takes now, and its step for a replacement (BIP 125)."""
+
+    floor: FeeratePerKw
+    incremental: FeeratePerKw
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedOutput:
+    """An unspent output that a scan found; `height` is its block's."""
+
+    outpoint: OutPoint
+    value_sat: Satoshi
+    script_pubkey: Script
+    height: BlockHeight
+    coinbase: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Every unspent output of some scripts, as they stood at the tip `best_hash`."""
+
+    best_hash: BlockHash
+    outputs: tuple[ScannedOutput, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChainState:
     """Where the node stands. `prune_height` is the lowest block it still has, if it prunes."""
 
@@ -72,14 +99,25 @@ class ChainView(Protocol):
     ) -> list[UnspentOutput | None]:
         """`tx_out` of many."""
 
+    def scan(self, scripts: Sequence[Script]) -> Scan:
+        """Search the whole UTXO set for outputs to these scripts: minutes, on mainnet."""
+
     def send(self, raw_tx: bytes) -> PublishResult:
         """Give a transaction to the node. A refusal is an answer, not an error."""
 
     def send_many(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         """`send` of many."""
 
+    def test_accept(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
+        """What `send` would say to each by itself; nothing is sent."""
+
+    def submit_package(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
+        """Give a parent and its child to the node together, so that the child's fee counts for
+        both. A node that can't take packages gets them one by one.
+        """
+
     def feerate(self, target_blocks: int) -> FeeratePerKw | None:
         """The node's estimate, rounded up; None when it has none."""
 
-    def mempool_floor(self) -> FeeratePerKw:
-        """The least feerate that the node's mempool takes now, rounded up."""
+    def mempool_fees(self) -> MempoolFees:
+        """What the node's mempool asks for now, rounded up."""

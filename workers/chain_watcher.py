@@ -35,6 +35,7 @@ from workers.watcher import following
 from workers.watcher.leadership import Leadership
 from workers.watcher.look_back import LookBack
 from workers.watcher.unreadable import Obstacle, UnreadableBlock
+from workers.watcher.wallet_coins import WalletScan
 from workers.watcher.watchlist import Watchlist
 
 _log = structlog.get_logger()
@@ -92,6 +93,7 @@ class ChainWatcher:
         self._watchlist = Watchlist()
         self._obstacle = Obstacle(db, chain, "block_unavailable")
         self._said: list[Trouble] = []
+        self._wallet_scan = WalletScan(db, chain)
         self._look_back = LookBack(
             db,
             chain,
@@ -119,7 +121,8 @@ class ChainWatcher:
         if moved:
             self._tell(self._new_block)
         searching = self._look_back.step(epoch, cursor)
-        return Step.MOVED if moved or searching else Step.RESTED
+        scanning = self._wallet_scan.step(epoch, cursor)
+        return Step.MOVED if moved or searching or scanning else Step.RESTED
 
     def stand_down(self) -> None:
         """Give the lease back, so that another watcher need not wait for it to end."""

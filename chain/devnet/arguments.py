@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from chain.devnet import address
 from chain.devnet.chainstate import Block, ChainState
 from chain.devnet.errors import ErrorCode, RpcError
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -79,3 +80,11 @@ def transactions(texts: Iterable[Any]) -> list[Transaction]:
     if not isinstance(texts, list):
         raise RpcError(ErrorCode.TYPE_ERROR, "JSON value is not of expected type array")
     return [transaction(text) for text in texts]
+
+
+def descriptor(text: Any) -> bytes:
+    """The script of raw(hex) or addr(address)."""
+    try:
+        return address.script_of_descriptor(str(text))
+    except ValueError as error:
+        raise RpcError(ErrorCode.INVALID_ADDRESS_OR_KEY, str(error)) from error

@@ -7,11 +7,13 @@ from typing import Any
 from chain.devnet import answers, arguments
 from chain.devnet.answers import Json
 from chain.devnet.chainstate import Block
+from chain.devnet.coins import Coin
 from chain.devnet.errors import ErrorCode, RpcError
 from chain.devnet.feerate import btc
 from chain.devnet.filters import FilterIndex
 from chain.devnet.mining import REGTEST_BITS
 from chain.devnet.node import Node
+from contractcourt.bitcoin.outpoint import OutPoint
 
 _PRUNED = "Block not available (pruned data)"
 
@@ -101,6 +103,39 @@ class ChainCalls:
             "value": btc(coin.value),
             "scriptPubKey": answers.script(coin.script),
             "coinbase": coin.coinbase,
+        }
+
+    def scantxoutset(self, action: Any, scanobjects: Any = None) -> Json:
+        """Every unspent output that pays one of the descriptors raw(hex) or addr(address)."""
+        if action != "start":
+            raise RpcError(ErrorCode.INVALID_PARAMETER, f"Invalid action '{action}'")
+        tip = self._chain.tip
+        found = [
+            pair
+            for item in scanobjects or []
+            for pair in self._chain.coins.paying_to(arguments.descriptor(item))
+        ]
+        return {
+            "success": True,
+            "txouts": len(self._chain.coins),
+            "height": tip.height,
+            "bestblock": tip.hash.hex(),
+            "unspents": [self._found(outpoint, coin) for outpoint, coin in found],
+            "total_amount": btc(sum(coin.value for _, coin in found)),
+        }
+
+    def _found(self, outpoint: OutPoint, coin: Coin) -> Json:
+        block = self._chain.active[coin.height]
+        return {
+            "txid": outpoint.txid.hex(),
+            "vout": outpoint.vout,
+            "scriptPubKey": coin.script.hex(),
+            "desc": f"raw({coin.script.hex()})",
+            "amount": btc(coin.value),
+            "coinbase": coin.coinbase,
+            "height": coin.height,
+            "blockhash": block.hash.hex(),
+            "confirmations": self._chain.tip.height + 1 - coin.height,
         }
 
     def getchaintips(self) -> list[Json]:

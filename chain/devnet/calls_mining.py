@@ -25,13 +25,13 @@ class MiningCalls:
 
     def generatetodescriptor(self, num_blocks: Any, descriptor: Any) -> list[str]:
         """Mine blocks that pay raw(hex) or addr(address)."""
-        return self._generate(num_blocks, _script_of_descriptor(descriptor))
+        return self._generate(num_blocks, arguments.descriptor(descriptor))
 
     def generateblock(self, output: Any, transactions: Any, submit: Any = True) -> Json:
         """Mine one block with exactly these transactions: hex, or txids of the mempool."""
         text = str(output)
         script = (
-            _script_of_descriptor(text) if text.endswith(")") or "#" in text
+            arguments.descriptor(text) if text.endswith(")") or "#" in text
             else _script_of_address(text)
         )  # fmt: skip
         txs = [self._chosen(item) for item in transactions]
@@ -83,10 +83,3 @@ def _script_of_address(text: Any) -> bytes:
     except ValueError as error:
         message = "Error: Invalid address"
         raise RpcError(ErrorCode.INVALID_ADDRESS_OR_KEY, message) from error
-
-
-def _script_of_descriptor(text: Any) -> bytes:
-    try:
-        return address.script_of_descriptor(str(text))
-    except ValueError as error:
-        raise RpcError(ErrorCode.INVALID_ADDRESS_OR_KEY, str(error)) from error

@@ -47,6 +47,9 @@ class CoinSet:
         self._coins: dict[OutPoint, Coin] = {}
         self._outpoints_of_script: dict[bytes, dict[OutPoint, None]] = {}
 
+    def __len__(self) -> int:
+        return len(self._coins)
+
     def get(self, outpoint: OutPoint) -> Coin | None:
         return self._coins.get(outpoint)
 

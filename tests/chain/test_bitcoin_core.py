@@ -147,11 +147,11 @@ class TestOutputsAndTransactions:
         self, devnet: DevnetProcess, chain: BitcoinCore
     ) -> None:
         assert chain.feerate(6) is None
-        assert chain.mempool_floor() == 25
+        assert chain.mempool_fees().floor == 25
         devnet.rpc("devnet_set_fee_estimate", 333)
         devnet.rpc("devnet_set_mempool_floor", 101)
         assert chain.feerate(6) == 84
-        assert chain.mempool_floor() == 26
+        assert chain.mempool_fees().floor == 26
         devnet.rpc("devnet_set_fee_estimate", None)
         devnet.rpc("devnet_set_mempool_floor", None)
 

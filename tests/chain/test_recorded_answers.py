@@ -70,7 +70,7 @@ def test_b9_floors_below_one_satoshi_for_a_byte(
     release: int, floor_per_kw: int, node: RecordedNode, chain: BitcoinCore
 ) -> None:
     node.say["getmempoolinfo"] = said(release, "getmempoolinfo")
-    assert chain.mempool_floor() == floor_per_kw  # 31: 137 sat/kvB are 34.25, rounded up
+    assert chain.mempool_fees().floor == floor_per_kw  # 31: 137 sat/kvB are 34.25, rounded up
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -16,11 +16,12 @@ from contractcourt.bitcoin.block import BlockSpend, parse_header, spends_of
 from contractcourt.errors import MalformedBlock
 from contractcourt.events import HeightReached, SpendConfirmed, SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, HexBytes
-from storage import blocks, deadlines, docket, lease, spends, watches
+from storage import blocks, deadlines, docket, fee_coins, lease, spends, sweep_rounds, watches
 from storage.blocks import Cursor
 from storage.database import Connection
 from storage.docket import NewEntry
 from storage.spends import ConfirmedSpend
+from workers.watcher import wallet_coins
 from workers.watcher.unreadable import UnreadableBlock, read_block
 from workers.watcher.watchlist import Watchlist
 
@@ -87,6 +88,9 @@ def connect(conn: Connection, block: Block, watchlist: Watchlist, epoch: int) ->
     )
     docket.append_many(conn, entries)
     _need_no_look_back(conn, found, watchlist)
+    wallet_coins.connect(conn, block.height, block.hash, block.raw)
+    # The sweepers bid anew with every block; asked for here, no round can be lost.
+    sweep_rounds.ask_all(conn)
     return {entry.channel_id for entry in entries} | fire_due(conn, block.height, step, epoch)
 
 
@@ -138,6 +142,8 @@ def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: in
     watchlist.refresh(conn)
     step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
     gone = spends.mark_stale(conn, cursor.hash)
+    fee_coins.disconnect(conn, cursor.hash)
+    sweep_rounds.ask_all(conn)
     tip_height = BlockHeight(cursor.height - 1)
     entries = [
         NewEntry(
