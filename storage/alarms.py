@@ -16,6 +16,12 @@ RAISE = """
     VALUES (%(channel_id)s, %(kind)s, %(message)s)
     ON CONFLICT DO NOTHING
 """
+#: What is said of it changes, as amounts do; it stays one alarm.
+RESTATE = """
+    UPDATE alarms SET message = %(message)s
+    WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
+      AND cleared_at IS NULL
+"""
 CLEAR = """
     UPDATE alarms SET cleared_at = clock_timestamp()
     WHERE id = ANY(%(ids)s) AND cleared_at IS NULL
@@ -51,6 +57,13 @@ def raise_alarm(conn: Connection, channel_id: int | None, kind: str, message: st
     """Raise an alarm; False when the same one is open already."""
     facts = {"channel_id": channel_id, "kind": kind, "message": message}
     return conn.execute(RAISE, facts).rowcount == 1
+
+
+def keep_raised(conn: Connection, channel_id: int | None, kind: str, message: str) -> None:
+    """One open alarm of this kind, which says what is so now."""
+    facts = {"channel_id": channel_id, "kind": kind, "message": message}
+    if not conn.execute(RESTATE, facts).rowcount:
+        conn.execute(RAISE, facts)
 
 
 def clear(conn: Connection, ids: Sequence[int]) -> None:

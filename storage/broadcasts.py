@@ -61,6 +61,12 @@ OF_CHANNEL = f"""{_SELECT}
                    SELECT broadcast_id FROM broadcast_inputs WHERE channel_id = %(channel_id)s)
     ORDER BY b.id
 """
+SPENDING = """
+    SELECT EXISTS (
+        SELECT 1 FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
+        WHERE i.outpoint = ANY(%(outpoints)s) AND b.state = 'open'
+          AND b.id IS DISTINCT FROM %(besides)s::bigint)
+"""
 RECORD_ATTEMPT = """
     UPDATE broadcasts
     SET last_outcome = %(outcome)s, last_reason = %(reason)s, attempts = attempts + 1,
@@ -234,6 +240,15 @@ def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:
     """All broadcasts that spend an output of one channel, oldest first."""
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
         return cursor.execute(OF_CHANNEL, {"channel_id": channel_id}).fetchall()
+
+
+def spending(
+    conn: Connection, outpoints: Sequence[OutPoint], *, besides: Broadcast | None = None
+) -> bool:
+    """Whether an open broadcast, other than `besides`, spends any of these."""
+    facts = {"outpoints": list(outpoints), "besides": None if besides is None else besides.id}
+    row = conn.execute(SPENDING, facts).fetchone()
+    return bool(row and row[0])
 
 
 def record_attempt(

@@ -21,12 +21,11 @@ from contractcourt.effects import (
     NotifyNode,
     PublishCommitment,
     PublishHtlcTransaction,
-    SweepOutput,
 )
 from storage.database import Connection
 
 #: The effects that go through here; the schema knows the same kinds.
-OutboxEffect = PublishCommitment | PublishHtlcTransaction | SweepOutput | NotifyNode | AskLocalPoint
+OutboxEffect = PublishCommitment | PublishHtlcTransaction | NotifyNode | AskLocalPoint
 
 #: The longest wait between two attempts at one row.
 LONGEST_WAIT_SECONDS = 3600
@@ -101,7 +100,6 @@ FORGET_SENT = """
 """
 ALL_KINDS = (
     "publish_commitment",
-    "sweep_output",
     "notify_node",
     "ask_local_point",
     "publish_htlc_transaction",

@@ -6,7 +6,7 @@ What was offered for it is remembered for ever, so that an offer never falls (us
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,9 +66,10 @@ LOCK = f"""{_SELECT}
 OF_CHANNEL = f"{_SELECT} WHERE w.channel_id = %(channel_id)s ORDER BY w.outpoint"
 QUARANTINED = f"{_SELECT} WHERE w.state = 'quarantined' ORDER BY w.outpoint LIMIT %(limit)s"
 OFFERED = """
-    UPDATE sweep_inputs
-    SET feerate_per_kw = greatest(feerate_per_kw, %(feerate)s), reason = NULL
-    WHERE outpoint = ANY(%(outpoints)s)
+    UPDATE sweep_inputs AS w
+    SET feerate_per_kw = greatest(w.feerate_per_kw, given.feerate), reason = NULL
+    FROM unnest(%(outpoints)s::bytea[], %(feerates)s::bigint[]) AS given (outpoint, feerate)
+    WHERE w.outpoint = given.outpoint
 """
 NOTE = """
     UPDATE sweep_inputs SET reason = %(reason)s
@@ -87,9 +88,6 @@ RELEASE = """
 GIVE_UP = """
     UPDATE sweep_inputs SET state = 'given_up', reason = %(reason)s
     WHERE outpoint = %(outpoint)s AND state = 'wanted'
-"""
-NODES_AT_WORK = """
-    SELECT node FROM sweep_inputs WHERE state = 'wanted' GROUP BY node ORDER BY node
 """
 #: Contracts that wait for a sweep which nobody holds: their wish was lost (users_ask L1).
 FORGOTTEN = f"""
@@ -206,9 +204,10 @@ def quarantined(conn: Connection, limit: int = 1_000) -> list[StoredSweep]:
     return _read(conn, QUARANTINED, {"limit": limit})
 
 
-def offered(conn: Connection, outpoints: Sequence[OutPoint], feerate: FeeratePerKw) -> None:
-    """A transaction that offers `feerate` for them is stored."""
-    conn.execute(OFFERED, {"outpoints": list(outpoints), "feerate": feerate})
+def offered(conn: Connection, feerates: Mapping[OutPoint, FeeratePerKw]) -> None:
+    """A transaction that offers so much for each of them is stored."""
+    facts = {"outpoints": list(feerates), "feerates": list(feerates.values())}
+    conn.execute(OFFERED, facts)
 
 
 def note(conn: Connection, outpoints: Sequence[OutPoint], reason: str) -> None:
@@ -235,11 +234,6 @@ def release(conn: Connection, outpoint: OutPoint) -> str | None:
 def give_up(conn: Connection, outpoint: OutPoint, reason: str) -> None:
     """It will not pay for its own sweep."""
     conn.execute(GIVE_UP, {"outpoint": outpoint, "reason": reason})
-
-
-def nodes_at_work(conn: Connection) -> list[str]:
-    """Nodes with anything left to sweep."""
-    return [row[0] for row in conn.execute(NODES_AT_WORK)]
 
 
 def forgotten(conn: Connection, limit: int) -> list[tuple[int, OutPoint]]:

@@ -15,6 +15,14 @@ ASK = """
     SELECT node, 1 FROM unnest(%(nodes)s::text[]) AS given (node)
     ON CONFLICT (node) DO UPDATE SET asked = r.asked + 1
 """
+ASK_ALL = """
+    INSERT INTO sweep_rounds AS r (node, asked)
+    SELECT n.name, 1 FROM nodes AS n
+    WHERE EXISTS (SELECT 1 FROM sweep_inputs AS w WHERE w.node = n.name AND w.state = 'wanted')
+       OR EXISTS (SELECT 1 FROM broadcasts AS b
+                  WHERE b.node = n.name AND b.state = 'open' AND b.purpose IN ('sweep', 'bump'))
+    ON CONFLICT (node) DO UPDATE SET asked = r.asked + 1
+"""
 BEGIN = """
     UPDATE sweep_rounds
     SET busy_until = clock_timestamp() + make_interval(secs => %(seconds)s)
@@ -40,6 +48,11 @@ def ask(conn: Connection, nodes: Iterable[str]) -> None:
     wanted = sorted(set(nodes))
     if wanted:
         conn.execute(ASK, {"nodes": wanted})
+
+
+def ask_all(conn: Connection) -> None:
+    """The chain has moved: a round shall follow for each node with anything left to sweep."""
+    conn.execute(ASK_ALL)
 
 
 def begin(conn: Connection, node: str, seconds: float) -> int | None:

@@ -25,5 +25,6 @@ def hand_on(outcome: Outcome) -> None:
     try:
         wakeups.carry_out(outcome.outbox)
         wakeups.wake(sorted(outcome.woken))
+        wakeups.sweep(sorted(outcome.sweeping))
     except OperationalError as error:
         _log.warning("broker away, effects wait in the outbox", error=str(error))

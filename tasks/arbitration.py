@@ -27,7 +27,7 @@ from storage.cases import StoredCase
 from storage.database import Connection, Database
 from storage.docket import Appended, DocketEntry, Source
 from tasks import carrying_out
-from tasks.carrying_out import Advanced
+from tasks.carrying_out import Advanced, Written
 from tasks.errors import BrokenLaw
 
 _log = structlog.get_logger()
@@ -43,18 +43,21 @@ _MOST_ROUNDS = 10_000
 class Outcome:
     """What a round of arbitrating did.
 
-    `outbox`: (id, kind) of effects to carry out now; `woken`: other channels with news to apply.
+    `outbox`: (id, kind) of effects to carry out now; `woken`: other channels with news to apply;
+    `sweeping`: nodes with something new to sweep.
     """
 
     applied: int = 0
     outbox: list[tuple[int, str]] = field(default_factory=list)
     woken: set[int] = field(default_factory=set)
+    sweeping: set[str] = field(default_factory=set)
 
     def add(self, other: Outcome) -> None:
         """Count another step in."""
         self.applied += other.applied
         self.outbox += other.outbox
         self.woken |= other.woken
+        self.sweeping |= other.sweeping
 
 
 def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
@@ -105,7 +108,11 @@ def apply_pending(
     done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
     written = carrying_out.write(conn, [advanced for _, advanced in done])
     cases.store_many(conn, [stored for stored, _ in done])
-    return Outcome(len(entries), written.outbox, set(written.woken))
+    return _outcome(len(entries), written)
+
+
+def _outcome(applied: int, written: Written) -> Outcome:
+    return Outcome(applied, written.outbox, set(written.woken), set(written.sweeping))
 
 
 def _apply(
@@ -188,7 +195,7 @@ def open_channel(
     )
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
-    return channel_id, appended, Outcome(1, written.outbox, set(written.woken))
+    return channel_id, appended, _outcome(1, written)
 
 
 def apply_at_the_door(

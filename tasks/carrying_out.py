@@ -12,6 +12,7 @@ from typing import assert_never
 from contractcourt.advance import Verdict
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
+from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     AskLocalPoint,
     BumpCommitment,
@@ -43,10 +44,13 @@ from storage import (
     htlc_index,
     outbox,
     revoked_states,
+    sweep_inputs,
+    sweep_rounds,
     watches,
 )
 from storage.database import Connection
 from storage.docket import NewEntry
+from storage.sweep_inputs import Wish
 
 
 @dataclass(slots=True)
@@ -65,10 +69,15 @@ class Advanced:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """(id, kind) of what waits in the outbox now, and the other channels to be woken."""
+    """What has to be told once it is committed.
+
+    (id, kind) of what waits in the outbox now, other channels to be woken, nodes with something
+    new to sweep.
+    """
 
     outbox: list[tuple[int, str]]
     woken: frozenset[int]
+    sweeping: frozenset[str]
 
 
 def write(conn: Connection, advanced: list[Advanced]) -> Written:
@@ -84,12 +93,47 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     rows.flush(conn)
     changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])
+    sweeping = _write_wishes(conn, advanced)
     for channel in advanced:
         if _htlcs_changed(channel):
             htlc_index.replace(conn, channel.channel_id, channel.after)
     ids = outbox.put_many(conn, rows.outbox)
     kinds = [outbox.kind_of(effect) for _, effect in rows.outbox]
-    return Written(list(zip(ids, kinds, strict=True)), frozenset(rows.woken))
+    return Written(list(zip(ids, kinds, strict=True)), frozenset(rows.woken), sweeping)
+
+
+def _write_wishes(conn: Connection, advanced: list[Advanced]) -> frozenset[str]:
+    """What is to be swept, and no longer; the nodes for which something is new."""
+    wishes = []
+    for channel in advanced:
+        for verdict in channel.verdicts:
+            case = verdict.case
+            for effect in verdict.effects:
+                if isinstance(effect, SweepOutput | BumpCommitment):
+                    wishes.append((channel.channel_id, Wish(case.channel, effect, case.policy)))
+    sweep_inputs.want(conn, wishes)
+    moved = [c for c in advanced if _may_drop_wishes(c)]
+    sweep_inputs.keep_only(conn, [(c.channel_id, _kept_wishes(c)) for c in moved])
+    nodes = frozenset(wish.channel.node for _, wish in wishes)
+    sweep_rounds.ask(conn, nodes)
+    return nodes
+
+
+def _may_drop_wishes(channel: Advanced) -> bool:
+    before, after = channel.before, channel.after
+    return before is not None and (
+        before.contracts is not after.contracts or before.funding_spend is not after.funding_spend
+    )
+
+
+def _kept_wishes(channel: Advanced) -> set[OutPoint]:
+    """Contracts that wait for their sweep; the commitment's anchor while none is on chain."""
+    kept = {c.outpoint for c in channel.after.contracts if c.stage is ContractStage.SWEEPING}
+    if channel.after.funding_spend is None:
+        for effect in channel.verdicts[-1].effects:
+            if isinstance(effect, BumpCommitment):
+                kept.add(effect.contract.outpoint)
+    return kept
 
 
 def _htlcs_changed(channel: Advanced) -> bool:
@@ -154,9 +198,10 @@ class _Rows:
                 self._recall(conn, channel_id, effect.number)
             case SharePreimage():
                 self._share(conn, channel_id, effect)
-            case SweepOutput() | PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
+            case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
                 self.outbox.append((channel_id, effect))
-            case BumpCommitment():
+            case SweepOutput() | BumpCommitment():
+                # Written with the policy of their case: see `_write_wishes`.
                 pass
             case unreachable:
                 assert_never(unreachable)

@@ -18,7 +18,7 @@ from storage.nodes import Node
 from storage.outbox import OutboxRow
 from tasks import wakeups
 from tasks.app import app
-from tasks.publish import take
+from tasks.errands import take
 from tasks.resources import Resources, resources
 
 _log = structlog.get_logger()

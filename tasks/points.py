@@ -12,7 +12,7 @@ from storage.database import Connection
 from storage.outbox import OutboxRow
 from tasks import wakeups
 from tasks.app import app
-from tasks.publish import take
+from tasks.errands import take
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerCallFailed, SignerUnavailable
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import structlog
 
-from storage import docket, outbox
+from contractcourt.arbitrator import following
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.case import Case
+from contractcourt.effects import SweepOutput
+from storage import cases, docket, outbox, sweep_inputs, sweep_rounds
+from storage.database import Connection
+from storage.sweep_inputs import Wish
 from tasks import wakeups
 from tasks.app import app
 from tasks.resources import Resources, resources
@@ -26,6 +34,8 @@ def reconcile_task(idempotency_key: str = "") -> None:
 
 def reconcile(held: Resources) -> tuple[int, int]:
     """(channels woken, outbox rows handed on)."""
+    held.db.run(want_forgotten_sweeps)
+    wakeups.sweep(held.db.run(sweep_rounds.waiting))
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))
     if waiting:
         wakeups.wake(waiting)
@@ -35,3 +45,23 @@ def reconcile(held: Resources) -> tuple[int, int]:
     if waiting or unsent:
         _log.info("reconciled", channels=len(waiting), outbox=len(unsent))
     return len(waiting), len(unsent)
+
+
+def want_forgotten_sweeps(conn: Connection) -> int:
+    """Ask the law anew what it wants for contracts that wait and that nobody sweeps (L1)."""
+    wishes = []
+    for channel_id, outpoint in sweep_inputs.forgotten(conn, LIMIT):
+        stored = cases.read(conn, channel_id)
+        if stored is not None:
+            wishes += [(channel_id, wish) for wish in _wishes(stored.case, outpoint)]
+    sweep_inputs.want(conn, wishes)
+    sweep_rounds.ask(conn, {wish.channel.node for _, wish in wishes})
+    return len(wishes)
+
+
+def _wishes(case: Case, outpoint: OutPoint) -> Iterator[Wish]:
+    for contract in case.contracts:
+        if contract.outpoint == outpoint:
+            for effect in following.wanted_for(case, contract):
+                if isinstance(effect, SweepOutput):
+                    yield Wish(case.channel, effect, case.policy)

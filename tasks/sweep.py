@@ -1,104 +1,57 @@
-"""`contractcourt.sweep`: one contract's output to our node's script, at the present fee rate."""
+"""`contractcourt.sweep`: a round of sweeping for each node that something has changed for."""
 
 from __future__ import annotations
 
 import structlog
 
-from contractcourt.case import Case
-from contractcourt.contract import Contract, ContractKind
-from contractcourt.effects import PublishHtlcTransaction, SweepOutput
-from contractcourt.signing import claim_request
-from contractcourt.sweep import NotWorthIt, build_sweep
-from contractcourt.units import FeeratePerKw, HexBytes
-from storage import alarms, broadcasts, outbox, spends
+from storage import blocks, sweep_rounds
 from storage.database import Connection
-from storage.outbox import OutboxRow
+from tasks import wakeups
 from tasks.app import app
-from tasks.publish import send, sign_and_store, take
+from tasks.market import market
 from tasks.resources import Resources, resources
+from tasks.signer_client import SignerUnavailable
+from tasks.sweeper.round import SweepRound
 
-#: Nothing that has no deadline need hurry: about a day.
-_TARGET_BLOCKS = 144
+_log = structlog.get_logger()
 
-#: A broadcast of this purpose can't be rebuilt at another fee.
-HTLC_TRANSACTION = "htlc_transaction"
+#: A round that died is taken over after so long.
+_ROUND_SECONDS = 60.0
 
 
 @app.task(name="contractcourt.sweep")
-def sweep_task(ids: list[int], idempotency_key: str) -> None:
-    """Build, sign and publish the sweeps that these outbox rows ask for."""
+def sweep_task(nodes: list[str], idempotency_key: str) -> None:
+    """Sweep for these nodes."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
-        held = resources()
-        for row, case in take(held, ids, "publish_htlc_transaction"):
-            if isinstance(row.effect, PublishHtlcTransaction):
-                _publish_as_it_is(held, row, case, row.effect)
-        rows = take(held, ids, "sweep_output")
-        if not rows:
+        for node in nodes:
+            sweep_node(resources(), node)
+
+
+def sweep_node(held: Resources, node: str) -> None:
+    """Rounds until nothing more is asked for. One that fails is found again by `reconcile`."""
+    again = True
+    while again:
+        asked = held.db.run(lambda conn: sweep_rounds.begin(conn, node, _ROUND_SECONDS))
+        if asked is None:
             return
-        feerate = present_feerate(held)
-        for row, case in rows:
-            if isinstance(row.effect, SweepOutput):
-                _sweep(held, row, case, row.effect, feerate)
+        again = _round(held, node, asked)
 
 
-def present_feerate(held: Resources) -> FeeratePerKw:
-    """The node's estimate, never below its mempool's floor; the floor when it has no estimate."""
-    floor = held.chain.mempool_floor()
-    estimate = held.chain.feerate(_TARGET_BLOCKS)
-    return FeeratePerKw(max(floor, estimate or 0))
+def _round(held: Resources, node: str, asked: int) -> bool:
+    def end(conn: Connection) -> bool:
+        return sweep_rounds.end(conn, node, asked)
+
+    cursor = held.db.run(blocks.cursor)
+    if cursor is not None:
+        try:
+            SweepRound(held, node, cursor.height, market(held)).run()
+        except SignerUnavailable as error:
+            _log.warning("sweeping waits for the signer", node=node, error=str(error))
+            return False
+    return held.db.run(end)
 
 
-def _publish_as_it_is(
-    held: Resources, row: OutboxRow, case: Case, effect: PublishHtlcTransaction
-) -> None:
-    """Our second-level transaction: the peer's signature fixed all of it, the fee too (H2)."""
-    if held.db.run(lambda conn: _drop_if_needless(conn, row, effect.contract)):
-        return
-    request = claim_request(case.channel, effect.tx, effect.contract, effect.preimage)
-    stored = sign_and_store(held, row, case.channel, request, purpose=HTLC_TRANSACTION)
-    if stored is not None:
-        send(held, [stored])
-
-
-def _sweep(
-    held: Resources, row: OutboxRow, case: Case, effect: SweepOutput, feerate: FeeratePerKw
-) -> None:
-    if held.db.run(lambda conn: _drop_if_needless(conn, row, effect.contract)):
-        return
-    built = build_sweep((effect.contract,), effect.sweep_script, feerate)
-    if isinstance(built, NotWorthIt):
-        kind = effect.contract.kind
-        held.db.run(lambda conn: _give_up_for_now(conn, row, kind, built))
-        return
-    raw = HexBytes(built.tx.serialize())
-    request = claim_request(
-        case.channel, raw, effect.contract, effect.preimage, effect.per_commitment_secret
-    )
-    stored = sign_and_store(held, row, case.channel, request)
-    if stored is not None:
-        send(held, [stored])
-
-
-def _drop_if_needless(conn: Connection, row: OutboxRow, contract: Contract) -> bool:
-    """The output is spent, or a sweep of it is out already: this row is done."""
-    spent = spends.find_confirmed(conn, [contract.outpoint])
-    open_ones = broadcasts.for_channel(conn, row.channel_id)
-    needless = bool(spent) or any(
-        b.state == "open" and contract.outpoint in b.inputs for b in open_ones
-    )
-    if needless:
-        outbox.mark_sent(conn, row.id)
-    return needless
-
-
-def _give_up_for_now(
-    conn: Connection, row: OutboxRow, kind: ContractKind, verdict: NotWorthIt
-) -> None:
-    """Tried again as fees fall; an alarm, unless it is only an anchor."""
-    message = (
-        f"sweeping {verdict.value_sat} sat would cost {verdict.fee_sat} sat and leave dust; "
-        "it is tried again as fees fall"
-    )
-    if kind is not ContractKind.ANCHOR:
-        alarms.raise_alarm(conn, row.channel_id, "not_worth_sweeping", message)
-    outbox.mark_failed(conn, row.id, message)
+def ask(held: Resources, nodes: list[str]) -> None:
+    """Ask for a round for these nodes, and tell the workers."""
+    held.db.run(lambda conn: sweep_rounds.ask(conn, nodes))
+    wakeups.sweep(nodes)

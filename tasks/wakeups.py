@@ -16,8 +16,7 @@ CHUNK = 100
 
 _TASK_OF = {
     "publish_commitment": "contractcourt.publish",
-    "publish_htlc_transaction": "contractcourt.sweep",
-    "sweep_output": "contractcourt.sweep",
+    "publish_htlc_transaction": "contractcourt.publish",
     "notify_node": "contractcourt.notify",
     "ask_local_point": "contractcourt.ask_local_point",
 }
@@ -38,6 +37,12 @@ def carry_out(rows: Iterable[tuple[int, str]]) -> None:
         by_task.setdefault(_TASK_OF[kind], []).append(outbox_id)
     for task, ids in by_task.items():
         _send(task, ids)
+
+
+def sweep(nodes: Sequence[str]) -> None:
+    """Tell the workers that something has changed for these nodes' sweeps."""
+    for node in sorted(set(nodes)):
+        _send_one("contractcourt.sweep", {"nodes": [node]})
 
 
 def new_block() -> None:

@@ -126,7 +126,7 @@ def _direct(group: Group, replaced: Replaced | None) -> Draft | Shortfall:
         outputs=(TxOut(left, bytes(script)),),
         locktime=_locktime(group),
     )
-    return Draft(group, tx, (), fee, weight, _rate(fee, weight), shares_of(fee, own))
+    return Draft(group, tx, (), fee, weight, rate(fee, weight), shares_of(fee, own))
 
 
 class _Funded:
@@ -168,8 +168,8 @@ class _Funded:
             outputs=outputs,
             locktime=_locktime(self._group),
         )
-        rate = _rate(fee + self._parent_fee, weight + self._parent_weight)
-        return Draft(self._group, tx, coins, fee, weight, rate, shares_of(fee, self._own))
+        offered = rate(fee + self._parent_fee, weight + self._parent_weight)
+        return Draft(self._group, tx, coins, fee, weight, offered, shares_of(fee, self._own))
 
     def _choose(self, change: Script) -> tuple[WalletCoin, ...]:
         """The smallest coin that is enough; else the largest ones until they are, or all."""
@@ -198,9 +198,9 @@ class _Funded:
 
     def _fee(self, weight: WeightUnits, feerate: FeeratePerKw | None = None) -> Satoshi:
         """For the rate, of parent and child together; the child alone pays the floor at least."""
-        rate = self._group.feerate_per_kw if feerate is None else feerate
+        offered = self._group.feerate_per_kw if feerate is None else feerate
         both = WeightUnits(weight + self._parent_weight)
-        together = fee_for(rate, both) - self._parent_fee
+        together = fee_for(offered, both) - self._parent_fee
         least = self._replaced.least_fee(weight) if self._replaced else 0
         return Satoshi(max(together, fee_for(self._floor, weight), least))
 
@@ -239,9 +239,7 @@ def _moved(member: SweepInput) -> TxOut:
     contract = member.contract
     if contract.per_commitment_point is None:
         raise LawError(f"the commitment of {contract.outpoint} can't be rebuilt without its point")
-    keys = commitment_keys(
-        member.channel, contract.commitment_owner, contract.per_commitment_point
-    )
+    keys = commitment_keys(member.channel, contract.commitment_owner, contract.per_commitment_point)
     return TxOut(contract.value_sat, bytes(p2wsh(to_local_script(member.channel, keys))))
 
 
@@ -253,5 +251,6 @@ def _parent_of(group: Group) -> tuple[WeightUnits, Satoshi]:
     return parent_weight(want.commitment), parent_fee(channel, want.commitment)
 
 
-def _rate(fee_sat: int, weight: int) -> FeeratePerKw:
+def rate(fee_sat: int, weight: int) -> FeeratePerKw:
+    """Satoshi for 1000 weight units, rounded down."""
     return FeeratePerKw(fee_sat * 1000 // weight)

@@ -51,6 +51,11 @@ class Group:
     members: tuple[SweepInput, ...]
     feerate_per_kw: FeeratePerKw
 
+    @classmethod
+    def alone(cls, item: SweepInput, feerate: FeeratePerKw) -> Group:
+        """One input by itself."""
+        return cls(_kind(item), (item,), feerate)
+
     @property
     def value_sat(self) -> Satoshi:
         """What is at stake."""

@@ -8,17 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from contractcourt.effects import AskLocalPoint, NotifyNode, SweepOutput
+from contractcourt.effects import AskLocalPoint, NotifyNode, PublishHtlcTransaction
 from contractcourt.events import PublishOutcome
-from contractcourt.units import BlockHeight, HexBytes, Txid
+from contractcourt.units import (
+    BlockHeight,
+    FeeratePerKw,
+    HexBytes,
+    Satoshi,
+    Txid,
+    WeightUnits,
+)
 from storage import alarms, broadcasts, cases, force_closes, outbox, spends, vault
-from storage.broadcasts import Broadcast, BroadcastState
+from storage.broadcasts import Broadcast, BroadcastState, Price, SpentInput
 from storage.database import Connection, Database
 from storage.force_closes import ForceCloseRow
 from tests.storage import examples
 from tests.storage.examples import block_hash, outpoint, txid
 
-SWEEP = SweepOutput(examples.contract(5), examples.SWEEP_SCRIPT)
+HTLC_TIMEOUT = PublishHtlcTransaction(examples.contract(5), HexBytes(b"\x02"))
+
+PRICE = Price(Satoshi(100), WeightUnits(400), FeeratePerKw(250))
 
 
 def notice(number: int) -> NotifyNode:
@@ -34,13 +43,18 @@ class TestOutbox:
     def test_effects_are_taken_once_until_sent(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
             ids = outbox.put_many(
-                conn, [(channel_id, SWEEP), (channel_id, AskLocalPoint(7)), (channel_id, notice(1))]
+                conn,
+                [
+                    (channel_id, HTLC_TIMEOUT),
+                    (channel_id, AskLocalPoint(7)),
+                    (channel_id, notice(1)),
+                ],
             )
         assert ids == sorted(ids)
         with db.transaction() as one, db.transaction() as two:
             taken = outbox.take(one, ids)
             assert [(row.id, row.effect) for row in taken] == [
-                (ids[0], SWEEP),
+                (ids[0], HTLC_TIMEOUT),
                 (ids[1], AskLocalPoint(7)),
                 (ids[2], notice(1)),
             ]
@@ -48,7 +62,7 @@ class TestOutbox:
             outbox.mark_sent_many(one, ids[:2])
         with db.transaction() as conn:
             assert [row.id for row in outbox.take(conn)] == ids[2:]
-            assert outbox.take(conn, ids, kinds=["sweep_output"]) == []
+            assert outbox.take(conn, ids, kinds=["publish_htlc_transaction"]) == []
 
     def test_webhooks_of_a_channel_never_overtake(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
@@ -85,7 +99,7 @@ class TestOutbox:
     ) -> None:
         def decide(conn: Connection) -> None:
             held = cases.lock_one(conn, channel_id)
-            outbox.put(conn, channel_id, SWEEP)
+            outbox.put(conn, channel_id, HTLC_TIMEOUT)
             cases.store(conn, held)
 
         with pytest.raises(psycopg.errors.DivisionByZero), db.transaction() as conn:
@@ -96,26 +110,34 @@ class TestOutbox:
         with db.transaction() as conn:
             decide(conn)
         with db.transaction() as conn:
-            assert [kind for _, kind in outbox.stale(conn, 0, 10)] == ["sweep_output"]
+            assert [kind for _, kind in outbox.stale(conn, 0, 10)] == ["publish_htlc_transaction"]
 
     def test_sent_ones_are_forgotten_after_a_while(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
             sent = outbox.put(conn, channel_id, AskLocalPoint(9))
-            outbox.put(conn, channel_id, SWEEP)
+            outbox.put(conn, channel_id, HTLC_TIMEOUT)
             outbox.mark_sent(conn, sent)
             assert outbox.forget_sent(conn, 3600) == 0
             assert outbox.forget_sent(conn, 0) == 1
 
 
 class TestBroadcasts:
-    def insert(self, conn: Connection, channel_id: int, number: int, *spent: int) -> Broadcast:
+    def insert(
+        self,
+        conn: Connection,
+        channel_id: int,
+        number: int,
+        *spent: int,
+        purpose: str = "commitment",
+    ) -> Broadcast:
         return broadcasts.insert(
             conn,
             channel_id,
-            purpose="sweep",
+            purpose=purpose,
             txid=txid(number),
             raw_tx=b"raw",
-            inputs=[outpoint(each) for each in spent],
+            inputs=[SpentInput(outpoint(each), channel_id, Satoshi(10)) for each in spent],
+            price=PRICE,
         )
 
     def spend(self, conn: Connection, channel_id: int, spent: int, by: Txid, block: int) -> None:
@@ -128,8 +150,8 @@ class TestBroadcasts:
 
     def test_stored_once_with_its_attempts(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            stored = self.insert(conn, channel_id, 50, 1, 2)
-            assert self.insert(conn, channel_id, 50, 1, 2) == stored
+            stored = self.insert(conn, channel_id, 50, 1, 2, purpose=broadcasts.SWEEP)
+            assert self.insert(conn, channel_id, 50, 1, 2, purpose=broadcasts.SWEEP) == stored
             assert stored.inputs == (outpoint(1), outpoint(2))
             assert stored.first_attempt_at is None
             broadcasts.record_attempt(conn, stored.id, PublishOutcome.FEE_TOO_LOW, "min fee")
@@ -137,8 +159,11 @@ class TestBroadcasts:
             found = broadcasts.find(conn, txid(50))
             assert found is not None
             assert (found.attempts, found.last_outcome) == (2, PublishOutcome.ACCEPTED)
-            assert [each.id for each in broadcasts.open_broadcasts(conn)] == [stored.id]
-            assert broadcasts.open_broadcasts(conn, after_id=stored.id) == []
+            assert [each.id for each in broadcasts.open_sweeps(conn, "alice")] == [stored.id]
+            assert broadcasts.open_broadcasts(conn) == []
+            commitment = self.insert(conn, channel_id, 51, 3)
+            assert [each.id for each in broadcasts.open_broadcasts(conn)] == [commitment.id]
+            assert broadcasts.open_broadcasts(conn, after_id=commitment.id) == []
 
     def test_l1_the_chain_settles_and_a_reorg_opens_again(
         self, db: Database, channel_id: int
@@ -163,12 +188,30 @@ class TestBroadcasts:
             broadcasts.settle(conn)
             assert self.states(conn, channel_id) == ["conflicted", "confirmed", "open"]
 
-    def test_an_abandoned_one_stays_so(self, db: Database, channel_id: int) -> None:
+    def test_of_two_sweeps_a_reorg_opens_the_better_offer(
+        self, db: Database, channel_id: int
+    ) -> None:
+        with db.transaction() as conn:
+            low = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
+            broadcasts.abandon(conn, low.id)
+            self.insert(conn, channel_id, 51, 1, purpose=broadcasts.SWEEP)
+            # A miner that never heard of the better offer takes the one that was given up.
+            self.spend(conn, channel_id, 1, txid(50), block=1)
+            broadcasts.settle(conn)
+            assert self.states(conn, channel_id) == ["confirmed", "conflicted"]
+            spends.mark_stale(conn, block_hash(1))
+            broadcasts.settle(conn)
+            assert self.states(conn, channel_id) == ["abandoned", "open"]
+
+    def test_an_abandoned_one_stays_so_until_it_is_mined(
+        self, db: Database, channel_id: int
+    ) -> None:
         with db.transaction() as conn:
             broadcasts.abandon(conn, self.insert(conn, channel_id, 50, 1).id)
-            self.spend(conn, channel_id, 1, txid(50), block=1)
-            assert broadcasts.settle(conn) == []
+            broadcasts.settle(conn)
             assert self.states(conn, channel_id) == ["abandoned"]
+            self.spend(conn, channel_id, 1, txid(50), block=1)
+            assert self.states(conn, channel_id) == ["confirmed"]
 
 
 class TestForceCloses:

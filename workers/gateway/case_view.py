@@ -47,6 +47,8 @@ def _broadcast(sent: Broadcast) -> BroadcastView:
         purpose=sent.purpose,
         tx=str(sent.raw_tx),
         state=sent.state.value,
+        fee_sat=sent.fee_sat,
+        feerate_per_kw=sent.feerate_per_kw,
         attempts=sent.attempts,
         last_outcome=None if sent.last_outcome is None else sent.last_outcome.value,
         last_reason=sent.last_reason,

@@ -159,4 +159,8 @@ def _force_close(conn: Connection, message: Message, row: ChannelRow, reason: st
 
 
 def _wake_up(outcome: Outcome) -> WakeUp:
-    return WakeUp(effects=tuple(outcome.outbox), channels=tuple(sorted(outcome.woken)))
+    return WakeUp(
+        effects=tuple(outcome.outbox),
+        channels=tuple(sorted(outcome.woken)),
+        nodes=tuple(sorted(outcome.sweeping)),
+    )

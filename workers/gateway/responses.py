@@ -126,6 +126,8 @@ class BroadcastView(BaseModel):
     purpose: str
     tx: str
     state: str
+    fee_sat: int | None
+    feerate_per_kw: int | None
     attempts: int
     last_outcome: str | None
     last_reason: str | None

@@ -18,16 +18,18 @@ _MOST_WAITING = 100_000
 class WakeUp:
     """What a commit left to do.
 
-    `effects` are outbox rows as (id, kind), `channels` have docket entries to apply, and
-    `publish_again` asks that what is broadcast and open be sent once more.
+    `effects` are outbox rows as (id, kind), `channels` have docket entries to apply, `nodes`
+    something new to sweep, and `publish_again` asks that what is broadcast and open be sent once
+    more.
     """
 
     effects: tuple[tuple[int, str], ...] = ()
     channels: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
     publish_again: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.effects or self.channels or self.publish_again)
+        return bool(self.effects or self.channels or self.nodes or self.publish_again)
 
 
 Wake = Callable[[WakeUp], None]
@@ -37,6 +39,7 @@ def publish(wake_ups: Sequence[WakeUp]) -> None:
     """Tell the workers. Raises kombu's OperationalError when the broker is away."""
     wakeups.carry_out([effect for wake_up in wake_ups for effect in wake_up.effects])
     wakeups.wake([channel for wake_up in wake_ups for channel in wake_up.channels])
+    wakeups.sweep([node for wake_up in wake_ups for node in wake_up.nodes])
     if any(wake_up.publish_again for wake_up in wake_ups):
         wakeups.new_block()
 

@@ -100,6 +100,12 @@ ALTER TABLE docket
         'funding_replaced', 'spend_confirmed', 'spend_unconfirmed', 'height_reached',
         'transaction_published', 'local_point_learned', 'revoked_state_recalled',
         'spend_seen', 'sweep_given_up', 'policy_changed'));
+-- A sweep is a row of sweep_inputs from now on; `reconcile` wants anew what nobody sweeps.
+DELETE FROM outbox WHERE kind = 'sweep_output';
+ALTER TABLE outbox
+    DROP CONSTRAINT outbox_kind_check,
+    ADD CONSTRAINT outbox_kind_check CHECK (kind IN (
+        'publish_commitment', 'publish_htlc_transaction', 'notify_node', 'ask_local_point'));
 """
 
 

@@ -1,0 +1,92 @@
+"""Giving stored transactions to the Bitcoin node, and keeping what it says.
+
+A refusal is data on the attempt. What it says of our commitment goes to the docket, because the
+law waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from chain.view import PublishResult
+from contractcourt.events import PublishOutcome, TransactionPublished
+from storage import alarms, broadcasts, docket
+from storage.broadcasts import Broadcast
+from storage.database import Connection
+from tasks import wakeups
+from tasks.resources import Resources
+
+_log = structlog.get_logger()
+
+TAKEN = frozenset({PublishOutcome.ACCEPTED, PublishOutcome.ALREADY_KNOWN})
+
+
+def send(held: Resources, open_ones: Sequence[Broadcast]) -> None:
+    """Send each, a child together with its parent."""
+    single = [broadcast for broadcast in open_ones if broadcast.parent_txid is None]
+    if single:
+        answers = held.chain.send_many([broadcast.raw_tx for broadcast in single])
+        _record(held, list(zip(single, answers, strict=True)))
+    for broadcast in open_ones:
+        if broadcast.parent_txid is not None:
+            _record(held, _send_package(held, broadcast))
+
+
+def _send_package(held: Resources, child: Broadcast) -> list[tuple[Broadcast, PublishResult]]:
+    """Parent and child at once: alone the parent may pay too little to be taken (F5, B7)."""
+    txid = child.parent_txid
+    assert txid is not None
+    parent = held.db.run(lambda conn: broadcasts.find(conn, txid))
+    if parent is None:
+        return []
+    answers = held.chain.submit_package([parent.raw_tx, child.raw_tx])
+    return list(zip([parent, child], answers, strict=True))
+
+
+def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:
+    def record(conn: Connection) -> list[int]:
+        changed = []
+        for broadcast, answer in answered:
+            broadcasts.record_attempt(conn, broadcast.id, answer.outcome, answer.reason)
+            if _is_news(broadcast, answer.outcome):
+                _tell_the_law(conn, broadcast, answer)
+                changed.append(broadcast.channel_id)
+            if answer.outcome is PublishOutcome.UNKNOWN:
+                message = f"the Bitcoin node refuses {broadcast.txid}: {answer.reason}"
+                alarms.raise_alarm(conn, broadcast.channel_id, "unknown_refusal", message)
+        return changed
+
+    changed = held.db.run(record)
+    for broadcast, answer in answered:
+        _log_attempt(broadcast, answer)
+    if changed:
+        wakeups.wake(changed)
+
+
+def _is_news(broadcast: Broadcast, outcome: PublishOutcome) -> bool:
+    return broadcast.purpose == "commitment" and broadcast.last_outcome is not outcome
+
+
+def _tell_the_law(conn: Connection, broadcast: Broadcast, answer: PublishResult) -> None:
+    docket.append(
+        conn,
+        broadcast.channel_id,
+        TransactionPublished(broadcast.txid, answer.outcome, answer.reason),
+        idempotency_key=f"published:{broadcast.txid}:{broadcast.attempts + 1}",
+        source="court",
+    )
+
+
+def _log_attempt(broadcast: Broadcast, answer: PublishResult) -> None:
+    # The same answer every block says nothing new (users_ask L5).
+    say = _log.debug if broadcast.last_outcome is answer.outcome else _log.info
+    say(
+        "published" if answer.outcome in TAKEN else "publish refused",
+        txid=str(broadcast.txid),
+        purpose=broadcast.purpose,
+        node=broadcast.node,
+        outcome=answer.outcome.value,
+        reason=answer.reason,
+    )

@@ -1,0 +1,117 @@
+"""What a round finds out about what it can't send: kept with the row, and said to the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from contractcourt.contract import ContractKind
+from contractcourt.events import SweepGivenUp
+from contractcourt.sweeping.drafts import Shortfall
+from contractcourt.sweeping.groups import Group
+from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.sweeping.market import Market
+from contractcourt.units import BlockHeight
+from storage import alarms, docket, sweep_inputs
+from storage.database import Connection
+from storage.sweep_inputs import StoredSweep
+from tasks import wakeups
+from tasks.resources import Resources
+
+_log = structlog.get_logger()
+
+NOT_SIGNED = "not_signed"
+CONTESTED = "contested"
+NOT_WORTH_SWEEPING = "not_worth_sweeping"
+FEE_WALLET_SHORT = "fee_wallet_short"
+#: Over as soon as a transaction is out.
+_PASSING = (NOT_SIGNED, CONTESTED, NOT_WORTH_SWEEPING, FEE_WALLET_SHORT)
+
+
+class Findings:
+    """Writes down what is found out for one node."""
+
+    def __init__(self, held: Resources, node: str) -> None:
+        self._held = held
+        self._node = node
+
+    def note(self, group: Group, reason: str) -> None:
+        """Why they are not out, for who looks."""
+        outpoints = [member.outpoint for member in group.members]
+        self._held.db.run(lambda conn: sweep_inputs.note(conn, outpoints, reason))
+
+    def alarm(self, stored: Iterable[StoredSweep], kind: str, message: str) -> None:
+        """For who has to act."""
+
+        def raise_them(conn: Connection) -> None:
+            for one in stored:
+                sweep_inputs.note(conn, [one.outpoint], message)
+                alarms.keep_raised(conn, one.channel_id, kind, message)
+
+        self._held.db.run(raise_them)
+
+    def waits(
+        self, stored: StoredSweep, item: SweepInput, market: Market, height: BlockHeight
+    ) -> None:
+        """Too little to pay for itself, now or for good; or there is no estimate and no hurry."""
+        if limit(item) >= market.floor:
+            reason = "no hurry: waiting for a fee estimate that it can pay"
+            self._held.db.run(lambda conn: sweep_inputs.note(conn, [item.outpoint], reason))
+            return
+        words = (
+            f"{item.contract.kind} {item.outpoint} of {item.contract.value_sat} sat can pay "
+            f"{limit(item)} sat/kw, the mempool asks for {market.floor}"
+        )
+        if height >= stored.patience_ends():
+            self._give_up(stored, words)
+        elif item.contract.kind is ContractKind.ANCHOR:
+            self._held.db.run(lambda conn: sweep_inputs.note(conn, [item.outpoint], words))
+        else:
+            self.alarm([stored], NOT_WORTH_SWEEPING, f"{words}; tried again as fees fall")
+
+    def _give_up(self, stored: StoredSweep, words: str) -> None:
+        def give_up(conn: Connection) -> None:
+            sweep_inputs.give_up(conn, stored.outpoint, words)
+            docket.append(
+                conn,
+                stored.channel_id,
+                SweepGivenUp(stored.outpoint, words),
+                idempotency_key=f"given_up:{stored.outpoint}",
+                source="court",
+            )
+
+        self._held.db.run(give_up)
+        wakeups.wake([stored.channel_id])
+
+    def quarantine(self, stored: StoredSweep, reason: str) -> None:
+        """It holds up the others for its own fault; the operator says when to try again."""
+        message = (
+            f"{stored.outpoint} can't be swept: {reason}; when that is mended, "
+            f"contractcourt sweep release {stored.outpoint}"
+        )
+
+        def quarantine(conn: Connection) -> None:
+            sweep_inputs.quarantine(conn, stored.outpoint, reason)
+            alarms.keep_raised(conn, stored.channel_id, "quarantined", message)
+
+        self._held.db.run(quarantine)
+        _log.error("quarantined", outpoint=str(stored.outpoint), node=self._node, reason=reason)
+
+    def short(self, stored: Sequence[StoredSweep], group: Group, missing: Shortfall) -> None:
+        """The money for the fee is not there."""
+        if not missing.wallet:
+            self.note(group, f"its budget is {missing.missing_sat} sat short of the fee of now")
+            return
+        message = (
+            f"the fee wallet of {self._node} lacks {missing.missing_sat} sat to save "
+            f"{group.value_sat} sat: send coins to it"
+        )
+        self.alarm(stored, FEE_WALLET_SHORT, message)
+
+
+def clear(conn: Connection, channel_ids: Iterable[int]) -> None:
+    """A transaction of these channels is out."""
+    for channel_id in set(channel_ids):
+        for kind in _PASSING:
+            alarms.clear_kind(conn, channel_id, kind)

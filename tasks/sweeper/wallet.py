@@ -1,0 +1,52 @@
+"""The fee wallet of one node during a round: coins that no open broadcast has taken."""
+
+from __future__ import annotations
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.sweeping.drafts import FeeWallet, WalletCoin
+from contractcourt.units import BlockHeight, Script
+from storage import fee_coins, fee_wallets
+from storage.broadcasts import Broadcast
+from storage.database import Connection
+from storage.fee_coins import FeeCoin
+from storage.fee_wallets import WalletScript
+
+
+class NodeWallet:
+    """Coins by outpoint; a coin that a stored broadcast has taken is gone for the round."""
+
+    def __init__(
+        self, coins: list[FeeCoin], free: set[OutPoint], scripts: list[WalletScript]
+    ) -> None:
+        self._coins = {coin.outpoint: _wallet_coin(coin) for coin in coins}
+        self._free = free
+        self._scripts = scripts
+
+    @classmethod
+    def read(cls, conn: Connection, node: str) -> NodeWallet:
+        """As it stands."""
+        free = {coin.outpoint for coin in fee_coins.free(conn, node)}
+        scripts = [script for script in fee_wallets.scripts(conn) if script.node == node]
+        return cls(fee_coins.unspent(conn, node), free, scripts)
+
+    def at(self, height: BlockHeight, replaced: Broadcast | None = None) -> FeeWallet:
+        """What may be spent now, with the coins of the broadcast that is replaced.
+
+        Change goes to another script with every block.
+        """
+        usable = self._free | (set(replaced.inputs) if replaced else set())
+        coins = tuple(coin for outpoint, coin in self._coins.items() if outpoint in usable)
+        return FeeWallet(coins, self._change_script(height))
+
+    def take(self, coins: tuple[WalletCoin, ...]) -> None:
+        """A stored broadcast spends these."""
+        self._free -= {coin.outpoint for coin in coins}
+
+    def _change_script(self, height: BlockHeight) -> Script | None:
+        if not self._scripts:
+            return None
+        return self._scripts[height % len(self._scripts)].script_pubkey
+
+
+def _wallet_coin(coin: FeeCoin) -> WalletCoin:
+    return WalletCoin(coin.outpoint, coin.value_sat, coin.script_pubkey, coin.index)
