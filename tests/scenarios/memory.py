@@ -52,9 +52,12 @@ from contractcourt.events import (
     SpendUnconfirmed,
     TransactionPublished,
 )
-from contractcourt.sweep import Sweep, build_sweep
+from contractcourt.sweeping.drafts import Draft, FeeWallet, Shortfall, WalletCoin, draft
+from contractcourt.sweeping.groups import Group
+from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.units import (
     BlockHash,
+    BlockHeight,
     FeeratePerKw,
     HexBytes,
     PaymentHash,
@@ -207,8 +210,8 @@ class MemoryCourt:
                 self._commitments.add(effect.commitment.txid)
                 return [self._publish(Transaction.parse(effect.commitment.tx))]
             case SweepOutput():
-                built = build_sweep((effect.contract,), effect.sweep_script, _FEERATE)
-                return [self._publish(built.tx)] if isinstance(built, Sweep) else []
+                drafted = self._draft(effect)
+                return [self._publish(drafted.tx)] if isinstance(drafted, Draft) else []
             case PublishHtlcTransaction():
                 return [self._publish(Transaction.parse(effect.tx))]
             case RememberRevokedState():
@@ -232,6 +235,16 @@ class MemoryCourt:
             case unreachable:
                 assert_never(unreachable)
         return []
+
+    def _draft(self, effect: SweepOutput) -> Draft | Shortfall:
+        """Alone, and with a coin of its own where the fee wallet has to pay."""
+        item = SweepInput(
+            self.case.channel, effect, BlockHeight(0), self.case.policy.max_feerate_per_kw, _FEERATE
+        )
+        txid = Txid(hashlib.sha256(effect.contract.outpoint).digest())
+        coin = WalletCoin(OutPoint.of(txid, 0), Satoshi(100_000), effect.sweep_script, 0)
+        wallet = FeeWallet((coin,), effect.sweep_script)
+        return draft(Group.alone(item, _FEERATE), wallet, _FEERATE)
 
     def _rebroadcast(self) -> None:
         for txid, tx in [*self._broadcasts.items()]:

@@ -75,9 +75,10 @@ def test_l4_a_sweep_below_the_floor_is_built_anew(court: RunningCourt, stack: St
     refusal = {"code": -26, "message": "mempool min fee not met, 11 < 122"}
     court.client.rpc("devnet_set_fault", "sendrawtransaction", 1, refusal)
     stack.mine()
-    # At the same rate the sweep is the same transaction, taken up again.
     stack.mine(10)
-    assert [b["state"] for b in _broadcasts(court, sim)] == ["confirmed"]
+    refused, taken = _broadcasts(court, sim)
+    assert (refused["state"], taken["state"]) == ("abandoned", "confirmed")
+    assert taken["fee_sat"] > refused["fee_sat"]
     assert stack.state == "FULLY_RESOLVED"
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from contractcourt.bitcoin import base58
 from contractcourt.bolt3 import weights
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
 from workers.replay.fixture import Fixture
+from workers.signer.fee_wallet import descriptor_checksum
 
 #: Steps told in one webhook, and so in one commit.
 _STEPS_A_WEBHOOK = 25
@@ -21,6 +23,8 @@ _SECRETS = (
     "commitment_seed",
 )
 
+_WIF_TEST, _WIF_COMPRESSED = b"\xef", b"\x01"
+
 #: By the recording's `anchors`.
 CHANNEL_TYPES = {False: STATIC_REMOTEKEY, True: ANCHORS_ZERO_FEE_HTLC}
 
@@ -29,6 +33,13 @@ def key_document(fixture: Fixture) -> dict[str, str]:
     """What `keys import` takes."""
     secrets = fixture.document["secrets"]["A"]
     return {"channel_point": fixture.channel_point, **{name: secrets[name] for name in _SECRETS}}
+
+
+def fee_wallet_document(fixture: Fixture, node: str) -> dict[str, str]:
+    """What `keys import` takes for the wallet that paid for LDK's anchors: one key of P2WPKH."""
+    secret = bytes.fromhex(fixture.document["secrets"]["A"]["wallet_secret_key"])
+    body = f"wpkh({base58.encode(_WIF_TEST + secret + _WIF_COMPRESSED)})"
+    return {"node": node, "fee_wallet": f"{body}#{descriptor_checksum(body)}"}
 
 
 def opened(fixture: Fixture) -> dict[str, Any]:

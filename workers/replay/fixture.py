@@ -79,11 +79,6 @@ class Fixture:
         """Where a cooperative close pays our node."""
         return str(self.document["params"]["A"]["shutdown_scriptpubkey"])
 
-    @property
-    def has_htlcs_or_breach(self) -> bool:
-        roles = {verdict["role"] for verdict in self.document["result"]["verdict"]}
-        return self.close_kind == "breach" or any("htlc" in role for role in roles)
-
     def peer_transactions(self, height: int) -> list[str]:
         """What the peer had mined at `height` after the close, as hex."""
         return [

@@ -7,7 +7,7 @@ from typing import Any
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from workers.replay.feed import key_document, opened, webhooks
+from workers.replay.feed import fee_wallet_document, key_document, opened, webhooks
 from workers.replay.fixture import Fixture
 from workers.simulation.client import CourtClient, NodeAccount
 
@@ -57,6 +57,7 @@ def play(fixture: Fixture, court: CourtClient) -> Outcome:
     outcome = Outcome.of(fixture)
     node = court.add_node("recorded", bytes.fromhex(fixture.sweep_script))
     court.import_keys(key_document(fixture))
+    court.import_keys(fee_wallet_document(fixture, node.name))
     for block in fixture.blocks[: fixture.close_height - 1]:
         court.rpc("submitblock", block)
     _tell(fixture, court, node)

@@ -23,7 +23,7 @@ _WIDTH = 190
 def run(folder: Path, json_path: Path | None = None) -> int:
     """Replay every `*.json` of `folder`; write what came of it to `json_path`, or print it.
 
-    Returns 0 when every close was recognised and every channel ended as far as the law goes.
+    Returns 0 when every close was recognised and every channel fully resolved, with LDK's gain.
     Raises FixtureError when the folder holds no recording.
     """
     console = Console()
@@ -72,9 +72,11 @@ def _problem(fixture: Fixture, outcome: Outcome) -> str:
         return f"recognised as {outcome.kind}, recorded as {outcome.expected_kind}"
     if outcome.closing_txid != fixture.closing_txid:
         return f"closed by {outcome.closing_txid}, recorded {fixture.closing_txid}"
-    if outcome.state != "FULLY_RESOLVED" and not fixture.has_htlcs_or_breach:
+    if outcome.state != "FULLY_RESOLVED":
         return f"ended in {outcome.state}, waiting for {', '.join(outcome.waits_for)}"
-    if outcome.state == "FULLY_RESOLVED" and outcome.net_sat < outcome.recorded_net_sat:
+    if outcome.gained_sat != outcome.recorded_gain_sat:
+        return f"gained {outcome.gained_sat} sat, recorded {outcome.recorded_gain_sat} sat"
+    if outcome.net_sat < outcome.recorded_net_sat:
         return f"net {outcome.net_sat} sat, recorded {outcome.recorded_net_sat} sat"
     return ""
 
@@ -87,7 +89,6 @@ def _table(outcomes: list[Outcome]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for o in outcomes:
-        waits = f"waits for {len(o.waits_for)}" if o.waits_for else "ok"
         table.add_row(
             o.name,
             o.kind or "-",
@@ -97,7 +98,7 @@ def _table(outcomes: list[Outcome]) -> Table:
             f"{o.fees_sat:,}",
             f"{o.recorded_gain_sat:,}",
             f"{o.recorded_fees_sat:,}",
-            f"[red]{o.problem}[/red]" if o.problem else waits,
+            f"[red]{o.problem}[/red]" if o.problem else "ok",
         )
     return table
 

@@ -23,6 +23,7 @@ from contractcourt.units import BlockHeight, Script
 from storage import nodes, quiet
 from storage.database import Database
 from workers.errors import WorkerError
+from workers.simulation import fee_wallet
 
 
 class CourtTimeout(WorkerError):
@@ -75,6 +76,17 @@ class CourtClient:
         """Hand the signer a channel's secrets, as `contractcourt keys import` does."""
         token = {"Authorization": f"Bearer {self.endpoints['signer_token']}"}
         self._answer(self._signer.post("/v1/keys", json=document, headers=token))
+
+    def give_fee_wallet(self, node: str, coins: int, value_sat: int) -> None:
+        """Import a fee wallet for a node and pay so many coins to it; one block confirms them."""
+        self.import_keys({"node": node, "fee_wallet": fee_wallet.descriptor(node)})
+        scripts = fee_wallet.scripts(node)
+        outputs = [
+            {"script_hex": scripts[i % len(scripts)].hex(), "amount_sat": value_sat}
+            for i in range(coins)
+        ]
+        self.rpc("devnet_spend", outputs)
+        self.mine(1)
 
     def force_close(self, channel_point: str, reason: str = "") -> dict[str, Any]:
         """Ask for a force close as the operator."""

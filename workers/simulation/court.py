@@ -24,6 +24,8 @@ _HURRIED = {
     "CONTRACTCOURT_RECONCILE_SECONDS": "2",
     "CONTRACTCOURT_REBROADCAST_SECONDS": "5",
 }
+#: A fee wallet for the anchors of as many channels.
+_FEE_COINS, _FEE_COIN_SAT = 10, 100_000
 
 
 class CourtDidNotStart(WorkerError):
@@ -109,9 +111,10 @@ class RunningCourt:
             self._up.wait()
 
     def node(self, name: str, sweep_script: bytes) -> NodeAccount:
-        """A node of this name, registered at the first time of asking."""
+        """A node of this name: at the first time of asking, registered and given a fee wallet."""
         if name not in self._nodes:
             self._nodes[name] = self.client.add_node(name, sweep_script)
+            self.client.give_fee_wallet(name, _FEE_COINS, _FEE_COIN_SAT)
         return self._nodes[name]
 
 

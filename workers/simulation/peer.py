@@ -12,10 +12,13 @@ from contractcourt.bolt3.commitment import build_commitment
 from contractcourt.bolt3.htlc import build_second_level
 from contractcourt.channel import Htlc, Side
 from contractcourt.contract import Contract
-from contractcourt.effects import CloseKind
-from contractcourt.signing import claim_request
-from contractcourt.signing_policy import DEFAULT_FEE_POLICY, check_request
-from contractcourt.sweep import Sweep, build_sweep
+from contractcourt.effects import CloseKind, SweepOutput
+from contractcourt.signing import contract_input, sweep_request
+from contractcourt.signing_policy import check_request
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed
+from contractcourt.sweeping.drafts import Draft, FeeWallet, draft
+from contractcourt.sweeping.groups import Group
+from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.units import BlockHeight, FeeratePerKw, HexBytes, Secret
 from workers.errors import WorkerError
 from workers.signer.channel_keys import ChannelKeys
@@ -51,9 +54,11 @@ class Peer:
         tx = self._sim.their_commitment_tx(number)
         found = Classified(CloseKind.REMOTE, Side.REMOTE, number, point, htlcs)
         contract = self._contract(found, tx, htlc_id)
-        built = build_sweep([contract], self._sim.sweep_script, _FEERATE)
-        assert isinstance(built, Sweep)
-        return self._signed(built.tx, contract, preimage)
+        want = SweepOutput(contract, self._sim.sweep_script, budget_sat=contract.value_sat)
+        item = SweepInput(self._sim.channel, want, BlockHeight(0), _FEERATE, _FEERATE)
+        drafted = draft(Group.alone(item, _FEERATE), FeeWallet(), _FEERATE)
+        assert isinstance(drafted, Draft)
+        return self._signed(drafted.tx, contract, preimage)
 
     def second_level(
         self, number: int, htlc_id: int, preimage: Secret | None = None
@@ -87,7 +92,9 @@ class Peer:
         raise NoSuchContract(f"no output for HTLC {htlc_id} on commitment {found.number}")
 
     def _signed(self, tx: Transaction, contract: Contract, preimage: Secret | None) -> Transaction:
-        raw = HexBytes(tx.serialize())
-        request = claim_request(self._sim.channel, raw, contract, preimage)
-        allowed = {self._sim.sweep_script}
-        return sign_sweep(self._keys, request, check_request(request), allowed, DEFAULT_FEE_POLICY)
+        channel = self._sim.channel
+        spent = contract_input(channel, contract, preimage)
+        request = sweep_request(channel.node, HexBytes(tx.serialize()), [spent])
+        keys = {channel.channel_point: self._keys}
+        allowed = Allowed({self._sim.sweep_script})
+        return sign_sweep(keys, None, request, check_request(request), allowed, DEFAULT_FEE_POLICY)

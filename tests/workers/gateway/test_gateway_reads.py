@@ -10,8 +10,16 @@ import httpx2
 from contractcourt.channel import Direction
 from contractcourt.effects import WakeAt
 from contractcourt.events import SpendConfirmed
-from contractcourt.units import BlockHash, BlockHeight, HexBytes, Satoshi
+from contractcourt.units import (
+    BlockHash,
+    BlockHeight,
+    FeeratePerKw,
+    HexBytes,
+    Satoshi,
+    WeightUnits,
+)
 from storage import alarms, broadcasts, channels, deadlines
+from storage.broadcasts import Price, SpentInput
 from storage.database import Connection, Database
 from tasks.arbitration import apply_at_the_door
 from tests.workers.gateway.serving import (
@@ -82,7 +90,8 @@ def test_a_case_shows_what_is_known(gateway: GatewayClient, opened: SimulatedCha
             purpose="commitment",
             txid=tx.txid(),
             raw_tx=tx.serialize(),
-            inputs=[opened.channel.funding_outpoint],
+            inputs=[SpentInput(opened.channel.funding_outpoint, ours, Satoshi(500))],
+            price=Price(Satoshi(500), WeightUnits(1_000), FeeratePerKw(500)),
         )
     view = gateway.http.get(f"/v1/channels/{opened.funding_outpoint}").json()
     assert view["state"] == "DEFAULT"
