@@ -258,7 +258,7 @@ def _check_fee(
 def _most(request: SigningRequest, policy: FeePolicy) -> int:
     """The most that may be paid, in satoshi, for what is saved."""
     if request.purpose is SigningPurpose.BUMP and request.commitment is not None:
-        return _held_for_us(request.commitment) * policy.max_bump_percent // 100
+        return held_for_us(request.commitment) * policy.max_bump_percent // 100
     return sum(
         spent.value_sat * _percent(spent.contract, policy) // 100
         for spent in request.inputs
@@ -271,7 +271,7 @@ def _percent(contract: Contract, policy: FeePolicy) -> int:
     return policy.max_disputed_percent if disputed else policy.max_share_percent
 
 
-def _held_for_us(commitment: LocalCommitment) -> Satoshi:
+def held_for_us(commitment: LocalCommitment) -> Satoshi:
     """What may be lost with our commitment: our balance and every HTLC, as far as it has them.
 
     A transaction that was made up has no anchor on the chain, so nothing is paid for it.

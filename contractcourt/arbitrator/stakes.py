@@ -16,6 +16,7 @@ from contractcourt.case import Case
 from contractcourt.channel import Direction, Htlc, LocalCommitment, Side
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.policy import Policy
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, held_for_us
 from contractcourt.units import BlockHeight, Satoshi
 
 #: Of our main output, for a commitment that nothing hurries.
@@ -54,6 +55,9 @@ def budget_sat(case: Case, contract: Contract) -> Satoshi:
         ContractKind.REVOKED_SECOND_LEVEL,
     )
     percent = case.policy.breach_budget_percent if revoked else case.policy.budget_percent
+    if deadline(case, contract) is None:
+        # What nobody else can take is never worth more: the signer has the same limit.
+        percent = min(percent, DEFAULT_FEE_POLICY.max_share_percent)
     return Satoshi(contract.value_sat * percent // 100)
 
 
@@ -67,7 +71,8 @@ def commitment_budget_sat(case: Case, commitment: LocalCommitment) -> Satoshi:
     """The most that may be paid, beyond its own fee, to have our commitment confirmed."""
     hurrying = sum(htlc.amount_msat // 1000 for htlc in _hurrying(case, commitment))
     calm = commitment.to_local_msat // 1000 * _CALM_PERCENT // 100
-    return Satoshi(max(hurrying * case.policy.budget_percent // 100, calm))
+    most = held_for_us(commitment) * DEFAULT_FEE_POLICY.max_bump_percent // 100
+    return Satoshi(min(max(hurrying * case.policy.budget_percent // 100, calm), most))
 
 
 def _hurrying(case: Case, commitment: LocalCommitment) -> Iterator[Htlc]:

@@ -1,0 +1,169 @@
+"""Offers: what is asked for an input at a height, and who travels together."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Side
+from contractcourt.contract import ContractKind
+from contractcourt.sweeping import curve
+from contractcourt.sweeping.groups import MOST_MEMBERS, GroupKind, gather
+from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.units import BlockHeight, Txid
+from tests.contractcourt.sweeping.wanted import Wanted, bump, market, second_level
+
+
+def heights(first: int, last: int) -> list[BlockHeight]:
+    return [BlockHeight(height) for height in range(first, last)]
+
+
+def test_l11_without_an_estimate_what_has_no_deadline_is_not_built() -> None:
+    item = Wanted(1).item()
+    for height in heights(100, 244):
+        assert curve.offer(item, market(), height) is None
+    assert curve.offer(item, market(price=700), BlockHeight(244)) == 700
+
+
+def test_l11_without_an_estimate_a_deadline_is_met_between_the_floor_and_the_budget() -> None:
+    item = Wanted(1, ContractKind.OFFERED_HTLC, deadline=244).item()
+    offers = [curve.offer(item, market(), height) for height in heights(100, 244)]
+    assert offers[0] == 253
+    assert offers[-1] == limit(item)
+    rising = [offer for offer in offers if offer is not None]
+    assert len(rising) == 144
+    assert all(low <= high for low, high in pairwise(rising))
+    # Pinned to no rate: it moves with nearly every block.
+    assert len(set(rising)) > 140
+
+
+def test_l11_a_fallback_is_not_kept_when_estimates_are_back() -> None:
+    item = Wanted(1, offered=253).item()
+    assert curve.offer(item, market(), BlockHeight(300)) is None
+    assert curve.offer(item, market(price=5_000), BlockHeight(300)) == 5_000
+
+
+@given(
+    st.integers(254, 400),
+    st.lists(st.one_of(st.none(), st.integers(25, 300_000)), min_size=150, max_size=150),
+    st.integers(1_000, 5_000_000),
+    st.integers(1, 100),
+)
+def test_l7_an_offer_never_falls_and_never_passes_the_budget(
+    deadline: int, prices: list[int | None], value_sat: int, percent: int
+) -> None:
+    facts = Wanted(
+        1,
+        ContractKind.RECEIVED_HTLC,
+        value_sat,
+        deadline=deadline,
+        budget_percent=percent,
+        started=250,
+    )
+    offered = 0
+    for height, price in zip(heights(250, 400), prices, strict=True):
+        item = Wanted(**{**facts.__dict__, "offered": offered}).item()
+        offer = curve.offer(item, market(price=price), height)
+        if offer is None:
+            assert limit(item) < 253
+            continue
+        assert offered <= offer <= max(limit(item), offered)
+        offered = offer
+
+
+@given(st.integers(101, 300), st.integers(3, 300))
+def test_one_block_before_its_deadline_the_whole_budget_is_offered(
+    deadline: int, started: int
+) -> None:
+    item = Wanted(1, ContractKind.OFFERED_HTLC, deadline=deadline, started=started).item()
+    by = curve.deadline(item)
+    assert by == max(deadline, started + curve.RACE)
+    assert curve.offer(item, market(), BlockHeight(by - 1)) == limit(item)
+
+
+def test_what_cannot_pay_the_floor_waits() -> None:
+    for item in (Wanted(1, value_sat=400).item(), Wanted(2, value_sat=400, deadline=101).item()):
+        assert curve.offer(item, market(floor=5_000, price=6_000), BlockHeight(200)) is None
+
+
+def grouped(items: list[SweepInput], alone: tuple[OutPoint, ...] = ()) -> list[set[OutPoint]]:
+    found = gather(items, market(price=1_000), BlockHeight(100), alone)
+    return [set(group.outpoints) for group in found.groups]
+
+
+def test_what_has_no_deadline_is_one_transaction_for_a_node() -> None:
+    items = [Wanted(n).item() for n in range(10)]
+    assert grouped(items) == [{item.outpoint for item in items}]
+
+
+def test_no_group_grows_beyond_what_nodes_relay() -> None:
+    sizes = [len(group) for group in grouped([Wanted(n).item() for n in range(150)])]
+    assert sizes == [MOST_MEMBERS, MOST_MEMBERS, 150 - 2 * MOST_MEMBERS]
+
+
+def test_deadlines_keep_apart_and_go_first() -> None:
+    calm = Wanted(1, value_sat=9_000_000).item()
+    soon = [Wanted(n, ContractKind.OFFERED_HTLC, deadline=130).item() for n in (2, 3)]
+    later = Wanted(4, ContractKind.OFFERED_HTLC, 900_000, deadline=160).item()
+    found = grouped([calm, *soon, later])
+    assert found[-1] == {calm.outpoint}
+    assert {soon[0].outpoint, soon[1].outpoint} in found
+    assert {later.outpoint} == found[0]  # of those in a hurry, the most at stake
+
+
+def test_h3_second_level_transactions_share_their_lock_time() -> None:
+    same = [second_level(n, deadline=130, expiry=110) for n in (1, 2)]
+    other = second_level(3, deadline=130, expiry=111)
+    found = grouped([*same, other])
+    assert {same[0].outpoint, same[1].outpoint} in found
+    assert {other.outpoint} in found
+
+
+def test_justice_goes_by_commitment() -> None:
+    kinds = (ContractKind.REVOKED_TO_LOCAL, ContractKind.REVOKED_HTLC)
+    first, second = Txid(b"\x01" * 32), Txid(b"\x02" * 32)
+    items = [
+        Wanted(n, kind, deadline=140, txid=txid).item()
+        for txid in (first, second)
+        for n, kind in enumerate(kinds)
+    ]
+    assert sorted(len(group) for group in grouped(items)) == [2, 2]
+
+
+def test_l7_a_contested_one_goes_alone() -> None:
+    items = [Wanted(n).item() for n in range(4)]
+    found = grouped(items, (items[2].outpoint,))
+    assert sorted(len(group) for group in found) == [1, 3]
+
+
+def test_who_cannot_afford_the_groups_rate_goes_without_it() -> None:
+    rich = Wanted(1, ContractKind.OFFERED_HTLC, 1_000_000, deadline=101).item()
+    poor = Wanted(2, ContractKind.OFFERED_HTLC, 2_000, deadline=101).item()
+    found = gather([rich, poor], market(price=1_000), BlockHeight(102)).groups
+    assert [group.outpoints for group in found] == [{rich.outpoint}, {poor.outpoint}]
+    for group in found:
+        assert all(limit(member) >= group.feerate_per_kw for member in group.members)
+
+
+@pytest.mark.parametrize("members", [2, 3, 64])
+def test_l6_halves_lose_nobody(members: int) -> None:
+    items = [Wanted(n).item() for n in range(members)]
+    [group] = gather(items, market(price=1_000), BlockHeight(100)).groups
+    first, second = group.halves()
+    assert first.outpoints | second.outpoints == group.outpoints
+    assert not first.outpoints & second.outpoints
+    assert first.members
+    assert second.members
+
+
+def test_a_commitment_is_bumped_by_itself() -> None:
+    item = bump(50_000, deadline=120)
+    [group] = gather([item, item], market(price=1_000), BlockHeight(100)).groups
+    assert group.kind is GroupKind.BUMP
+    second = second_level(3)
+    assert second.second_level
+    assert not Wanted(4, ContractKind.OFFERED_HTLC, owner=Side.REMOTE).item().second_level
