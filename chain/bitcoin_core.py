@@ -18,6 +18,7 @@ from chain.refusals import outcome_of
 from chain.view import (
     ChainState,
     MempoolFees,
+    MempoolSpend,
     PublishResult,
     Scan,
     ScannedOutput,
@@ -150,6 +151,25 @@ class BitcoinCore:
         """`tx_out` of many, in one batch."""
         calls = [(str(o.txid), o.vout, mempool) for o in outpoints]
         return [_unspent(answer) for answer in self._rpc.batch("gettxout", calls)]
+
+    def mempool_spends(self, outpoints: Sequence[OutPoint]) -> dict[OutPoint, MempoolSpend]:
+        """Who spends these in the mempool; those that nobody does are left out."""
+        asked = [{"txid": str(o.txid), "vout": o.vout} for o in outpoints]
+        told = self._rpc.call("gettxspendingprevout", asked)
+        spenders = {
+            outpoint: answer["spendingtxid"]
+            for outpoint, answer in zip(outpoints, told, strict=True)
+            if "spendingtxid" in answer
+        }
+        txids = sorted(set(spenders.values()))
+        answers = self._rpc.batch("getrawtransaction", [(txid,) for txid in txids])
+        raw = dict(zip(txids, answers, strict=True))
+        return {
+            outpoint: MempoolSpend(Txid.parse(txid), bytes.fromhex(raw[txid]))
+            for outpoint, txid in spenders.items()
+            # One that has left the mempool between the two calls is no answer.
+            if isinstance(raw[txid], str)
+        }
 
     def scan(self, scripts: Sequence[Script]) -> Scan:
         """Search the whole UTXO set for outputs to these scripts: minutes, on mainnet."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.events import PublishOutcome
-from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script
+from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script, Txid
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class UnspentOutput:
     value_sat: Satoshi
     script_pubkey: Script
     confirmations: int
+
+
+@dataclass(frozen=True, slots=True)
+class MempoolSpend:
+    """A transaction of the mempool that spends an output asked for."""
+
+    txid: Txid
+    raw_tx: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,9 @@ class ChainView(Protocol):
         self, outpoints: Sequence[OutPoint], *, mempool: bool = False
     ) -> list[UnspentOutput | None]:
         """`tx_out` of many."""
+
+    def mempool_spends(self, outpoints: Sequence[OutPoint]) -> dict[OutPoint, MempoolSpend]:
+        """Who spends these in the mempool; those that nobody does are left out."""
 
     def scan(self, scripts: Sequence[Script]) -> Scan:
         """Search the whole UTXO set for outputs to these scripts: minutes, on mainnet."""

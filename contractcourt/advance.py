@@ -34,7 +34,6 @@ from contractcourt.events import (
     SweepGivenUp,
     TransactionPublished,
 )
-from contractcourt.policy import Policy
 from contractcourt.resolvers import anchor
 from contractcourt.units import Script
 
@@ -46,11 +45,11 @@ class Verdict(msgspec.Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
 
 
-def open_case(event: Event, policy: Policy | None = None) -> Verdict:
+def open_case(event: Event) -> Verdict:
     """The first verdict of a case. Raises LawError unless `event` is a `ChannelOpened`."""
     if not isinstance(event, ChannelOpened):
         raise LawError("a case begins with channel.opened")
-    hearing = Hearing(Case(event.channel, policy=policy or Policy()))
+    hearing = Hearing(Case(event.channel))
     channel = event.channel
     script = Script(b"")
     if channel.known_type:
@@ -107,6 +106,7 @@ def _hear(hearing: Hearing, event: Event) -> None:
         case PolicyChanged():
             hearing.change(policy=event.policy)
             _set_alarm_clocks(hearing)
+            following.renew(hearing)
         case HeightReached():
             hearing.see_height(event.height)
         case TransactionPublished():
@@ -169,8 +169,8 @@ def _set_alarm_clocks(hearing: Hearing) -> None:
     """Wake at each height where an HTLC would take the channel on chain."""
     if hearing.case.closed:
         return
-    for height, at_risk in sorted(htlcs.due_heights(hearing.case).items()):
-        hearing.wake_at(height, "an HTLC is due", at_risk)
+    for height, due in sorted(htlcs.due_heights(hearing.case).items()):
+        hearing.wake_at(height, "an HTLC is due", due.at_risk_sat, due.hard_height)
 
 
 def _look_again(hearing: Hearing) -> None:

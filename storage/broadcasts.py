@@ -67,6 +67,7 @@ SPENDING = """
         WHERE i.outpoint = ANY(%(outpoints)s) AND b.state = 'open'
           AND b.id IS DISTINCT FROM %(besides)s::bigint)
 """
+KNOWN = "SELECT txid FROM broadcasts WHERE txid = ANY(%(txids)s)"
 RECORD_ATTEMPT = """
     UPDATE broadcasts
     SET last_outcome = %(outcome)s, last_reason = %(reason)s, attempts = attempts + 1,
@@ -221,6 +222,11 @@ def find(conn: Connection, txid: Txid) -> Broadcast | None:
     """The broadcast with this txid."""
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
         return cursor.execute(FIND, {"txid": txid}).fetchone()
+
+
+def known(conn: Connection, txids: Sequence[Txid]) -> set[Txid]:
+    """Those of these transactions that are the court's own."""
+    return {Txid(txid) for (txid,) in conn.execute(KNOWN, {"txids": list(txids)})}
 
 
 def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Broadcast]:

@@ -50,6 +50,12 @@ LIST_CONTRACTS = """
     WHERE channel_id = %(channel_id)s
     ORDER BY outpoint
 """
+CLAIMABLE_BY_HASH = """
+    SELECT outpoint, channel_id FROM contracts
+    WHERE kind = 'offered_htlc' AND spend_txid IS NULL AND stage <> 'resolved'
+    ORDER BY cltv_expiry, outpoint
+    LIMIT %(limit)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,12 @@ def replace_many(conn: Connection, given: Sequence[tuple[int, tuple[Contract, ..
     conn.execute(DELETE_OTHERS, facts)
     if pairs:
         conn.execute(UPSERT, facts)
+
+
+def claimable_by_hash(conn: Connection, limit: int) -> dict[OutPoint, int]:
+    """Unspent HTLCs that we offered, whose claim would show a preimage; each with its channel."""
+    rows = conn.execute(CLAIMABLE_BY_HASH, {"limit": limit})
+    return {OutPoint(outpoint): channel_id for outpoint, channel_id in rows}
 
 
 def list_for(conn: Connection, channel_id: int) -> list[ContractRow]:

@@ -30,7 +30,7 @@ ADD = """
 """
 DUE = """
     SELECT DISTINCT height, channel_id FROM deadlines
-    WHERE height <= %(height)s
+    WHERE height <= %(height)s AND (NOT %(in_grace)s OR hard_height <= %(height)s)
     ORDER BY height, channel_id
     LIMIT %(limit)s
 """
@@ -86,9 +86,14 @@ def add_many(conn: Connection, wakes: Sequence[tuple[int, WakeAt]]) -> None:
         conn.execute(ADD, facts)
 
 
-def due(conn: Connection, height: BlockHeight, limit: int) -> list[tuple[int, BlockHeight]]:
-    """(channel id, height) of what falls due up to `height`, the lowest height first."""
-    rows = conn.execute(DUE, {"height": height, "limit": limit})
+def due(
+    conn: Connection, height: BlockHeight, limit: int, *, in_grace: bool = False
+) -> list[tuple[int, BlockHeight]]:
+    """(channel id, height) of what falls due up to `height`, the lowest height first.
+
+    `in_grace`: only what can't wait any longer (users_ask L13).
+    """
+    rows = conn.execute(DUE, {"height": height, "limit": limit, "in_grace": in_grace})
     return [(channel_id, BlockHeight(due_height)) for due_height, channel_id in rows]
 
 

@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     # -- Rhythm --
     poll_seconds: float = Field(1.0, gt=0, le=60)
     lease_seconds: float = Field(10.0, ge=2, le=300)
+    grace_seconds: float = Field(30.0, ge=0, le=600)
+    """How long a watcher that has just started holds back what need not be done at once."""
     reconcile_seconds: float = Field(15.0, ge=1, le=3600)
     rebroadcast_seconds: float = Field(30.0, ge=1, le=3600)
     secret_overlap_seconds: int = Field(86_400, ge=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from enum import Enum
@@ -34,6 +35,7 @@ from tasks.settings import Settings
 from workers.watcher import following
 from workers.watcher.leadership import Leadership
 from workers.watcher.look_back import LookBack
+from workers.watcher.mempool_look import MempoolLook
 from workers.watcher.unreadable import Obstacle, UnreadableBlock
 from workers.watcher.wallet_coins import WalletScan
 from workers.watcher.watchlist import Watchlist
@@ -66,6 +68,8 @@ class ChainWatcher:
         network: which chain the court serves, in Core's names.
         wake: called after each commit with the channels that have something to apply.
         new_block: called when the chain has moved.
+        grace_seconds: after its start, how long a deadline that need not be met at once is held
+            back: a peer that has just reconnected may settle by itself (users_ask L13).
         look_back_blocks: how far to search for an outpoint that was spent before it was watched,
             when nobody knows where it was made.
         stopping: asked between blocks.
@@ -80,6 +84,7 @@ class ChainWatcher:
         wake: Callable[[Sequence[int]], None] = wakeups.wake,
         new_block: Callable[[], None] = wakeups.new_block,
         lease_seconds: float = 10.0,
+        grace_seconds: float = 0.0,
         look_back_blocks: int = 2_016,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -90,10 +95,12 @@ class ChainWatcher:
         self._new_block = new_block
         self._stopping = stopping
         self._leadership = Leadership(db, lease_seconds)
+        self._grace_ends = time.monotonic() + grace_seconds
         self._watchlist = Watchlist()
         self._obstacle = Obstacle(db, chain, "block_unavailable")
         self._said: list[Trouble] = []
         self._wallet_scan = WalletScan(db, chain)
+        self._mempool_look = MempoolLook(db, chain, wake=self._wake_up)
         self._look_back = LookBack(
             db,
             chain,
@@ -121,6 +128,7 @@ class ChainWatcher:
         if moved:
             self._tell(self._new_block)
         searching = self._look_back.step(epoch, cursor)
+        self._mempool_look.step(epoch)
         scanning = self._wallet_scan.step(epoch, cursor)
         return Step.MOVED if moved or searching or scanning else Step.RESTED
 
@@ -202,7 +210,9 @@ class ChainWatcher:
             if block is None:
                 return None
             with self._db.transaction() as conn:
-                channel_ids = following.connect(conn, block, self._watchlist, epoch)
+                channel_ids = following.connect(
+                    conn, block, self._watchlist, epoch, in_grace=self._in_grace()
+                )
                 above = _standing(conn)
         except UnreadableBlock as error:
             self._obstacle.met(error)
@@ -237,10 +247,15 @@ class ChainWatcher:
         while True:
             self._leadership.keep()
             with self._db.transaction() as conn:
-                channel_ids = following.fire_due(conn, cursor.height, cursor.step, epoch)
+                channel_ids = following.fire_due(
+                    conn, cursor.height, cursor.step, epoch, in_grace=self._in_grace()
+                )
             if not channel_ids:
                 return
             self._wake_up(channel_ids)
+
+    def _in_grace(self) -> bool:
+        return time.monotonic() < self._grace_ends
 
     # -- waking --
 
@@ -281,6 +296,7 @@ def run(settings: Settings) -> None:
             chain,
             network=settings.network,
             lease_seconds=settings.lease_seconds,
+            grace_seconds=settings.grace_seconds,
             stopping=stop.is_set,
         )
         while not stop.is_set():

@@ -228,6 +228,13 @@ def _ask(hearing: Hearing, contract: Contract) -> bool:
             assert_never(unreachable)
 
 
+def renew(hearing: Hearing) -> None:
+    """Other deadlines and budgets: ask anew for what waits to be swept."""
+    for contract in hearing.case.contracts:
+        if contract.stage is ContractStage.SWEEPING and contract.spend is None:
+            _ask(hearing, contract)
+
+
 def wanted_for(case: Case, contract: Contract) -> tuple[Effect, ...]:
     """What is wanted now for an unspent contract: the same as when it was first asked for."""
     hearing = Hearing(case)

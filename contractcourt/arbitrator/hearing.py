@@ -36,10 +36,17 @@ class Hearing:
         """The best chain is (at least for now) this high; after a reorg it may be lower."""
         self.change(best_height=height)
 
-    def wake_at(self, height: int, reason: str, value_at_risk_sat: int = 0) -> None:
+    def wake_at(
+        self,
+        height: int,
+        reason: str,
+        value_at_risk_sat: int = 0,
+        hard_height: BlockHeight | None = None,
+    ) -> None:
         """Ask to be woken, unless that height is already behind us."""
         if height > self.case.best_height:
-            self.want(WakeAt(BlockHeight(height), reason, Satoshi(value_at_risk_sat)))
+            at_risk = Satoshi(value_at_risk_sat)
+            self.want(WakeAt(BlockHeight(height), reason, at_risk, hard_height))
 
     def alarm(self, kind: str, message: str) -> None:
         """Tell the operator, and the node."""

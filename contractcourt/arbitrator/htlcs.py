@@ -7,7 +7,8 @@ preimage is known (users_ask L14).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.commitment import is_trimmed
@@ -36,18 +37,44 @@ def broadcast_height(case: Case, htlc: Htlc) -> BlockHeight | None:
     return BlockHeight(htlc.cltv_expiry - case.policy.incoming_broadcast_delta)
 
 
-def due_heights(case: Case) -> dict[BlockHeight, int]:
-    """Heights at which some HTLC is due, each with the satoshi at stake there.
+def hard_height(case: Case, htlc: Htlc) -> BlockHeight:
+    """From here on going on chain can't wait for a peer that may settle after all (L13).
+
+    A quarter of the time that the fee curve has: three quarters are left for it.
+    """
+    policy = case.policy
+    if htlc.direction is Direction.OFFERED:
+        spare = policy.outgoing_broadcast_delta + policy.outgoing_deadline_delta
+        return BlockHeight(htlc.cltv_expiry - policy.outgoing_broadcast_delta + spare // 4)
+    delta = policy.incoming_broadcast_delta
+    return BlockHeight(htlc.cltv_expiry - delta + delta // 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is due at a height: the satoshi at stake, and when it can't wait any more."""
+
+    at_risk_sat: int
+    hard_height: BlockHeight
+
+
+def due_heights(case: Case) -> dict[BlockHeight, Due]:
+    """Heights at which some HTLC is due.
 
     HTLCs without an output never take a channel on chain (users_ask L12).
     """
-    heights: dict[BlockHeight, dict[tuple[Direction, int], int]] = {}
+    heights: dict[BlockHeight, dict[tuple[Direction, int], Htlc]] = {}
     for owner, feerate, htlc in valid_htlcs(case):
         height = broadcast_height(case, htlc)
         if height is None or is_trimmed(case.channel, owner, feerate, htlc):
             continue
-        heights.setdefault(height, {})[(htlc.direction, htlc.id)] = htlc.amount_msat // 1000
-    return {height: sum(stakes.values()) for height, stakes in heights.items()}
+        heights.setdefault(height, {})[(htlc.direction, htlc.id)] = htlc
+    return {height: _due(case, found.values()) for height, found in heights.items()}
+
+
+def _due(case: Case, due: Collection[Htlc]) -> Due:
+    at_risk_sat = sum(htlc.amount_msat // 1000 for htlc in due)
+    return Due(at_risk_sat, min(hard_height(case, htlc) for htlc in due))
 
 
 def some_action_due(case: Case) -> bool:

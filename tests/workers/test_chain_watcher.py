@@ -106,6 +106,59 @@ def test_downtime_is_caught_up_from_the_cursor(court: Watched, watcher: Watcher)
     assert court.told(channel_id) == [("spent", height)]
 
 
+class TestGrace:
+    """A watcher that has just started (users_ask L13)."""
+
+    def test_l13_what_can_wait_is_held_back_for_a_while(
+        self, court: Watched, watcher: Watcher, chain: BitcoinCore
+    ) -> None:
+        channel_id = court.channel()
+        due = court.cursor.height + 1
+        court.wake_at(channel_id, due, hard_height=due + 3)
+        watcher.watcher.stand_down()
+        mine(court.devnet)
+        fresh = Watcher(court.db, chain, grace_seconds=600)
+        fresh.settle()
+        assert court.told(channel_id) == []
+        assert court.deadlines_left() == 1
+
+    def test_l13_no_grace_lasts_beyond_the_hard_height(
+        self, court: Watched, watcher: Watcher, chain: BitcoinCore
+    ) -> None:
+        channel_id = court.channel()
+        due = court.cursor.height + 1
+        court.wake_at(channel_id, due, hard_height=due + 3)
+        watcher.watcher.stand_down()
+        fresh = Watcher(court.db, chain, grace_seconds=600)
+        mine(court.devnet, count=3)
+        fresh.settle()
+        assert court.told(channel_id) == []
+        mine(court.devnet)
+        fresh.settle()
+        assert court.told(channel_id) == [("height", due + 3)]
+
+    def test_l13_after_the_grace_it_is_told(
+        self, court: Watched, watcher: Watcher, chain: BitcoinCore
+    ) -> None:
+        channel_id = court.channel()
+        due = court.cursor.height + 1
+        court.wake_at(channel_id, due, hard_height=due + 3)
+        watcher.watcher.stand_down()
+        mine(court.devnet)
+        Watcher(court.db, chain, grace_seconds=0).settle()
+        assert court.told(channel_id) == [("height", due)]
+
+    def test_what_cannot_wait_is_not_held_back(
+        self, court: Watched, watcher: Watcher, chain: BitcoinCore
+    ) -> None:
+        channel_id = court.channel()
+        court.wake_at(channel_id, court.cursor.height + 1)
+        watcher.watcher.stand_down()
+        mine(court.devnet)
+        Watcher(court.db, chain, grace_seconds=600).settle()
+        assert [what for what, _ in court.told(channel_id)] == ["height"]
+
+
 class TestDeadlines:
     def test_they_fire_at_their_height_and_once(self, court: Watched, watcher: Watcher) -> None:
         channel_id = court.channel()

@@ -60,9 +60,13 @@ class Watched:
         self.watch(channel_id, outpoint)
         return channel_id, outpoint
 
-    def wake_at(self, channel_id: int, height: int, reason: str = "a test") -> None:
+    def wake_at(
+        self, channel_id: int, height: int, reason: str = "a test", hard_height: int | None = None
+    ) -> None:
+        hard = None if hard_height is None else BlockHeight(hard_height)
         with self.db.transaction() as conn:
-            deadlines.add(conn, channel_id, WakeAt(BlockHeight(height), reason))
+            wake = WakeAt(BlockHeight(height), reason, hard_height=hard)
+            deadlines.add(conn, channel_id, wake)
 
     def deadlines_left(self) -> int:
         with self.db.transaction() as conn:

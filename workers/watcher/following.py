@@ -62,7 +62,9 @@ def next_block(chain: ChainView, cursor: Cursor) -> Block | None:
     return Block(height, block_hash, header.prev_hash, raw)
 
 
-def connect(conn: Connection, block: Block, watchlist: Watchlist, epoch: int) -> set[int]:
+def connect(
+    conn: Connection, block: Block, watchlist: Watchlist, epoch: int, *, in_grace: bool = False
+) -> set[int]:
     """Put the block's events on the dockets and move the cursor up; the channels concerned."""
     watchlist.refresh(conn)
     found = block.spends(watchlist)
@@ -91,7 +93,8 @@ def connect(conn: Connection, block: Block, watchlist: Watchlist, epoch: int) ->
     wallet_coins.connect(conn, block.height, block.hash, block.raw)
     # The sweepers bid anew with every block; asked for here, no round can be lost.
     sweep_rounds.ask_all(conn)
-    return {entry.channel_id for entry in entries} | fire_due(conn, block.height, step, epoch)
+    fired = fire_due(conn, block.height, step, epoch, in_grace=in_grace)
+    return {entry.channel_id for entry in entries} | fired
 
 
 def _spend_entry(channel_id: int, spend: BlockSpend, block: Block, step: int) -> NewEntry:
@@ -114,12 +117,14 @@ def _need_no_look_back(conn: Connection, found: Sequence[BlockSpend], watchlist:
         watches.looked_back(conn, ids)
 
 
-def fire_due(conn: Connection, height: BlockHeight, step: int, epoch: int) -> set[int]:
+def fire_due(
+    conn: Connection, height: BlockHeight, step: int, epoch: int, *, in_grace: bool = False
+) -> set[int]:
     """Wake cases whose deadlines are at or below `height`; the channels woken.
 
-    At most `_MOST_DUE`: call again until nobody is woken.
+    At most `_MOST_DUE`: call again until nobody is woken. `in_grace`: only what can't wait.
     """
-    due = deadlines.due(conn, height, _MOST_DUE)
+    due = deadlines.due(conn, height, _MOST_DUE, in_grace=in_grace)
     if not due:
         return set()
     lease.hold(conn, lease.CHAIN_WATCHER, epoch)

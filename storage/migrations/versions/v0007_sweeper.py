@@ -88,8 +88,26 @@ ALTER TABLE deadlines
     ADD CONSTRAINT deadlines_hard_height_check CHECK (hard_height >= height);
 """
 
+#: Their claims are looked for in the mempool (users_ask L15).
+CONTRACTS = """
+CREATE INDEX contracts_claimable_by_hash ON contracts (cltv_expiry, outpoint)
+    WHERE kind = 'offered_htlc' AND spend_txid IS NULL AND stage <> 'resolved';
+"""
+
 NODES = """
 ALTER TABLE nodes ADD COLUMN policy text CHECK (policy <> '');
+
+-- What anchors cost is reserved for each channel that has them.
+ALTER TABLE channels ADD COLUMN channel_type text CHECK (channel_type <> '');
+UPDATE channels AS c SET channel_type = k.case_json::jsonb -> 'channel' ->> 'channel_type'
+FROM cases AS k WHERE k.channel_id = c.id;
+CREATE INDEX channels_not_closed ON channels (node) WHERE closed_id IS NULL;
+
+-- An alarm may be about a node: about its fee wallet, say.
+ALTER TABLE alarms ADD COLUMN node text REFERENCES nodes (name);
+DROP INDEX alarms_once_while_open;
+CREATE UNIQUE INDEX alarms_once_while_open ON alarms (channel_id, node, kind, md5(message))
+    NULLS NOT DISTINCT WHERE cleared_at IS NULL;
 """
 
 KINDS = """
@@ -110,5 +128,5 @@ ALTER TABLE outbox
 
 
 def upgrade() -> None:
-    for statements in (SWEEP_INPUTS, BROADCASTS, FEE_WALLETS, DEADLINES, NODES, KINDS):
+    for statements in (SWEEP_INPUTS, BROADCASTS, FEE_WALLETS, DEADLINES, CONTRACTS, NODES, KINDS):
         op.execute(statements)

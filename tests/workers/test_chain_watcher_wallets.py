@@ -1,0 +1,133 @@
+"""The watcher and the fee wallets: their coins by the best chain, whatever it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chain.bitcoin_core import BitcoinCore
+from chain.devnet.process import DevnetProcess
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.script import p2wsh
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
+from contractcourt.units import Script
+from storage import fee_coins, fee_wallets
+from storage.database import Database
+from tests.chain.devnet_money import ANYONE, OP_TRUE, fund
+from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
+
+#: Scripts of the wallet that anybody may spend, so that the tests need no keys.
+OTHER = bytes(p2wsh(b"\x51\x51"))
+
+
+@pytest.fixture
+def court(db: Database, devnet: DevnetProcess) -> Watched:
+    return Watched(db, devnet)
+
+
+@pytest.fixture
+def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
+    with node(devnet) as client:
+        yield client
+
+
+@pytest.fixture
+def watcher(court: Watched, chain: BitcoinCore) -> Watcher:
+    fund(court.devnet)
+    watcher = Watcher(court.db, chain)
+    watcher.settle()
+    return watcher
+
+
+def import_wallet(court: Watched) -> None:
+    with court.db.transaction() as conn:
+        fee_wallets.put_scripts(conn, "alice", [Script(ANYONE), Script(OTHER)])
+
+
+def values(court: Watched) -> list[int]:
+    """What the court takes the wallet to hold, the largest coin first."""
+    with court.db.transaction() as conn:
+        return [coin.value_sat for coin in fee_coins.unspent(conn, "alice")]
+
+
+def settle_scan(watcher: Watcher, court: Watched) -> None:
+    """Rounds until the scan, which runs beside them, has been taken in."""
+    for _ in range(2_000):
+        watcher.step()
+        with court.db.transaction() as conn:
+            if all(one.scanned for one in fee_wallets.scripts(conn)):
+                return
+    raise AssertionError("the scan never ended")
+
+
+def paying(outpoint: OutPoint, *outputs: tuple[int, bytes]) -> Transaction:
+    spends = TxIn(outpoint, b"", 0xFFFFFFFD, (OP_TRUE,))
+    return Transaction(2, (spends,), tuple(TxOut(value, script) for value, script in outputs), 0)
+
+
+def test_coins_come_and_go_with_their_blocks(court: Watched, watcher: Watcher) -> None:
+    coin = fund(court.devnet, 50_000)
+    watcher.settle()
+    import_wallet(court)
+    settle_scan(watcher, court)
+    assert 50_000 in values(court)
+    before = values(court)
+    mine(court.devnet, paying(coin, (30_000, OTHER), (10_000, ANYONE)))
+    watcher.settle()
+    assert sorted(values(court)) == sorted([*[v for v in before if v != 50_000], 30_000, 10_000])
+
+
+def test_a_coin_made_and_spent_in_one_block_is_spent(court: Watched, watcher: Watcher) -> None:
+    import_wallet(court)
+    settle_scan(watcher, court)
+    coin = fund(court.devnet, 50_000)
+    parent = paying(coin, (40_000, ANYONE))
+    child = paying(OutPoint.of(parent.txid(), 0), (35_000, OTHER))
+    mine(court.devnet, parent, child)
+    watcher.settle()
+    assert 35_000 in values(court)
+    assert not {50_000, 40_000} & set(values(court))
+
+
+def test_p8_a_reorg_takes_coins_back_and_gives_spent_ones_again(
+    court: Watched, watcher: Watcher
+) -> None:
+    import_wallet(court)
+    settle_scan(watcher, court)
+    coin = fund(court.devnet, 50_000)
+    watcher.settle()
+    before = values(court)
+    assert 50_000 in before
+    mine(court.devnet, paying(coin, (44_000, OTHER)))
+    watcher.settle()
+    assert 44_000 in values(court)
+    reorg(court.devnet, 1)
+    watcher.settle()
+    assert values(court) == before
+    other = paying(coin, (43_000, OTHER))
+    mine(court.devnet, other)
+    watcher.settle()
+    assert 43_000 in values(court)
+    assert 50_000 not in values(court)
+
+
+def test_a_coinbase_is_no_coin(court: Watched, watcher: Watcher) -> None:
+    import_wallet(court)
+    settle_scan(watcher, court)
+    before = values(court)
+    court.devnet.rpc("generatetodescriptor", 1, f"raw({ANYONE.hex()})")
+    watcher.settle()
+    assert values(court) == before
+
+
+def test_coins_from_before_the_first_start_are_found(court: Watched, chain: BitcoinCore) -> None:
+    coin = fund(court.devnet, 77_000)
+    mine(court.devnet, spending(fund(court.devnet, 66_000), pays=65_000), count=3)
+    import_wallet(court)
+    watcher = Watcher(court.db, chain)
+    settle_scan(watcher, court)
+    assert {77_000, 65_000} <= set(values(court))
+    with court.db.transaction() as conn:
+        [found] = [c for c in fee_coins.unspent(conn, "alice") if c.outpoint == coin]
+    assert (found.index, found.script_pubkey) == (0, ANYONE)
