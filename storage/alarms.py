@@ -12,15 +12,15 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from storage.database import Connection
 
 RAISE = """
-    INSERT INTO alarms (channel_id, kind, message)
-    VALUES (%(channel_id)s, %(kind)s, %(message)s)
+    INSERT INTO alarms (channel_id, node, kind, message)
+    VALUES (%(channel_id)s, %(node)s, %(kind)s, %(message)s)
     ON CONFLICT DO NOTHING
 """
 #: What is said of it changes, as amounts do; it stays one alarm.
 RESTATE = """
     UPDATE alarms SET message = %(message)s
     WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
-      AND cleared_at IS NULL
+      AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
 """
 CLEAR = """
     UPDATE alarms SET cleared_at = clock_timestamp()
@@ -29,10 +29,10 @@ CLEAR = """
 CLEAR_KIND = """
     UPDATE alarms SET cleared_at = clock_timestamp()
     WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
-      AND cleared_at IS NULL
+      AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
 """
 LIST_OPEN = """
-    SELECT a.id, a.channel_id, c.channel_point, a.kind, a.message, a.raised_at
+    SELECT a.id, a.channel_id, c.channel_point, a.node, a.kind, a.message, a.raised_at
     FROM alarms AS a LEFT JOIN channels AS c ON c.id = a.channel_id
     WHERE a.cleared_at IS NULL
       AND (%(channel_id)s::bigint IS NULL OR a.channel_id = %(channel_id)s)
@@ -43,25 +43,30 @@ LIST_OPEN = """
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One open alarm; of no channel when it concerns the court itself."""
+    """One open alarm; of no channel when it concerns a node, or the court itself."""
 
     id: int
     channel_id: int | None
     channel_point: OutPoint | None
+    node: str | None
     kind: str
     message: str
     raised_at: datetime
 
 
-def raise_alarm(conn: Connection, channel_id: int | None, kind: str, message: str) -> bool:
+def raise_alarm(
+    conn: Connection, channel_id: int | None, kind: str, message: str, *, node: str | None = None
+) -> bool:
     """Raise an alarm; False when the same one is open already."""
-    facts = {"channel_id": channel_id, "kind": kind, "message": message}
+    facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
     return conn.execute(RAISE, facts).rowcount == 1
 
 
-def keep_raised(conn: Connection, channel_id: int | None, kind: str, message: str) -> None:
+def keep_raised(
+    conn: Connection, channel_id: int | None, kind: str, message: str, *, node: str | None = None
+) -> None:
     """One open alarm of this kind, which says what is so now."""
-    facts = {"channel_id": channel_id, "kind": kind, "message": message}
+    facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
     if not conn.execute(RESTATE, facts).rowcount:
         conn.execute(RAISE, facts)
 
@@ -71,9 +76,11 @@ def clear(conn: Connection, ids: Sequence[int]) -> None:
     conn.execute(CLEAR, {"ids": list(ids)})
 
 
-def clear_kind(conn: Connection, channel_id: int | None, kind: str) -> None:
-    """All open alarms of this kind of one channel, or of the court itself, are over."""
-    conn.execute(CLEAR_KIND, {"channel_id": channel_id, "kind": kind})
+def clear_kind(
+    conn: Connection, channel_id: int | None, kind: str, *, node: str | None = None
+) -> None:
+    """All open alarms of this kind of one channel, of a node, or of the court itself are over."""
+    conn.execute(CLEAR_KIND, {"channel_id": channel_id, "node": node, "kind": kind})
 
 
 def list_open(conn: Connection, *, channel_id: int | None = None, limit: int = 1000) -> list[Alarm]:
@@ -86,9 +93,10 @@ def _alarm(
     alarm_id: int,
     channel_id: int | None,
     channel_point: bytes | None,
+    node: str | None,
     kind: str,
     message: str,
     raised_at: datetime,
 ) -> Alarm:
     point = None if channel_point is None else OutPoint(channel_point)
-    return Alarm(alarm_id, channel_id, point, kind, message, raised_at)
+    return Alarm(alarm_id, channel_id, point, node, kind, message, raised_at)

@@ -24,9 +24,9 @@ from storage.errors import UnknownNode
 
 INSERT_CHANNELS = """
     WITH channel AS (
-        INSERT INTO channels (channel_point, node, capacity_sat)
+        INSERT INTO channels (channel_point, node, capacity_sat, channel_type)
         SELECT * FROM unnest(%(channel_points)s::bytea[], %(nodes)s::text[],
-                             %(capacities)s::bigint[])
+                             %(capacities)s::bigint[], %(channel_types)s::text[])
         ON CONFLICT (channel_point) DO NOTHING
         RETURNING id, channel_point
     ), head AS (
@@ -51,6 +51,11 @@ LIST_CHANNELS = f"""{_SELECT_CHANNELS}
       AND (%(node)s::text IS NULL OR c.node = %(node)s)
     ORDER BY c.id
     LIMIT %(limit)s
+"""
+COUNT_OPEN_BY_NODE = """
+    SELECT node, count(*) FROM channels
+    WHERE closed_id IS NULL AND channel_type = %(channel_type)s
+    GROUP BY node
 """
 COUNT_BY_STATE = "SELECT state, count(*) FROM channels GROUP BY state"
 
@@ -124,6 +129,7 @@ def register_many(conn: Connection, channels: Sequence[Channel]) -> dict[OutPoin
         "channel_points": [channel.channel_point for channel in channels],
         "nodes": [channel.node for channel in channels],
         "capacities": [channel.capacity_sat for channel in channels],
+        "channel_types": [channel.channel_type for channel in channels],
     }
     try:
         rows = conn.execute(INSERT_CHANNELS, facts).fetchall()
@@ -170,6 +176,12 @@ def count_by_state(conn: Connection) -> dict[State, int]:
     for state, count in conn.execute(COUNT_BY_STATE):
         counts[State(state)] = count
     return counts
+
+
+def count_open_by_node(conn: Connection, channel_type: str) -> dict[str, int]:
+    """How many channels of this type each node has that are not closed."""
+    rows = conn.execute(COUNT_OPEN_BY_NODE, {"channel_type": channel_type})
+    return {str(node): int(count) for node, count in rows}
 
 
 def mark_closed(conn: Connection, channel_id: int, closed: MarkChannelClosed) -> None:

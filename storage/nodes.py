@@ -10,6 +10,8 @@ from datetime import datetime
 
 from psycopg.rows import args_row
 
+from contractcourt.codec import decode, encode
+from contractcourt.policy import Policy
 from contractcourt.units import Script
 from storage.database import Connection
 from storage.errors import NodeExists, UnknownNode
@@ -28,8 +30,9 @@ EXPIRE_SECRETS = """
     SET expires_at = clock_timestamp() + make_interval(secs => %(overlap_seconds)s)
     WHERE node = %(node)s AND expires_at IS NULL
 """
+SET_POLICY = "UPDATE nodes SET policy = %(policy)s WHERE name = %(name)s"
 SELECT_NODES = """
-    SELECT n.name, n.sweep_scripts, n.webhook_url, n.created_at,
+    SELECT n.name, n.sweep_scripts, n.webhook_url, n.created_at, n.policy,
            ARRAY(SELECT s.secret FROM node_secrets AS s
                  WHERE s.node = n.name
                    AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
@@ -42,13 +45,17 @@ SELECT_NODES = """
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One registered node. `secrets` are all that are valid now, the newest first."""
+    """One registered node. `secrets` are all that are valid now, the newest first.
+
+    `policy` is None until its operator chose one.
+    """
 
     name: str
     sweep_scripts: tuple[Script, ...]
     webhook_url: str | None
     secrets: tuple[str, ...]
     created_at: datetime
+    policy: Policy | None
 
 
 def add_node(
@@ -92,6 +99,17 @@ def rotate_secret(conn: Connection, name: str, overlap_seconds: float) -> str:
     return _add_secret(conn, name)
 
 
+def set_policy(conn: Connection, name: str, policy: Policy) -> None:
+    """What the node's channels are opened with from now on.
+
+    Raises:
+        UnknownNode: no node of this name.
+    """
+    facts = {"name": name, "policy": encode(policy).decode()}
+    if not conn.execute(SET_POLICY, facts).rowcount:
+        raise UnknownNode(f"no node {name} is registered")
+
+
 def _add_secret(conn: Connection, name: str) -> str:
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     conn.execute(INSERT_SECRET, {"node": name, "secret": secret})
@@ -103,6 +121,7 @@ def _node(
     sweep_scripts: list[bytes],
     webhook_url: str | None,
     created_at: datetime,
+    policy: str | None,
     valid_secrets: list[str],
 ) -> Node:
     return Node(
@@ -111,4 +130,5 @@ def _node(
         webhook_url=webhook_url,
         secrets=tuple(valid_secrets),
         created_at=created_at,
+        policy=None if policy is None else decode(policy, Policy),
     )

@@ -21,8 +21,8 @@ from contractcourt.advance import Verdict, advance, open_case
 from contractcourt.case import Case
 from contractcourt.effects import RaiseAlarm
 from contractcourt.errors import LawError
-from contractcourt.events import ChannelOpened, Event
-from storage import alarms, cases, channels, docket
+from contractcourt.events import ChannelOpened, Event, PolicyChanged
+from storage import alarms, cases, channels, docket, nodes
 from storage.cases import StoredCase
 from storage.database import Connection, Database
 from storage.docket import Appended, DocketEntry, Source
@@ -184,6 +184,8 @@ def open_channel(
 ) -> tuple[int, Appended, Outcome] | None:
     """Register a channel with its case and docket entry 1; None if its point is known already.
 
+    What its node's operator chose is entry 2, so that the docket alone tells all that is decided.
+
     Raises LawError when the law refuses it, UnknownNode when its node is not registered.
     """
     verdict = open_case(event)
@@ -195,7 +197,13 @@ def open_channel(
     )
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
-    return channel_id, appended, _outcome(1, written)
+    outcome = _outcome(1, written)
+    node = nodes.get_node(conn, event.channel.node)
+    if node is not None and node.policy is not None:
+        chosen = PolicyChanged(node.policy)
+        docket.append(conn, channel_id, chosen, idempotency_key="policy", source="operator")
+        outcome.add(apply_pending(conn, [channel_id]))
+    return channel_id, appended, outcome
 
 
 def apply_at_the_door(

@@ -13,7 +13,7 @@ from contractcourt.effects import SweepOutput
 from storage import cases, docket, outbox, sweep_inputs, sweep_rounds
 from storage.database import Connection
 from storage.sweep_inputs import Wish
-from tasks import wakeups
+from tasks import reserve, wakeups
 from tasks.app import app
 from tasks.resources import Resources, resources
 
@@ -35,6 +35,7 @@ def reconcile_task(idempotency_key: str = "") -> None:
 def reconcile(held: Resources) -> tuple[int, int]:
     """(channels woken, outbox rows handed on)."""
     held.db.run(want_forgotten_sweeps)
+    held.db.run(reserve.check)
     wakeups.sweep(held.db.run(sweep_rounds.waiting))
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))
     if waiting:

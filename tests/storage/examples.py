@@ -17,8 +17,9 @@ from contractcourt.units import (
     Script,
     Txid,
 )
-from storage import cases, channels, docket, nodes
+from storage import cases, channels, docket, fee_coins, fee_wallets, nodes
 from storage.database import Connection
+from storage.fee_coins import NewCoin
 
 NODE = "alice"
 SWEEP_SCRIPT = Script(b"\x00\x14" + bytes(20))
@@ -101,3 +102,16 @@ def open_channel(conn: Connection, number: int = 1) -> int:
     docket.append(conn, channel_id, ChannelOpened(facts), idempotency_key="open", source="node")
     cases.insert(conn, channel_id, Case(facts), applied_seq=1)
     return channel_id
+
+
+def give_coins(conn: Connection, node: str, *values_sat: int) -> None:
+    """Confirmed coins of these values for a node's fee wallet."""
+    script = Script(b"\x00\x14" + node.encode().ljust(20, b"\0"))
+    fee_wallets.put_scripts(conn, node, [script])
+    fee_coins.add(
+        conn,
+        [
+            NewCoin(outpoint(value, 9), script, Satoshi(value), BlockHeight(1), block_hash(1))
+            for value in values_sat
+        ],
+    )

@@ -6,7 +6,7 @@ import getpass
 import re
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -17,14 +17,14 @@ from storage import nodes
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
 from workers.cli import tables
-from workers.cli.access import find, hand_on, transaction
+from workers.cli.access import find, transaction
 from workers.cli.exits import CommandFailed
+from workers.cli.node_policy import policy
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir, SweepScripts
-
-if TYPE_CHECKING:
-    from workers.gateway.wakeup import WakeUp
+from workers.cli.waking import wake_workers
 
 node = typer.Typer(no_args_is_help=True, help="Register the nodes that the court serves.")
+node.command("policy")(policy)
 keys = typer.Typer(no_args_is_help=True, help="Hand the signer a channel's or a node's secrets.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
@@ -115,6 +115,8 @@ def import_keys(
 
     Of a channel: channel_point, funding_key, revocation_base_key, payment_key,
     delayed_payment_base_key, htlc_base_key, commitment_seed. Of an lnd node: node, lnd_root_key.
+    Of a node's fee wallet: node, fee_wallet (a descriptor, as bitcoin-cli listdescriptors true
+    prints one: wpkh(xprv.../0/*)#checksum).
     """
     settings = load_settings(data_dir=data_dir)
     with SignerClient(settings.required_signer_url, settings.required_signer_token) as signer:
@@ -144,7 +146,7 @@ def force_close(
             )
     except Problem as problem:
         raise CommandFailed(problem.detail) from problem
-    woken = _wake(data_dir, asked.wake_up)
+    woken = wake_workers(data_dir, asked.wake_up)
     answer = asked.answer
     if as_json:
         tables.write_json(answer.model_dump(mode="json"))
@@ -159,24 +161,6 @@ def force_close(
         print(f"closing transaction {answer.closing_txid}")
     if not woken:
         print("Redis does not answer: the workers will find the request at their next round")
-
-
-def _wake(data_dir: Path, wake_up: WakeUp) -> bool:
-    """Tell the workers. Not being able to only delays: the request is committed (P5)."""
-    import kombu.exceptions
-    import redis
-
-    from workers.gateway.wakeup import publish
-
-    settings = load_settings(data_dir=data_dir)
-    if settings.redis_url is None:
-        return False
-    hand_on(settings)
-    try:
-        publish([wake_up])
-    except (kombu.exceptions.OperationalError, redis.RedisError, OSError):
-        return False
-    return True
 
 
 def _check_name(name: str) -> None:

@@ -119,7 +119,7 @@ def replay(conn: Connection, stored: StoredCase) -> Case | None:
     for entry in _entries(conn, stored.channel_id, stored.applied_seq):
         if case is None:
             try:
-                case = open_case(entry.event, stored.case.policy).case
+                case = open_case(entry.event).case
             except LawError:
                 return None
             continue

@@ -18,6 +18,7 @@ __all__ = [
     "DataDir",
     "SweepScripts",
     "channel_point_of",
+    "outpoint_of",
 ]
 
 
@@ -27,6 +28,14 @@ def channel_point_of(text: str) -> OutPoint:
         return OutPoint.parse(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not a channel point: {error}") from None
+
+
+def outpoint_of(text: str) -> OutPoint:
+    """Read an output's `TXID:VOUT`; a wrong one ends the command with exit code 2."""
+    try:
+        return OutPoint.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not an outpoint: {error}") from None
 
 
 def _script(text: str) -> Script:

@@ -98,7 +98,9 @@ def _alarm_cells(alarm: Alarm) -> Sequence[str]:
     point = "" if alarm.channel_point is None else str(alarm.channel_point)
     return (
         f"{alarm.raised_at:%Y-%m-%d %H:%M:%S}",
-        f'<a href="/v1/channels/{point}"><code>{point}</code></a>' if point else "the court",
+        f'<a href="/v1/channels/{point}"><code>{point}</code></a>'
+        if point
+        else escape(alarm.node or "the court"),
         f'<span class="alarm">{escape(alarm.kind)}</span>',
         escape(alarm.message),
     )

@@ -1,0 +1,137 @@
+"""A node's policy, what the sweeper set aside, and alarms, on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from contractcourt.effects import SweepOutput
+from contractcourt.policy import Policy
+from contractcourt.units import Satoshi
+from storage import alarms, cases, channels, docket, nodes, sweep_inputs, sweep_rounds
+from storage.database import Database
+from storage.sweep_inputs import Wish
+from tasks import policies, reserve
+from tasks.arbitration import arbitrate
+from tests.storage import examples
+from tests.storage.examples import outpoint
+from tests.workers.test_cli import Run, court, open_channel, run
+from workers.cli.audit import replay
+from workers.cli.exits import Exit
+
+__all__ = ["court", "run"]
+
+
+def policy_of(db: Database, point: str) -> Policy:
+    """The policy of a channel's case, after all that waits is applied."""
+    with db.transaction() as conn:
+        row = next(r for r in channels.list_channels(conn) if str(r.channel_point) == point)
+    arbitrate(db, [row.id])
+    with db.transaction() as conn:
+        stored = cases.read(conn, row.id)
+        assert stored is not None
+        assert replay(conn, stored) == stored.case  # the docket alone tells it too
+    return stored.case.policy
+
+
+def test_a_policy_holds_for_open_channels_and_for_those_to_come(court: Run, db: Database) -> None:
+    before = open_channel(db, 1)
+    changed = court(
+        "node", "policy", "alice", "--set", "final_depth=3", "--set", "budget_percent=80", "--json"
+    )
+    assert changed.code == Exit.OK, changed.err
+    assert json.loads(changed.out)["told"] == 1
+    after = open_channel(db, 2)
+    for point in (before, after):
+        policy = policy_of(db, point)
+        assert (policy.final_depth, policy.budget_percent) == (3, 80)
+        assert policy.incoming_broadcast_delta == 16
+    assert court("node", "policy", "alice", "--reset").code == Exit.OK
+    assert policy_of(db, before) == policy_of(db, after) == Policy()
+
+
+def test_a_policy_is_shown_without_being_changed(court: Run, db: Database) -> None:
+    point = open_channel(db)
+    shown = court("node", "policy", "alice", "--json")
+    assert json.loads(shown.out)["policy"]["final_depth"] == 6
+    with db.transaction() as conn:
+        [row] = channels.list_channels(conn)
+        assert str(row.channel_point) == point
+        assert [e.source for e in docket.entries(conn, row.id)] == ["node", "chain"]
+
+
+@pytest.mark.parametrize(
+    "change", ["final_depth=0", "budget_percent=101", "final_depth", "depth=3", "final_depth=x"]
+)
+def test_a_policy_out_of_bounds_changes_nothing(court: Run, db: Database, change: str) -> None:
+    open_channel(db)
+    refused = court("node", "policy", "alice", "--set", change)
+    assert refused.code == Exit.USAGE
+    with db.transaction() as conn:
+        node = nodes.get_node(conn, "alice")
+    assert node is not None
+    assert node.policy is None
+
+
+def test_an_unknown_node_has_no_policy(court: Run, db: Database) -> None:
+    assert court("node", "policy", "nobody").code == Exit.FAILED
+    with pytest.raises(Exception, match="nobody"), db.transaction() as conn:
+        policies.change(conn, "nobody", Policy())
+
+
+def quarantine(db: Database) -> None:
+    channel = examples.channel(1)
+    want = SweepOutput(examples.contract(5), examples.SWEEP_SCRIPT, budget_sat=Satoshi(9))
+    with db.transaction() as conn:
+        row = channels.find(conn, channel.channel_point)
+        assert row is not None
+        sweep_inputs.want(conn, [(row.id, Wish(channel, want, Policy()))])
+        sweep_inputs.quarantine(conn, outpoint(5), "no such key")
+
+
+def test_l6_what_is_quarantined_is_listed_and_released(court: Run, db: Database) -> None:
+    open_channel(db)
+    assert court("sweep", "list").out.strip() == "nothing is in quarantine"
+    quarantine(db)
+    [held] = json.loads(court("sweep", "list", "--json").out)
+    assert (held["outpoint"], held["reason"]) == (str(outpoint(5)), "no such key")
+    with db.transaction() as conn:
+        assert sweep_inputs.free(conn, "alice") == []
+    released = court("sweep", "release", str(outpoint(5)))
+    assert released.code == Exit.OK, released.err
+    with db.transaction() as conn:
+        assert [one.outpoint for one in sweep_inputs.free(conn, "alice")] == [outpoint(5)]
+        assert sweep_rounds.waiting(conn) == ["alice"]
+    again = court("sweep", "release", str(outpoint(5)))
+    assert again.code == Exit.FAILED
+    assert "not in quarantine" in again.err
+
+
+def test_l10_an_alarm_names_the_shortfall_until_the_wallet_holds_enough(
+    court: Run, db: Database
+) -> None:
+    open_channel(db, 1)
+    open_channel(db, 2)
+    with db.transaction() as conn:
+        reserve.check(conn)
+        reserve.check(conn)
+    [alarm] = json.loads(court("alarms", "--json").out)
+    assert (alarm["about"], alarm["kind"]) == ("alice", "fee_wallet_reserve")
+    assert "lacks 2 coins of 10000 sat each (20000 sat)" in alarm["message"]
+    with db.transaction() as conn:
+        examples.give_coins(conn, "alice", 9_999, 25_000)
+        reserve.check(conn)
+        [restated] = alarms.list_open(conn)
+        assert "lacks 1 coins of 10000 sat each (10000 sat)" in restated.message
+    with db.transaction() as conn:
+        examples.give_coins(conn, "alice", 10_000)
+        reserve.check(conn)
+    assert court("alarms").out.strip() == "no alarm is open"
+
+
+def test_l10_no_more_is_reserved_than_for_ten_channels(db: Database) -> None:
+    with db.transaction() as conn:
+        nodes.add_node(conn, "alice", [examples.SWEEP_SCRIPT])
+        assert reserve.missing_coins(conn, "alice", 3) == 3
+        assert reserve.missing_coins(conn, "alice", 5_000) == 10

@@ -1,0 +1,292 @@
+"""The fee wallet in the signer: its descriptors, what its coins are spent on, and where to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import msgspec
+import pytest
+from msgspec.structs import replace as with_fields
+
+from chain import consensus
+from contractcourt.arbitrator.classification import Classified
+from contractcourt.arbitrator.contracts import build_contracts
+from contractcourt.bitcoin import base58
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction, TxOut
+from contractcourt.channel import LocalCommitment, Side
+from contractcourt.contract import Contract, ContractKind
+from contractcourt.effects import BumpCommitment, CloseKind
+from contractcourt.signing import (
+    RefusalReason,
+    SigningInput,
+    SigningRefused,
+    SigningRequest,
+    bump_request,
+    contract_input,
+    wallet_input,
+)
+from contractcourt.signing_policy import check_request
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed, FeePolicy
+from contractcourt.sweeping.drafts import Draft, FeeWallet, WalletCoin, draft
+from contractcourt.sweeping.groups import Group
+from contractcourt.sweeping.inputs import SweepInput
+from contractcourt.units import BlockHeight, FeeratePerKw, HexBytes, Satoshi, Script, Txid
+from storage import fee_wallets, nodes
+from storage.database import Database
+from workers.signer.channel_keys import ChannelKeys
+from workers.signer.errors import ForeignKeyDocument, MalformedKeyDocument, UnknownNode
+from workers.signer.fee_wallet import (
+    SCRIPTS,
+    FeeWalletKeys,
+    descriptor_checksum,
+    parse_fee_wallet,
+)
+from workers.signer.keyring import KeyRing
+from workers.signer.seal import Seal
+from workers.signer.signatures import sign_sweep
+from workers.signer.signing import Signer
+from workers.simulation import fee_wallet
+from workers.simulation.channel import SimulatedChannel
+
+FOREIGN = Script(bytes.fromhex("0014" + "66" * 20))
+FLOOR = FeeratePerKw(253)
+_WIF_TEST, _COMPRESSED, _SECRET = b"\xef", b"\x01", b"\x11" * 32
+SINGLE = base58.encode(_WIF_TEST + _SECRET + _COMPRESSED)
+UNCOMPRESSED = base58.encode(_WIF_TEST + _SECRET)
+
+# -- descriptors --
+
+
+@pytest.mark.parametrize(
+    ("body", "checksum"),
+    [("raw(deadbeef)", "89f8spxm"), ("wpkh(0)", descriptor_checksum("wpkh(0)"))],
+)
+def test_checksums_are_those_of_bip_380(body: str, checksum: str) -> None:
+    assert descriptor_checksum(body) == checksum
+    changed = body[:-2] + ("1" if body[-2] != "1" else "2") + ")"
+    assert descriptor_checksum(changed) != checksum
+
+
+def test_origin_and_hardened_steps_are_understood() -> None:
+    plain = fee_wallet.descriptor("alice").partition("#")[0]
+    key = plain.removeprefix("wpkh(").partition("/")[0]
+    told = set()
+    for inner in (f"{key}/0/*", f"[d34db33f/84'/1h]{key}/0/*", f"{key}/0'/*", f"{key}/0/*'"):
+        body = f"wpkh({inner})"
+        wallet = parse_fee_wallet(f"{body}#{descriptor_checksum(body)}")
+        assert len(set(wallet.scripts())) == SCRIPTS
+        assert not wallet.mainnet
+        told.add(tuple(wallet.scripts()))
+    assert len(told) == 3  # the origin is a remark, and changes nothing
+
+
+def test_bip_84s_first_address_is_the_first_script() -> None:
+    """BIP 84's test vector: m/84'/0'/0'/0/0 of the well-known twelve words."""
+    body = (
+        "wpkh(xprv9s21ZrQH143K3GJpoapnV8SFfukcVBSfeCficPSGfubmSFDxo1kuHnLisriDvSnRRuL2Qrg5ggqHKNVpxR8"
+        "6QEC8w35uxmGoggxtQTPvfUu/84'/0'/0'/0/*)"
+    )
+    wallet = parse_fee_wallet(f"{body}#{descriptor_checksum(body)}")
+    assert wallet.mainnet
+    assert wallet.scripts()[0].hex() == "0014c0cebcd6c3d3ca8c75dc5ec62ebe55330ef910e2"
+
+
+def test_a_single_key_is_a_wallet_of_one_script() -> None:
+    wallet = parse_fee_wallet(with_checksum(f"wpkh({SINGLE})"))
+    assert len(wallet.scripts()) == 1
+    assert wallet.private_key(0) == _SECRET
+
+
+def with_checksum(body: str) -> str:
+    return f"{body}#{descriptor_checksum(body)}"
+
+
+@pytest.mark.parametrize(
+    "descriptor",
+    [
+        "",
+        "wpkh()",
+        fee_wallet.descriptor("alice").partition("#")[0],
+        fee_wallet.descriptor("alice")[:-1] + "z",
+        with_checksum("wsh(multi(1,a,b))"),
+        with_checksum("wpkh(0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798)"),
+        with_checksum(f"wpkh({UNCOMPRESSED})"),
+        fee_wallet.descriptor("alice").replace("wpkh", "pkh"),
+    ],
+)
+def test_what_is_no_such_descriptor_is_refused_without_a_word_of_it(descriptor: str) -> None:
+    with pytest.raises(MalformedKeyDocument) as caught:
+        parse_fee_wallet(descriptor)
+    assert "tprv" not in str(caught.value)
+    assert "fee_wallet" in str(caught.value)
+
+
+# -- the vault --
+
+
+@pytest.fixture
+def signer(db: Database) -> Signer:
+    with db.transaction() as conn:
+        nodes.add_node(conn, "alice", [FOREIGN])
+        nodes.add_node(conn, "bob", [FOREIGN])
+    return Signer(db, KeyRing(Seal(bytes(range(32))), mainnet=False))
+
+
+def document(node: str, descriptor: str) -> bytes:
+    return json.dumps({"node": node, "fee_wallet": descriptor}).encode()
+
+
+def test_importing_makes_its_scripts_known_and_no_secret(signer: Signer, db: Database) -> None:
+    descriptor = fee_wallet.descriptor("alice")
+    for _ in range(2):
+        assert signer.import_keys(document("alice", descriptor)) == "fee wallet of node alice"
+    with db.transaction() as conn:
+        known = fee_wallets.scripts(conn)
+        rows = conn.execute("SELECT sealed FROM sealed_secrets").fetchall()
+    assert [one.script_pubkey for one in known] == fee_wallet.scripts("alice")
+    assert not any(one.scanned for one in known)
+    assert all(b"tprv" not in bytes(sealed) for (sealed,) in rows)
+
+
+def test_a_wallet_serves_one_node_and_a_node_has_one(signer: Signer) -> None:
+    signer.import_keys(document("alice", fee_wallet.descriptor("alice")))
+    with pytest.raises(ForeignKeyDocument):
+        signer.import_keys(document("alice", fee_wallet.descriptor("another")))
+    with pytest.raises(ForeignKeyDocument):
+        signer.import_keys(document("bob", fee_wallet.descriptor("alice")))
+    with pytest.raises(UnknownNode):
+        signer.import_keys(document("carol", fee_wallet.descriptor("carol")))
+
+
+# -- bumps --
+
+WALLET = parse_fee_wallet(fee_wallet.descriptor("alice"))
+
+
+def bumped(budget_sat: int = 60_000) -> tuple[SimulatedChannel, Draft, BumpCommitment]:
+    """Our commitment's child, paid for by one coin."""
+    sim = SimulatedChannel("bumped", feerate_per_kw=253)
+    sim.funded(OutPoint.of(Txid(b"\x09" * 32), 1))
+    commitment = sim.local_commitment(0)
+    want = BumpCommitment(
+        anchor_of(sim, commitment), commitment, BlockHeight(300), Satoshi(budget_sat)
+    )
+    item = SweepInput(sim.channel, want, BlockHeight(100), FeeratePerKw(250_000), FLOOR)
+    coin = WalletCoin(OutPoint.of(Txid(b"\x0a" * 32), 0), Satoshi(200_000), WALLET.scripts()[3], 3)
+    made = draft(
+        Group.alone(item, FeeratePerKw(5_000)), FeeWallet((coin,), WALLET.scripts()[4]), FLOOR
+    )
+    assert isinstance(made, Draft)
+    return sim, made, want
+
+
+def anchor_of(sim: SimulatedChannel, commitment: LocalCommitment) -> Contract:
+    """Our anchor, as the law names it."""
+    closing = Classified(CloseKind.LOCAL, Side.LOCAL, 0, sim.ours.point(0), ())
+    tx = Transaction.parse(commitment.tx)
+    found = build_contracts(sim.channel, CloseKind.LOCAL, closing, tx, BlockHeight(1))
+    return next(one for one in found if one.kind is ContractKind.ANCHOR)
+
+
+def request_of(sim: SimulatedChannel, made: Draft, want: BumpCommitment) -> SigningRequest:
+    coins = [wallet_input(c.outpoint, c.value_sat, c.script_pubkey, c.index) for c in made.coins]
+    inputs = [contract_input(sim.channel, want.contract), *coins]
+    return bump_request(sim.node, HexBytes(made.tx.serialize()), inputs, want.commitment)
+
+
+def sign(
+    sim: SimulatedChannel, request: SigningRequest, policy: FeePolicy = DEFAULT_FEE_POLICY
+) -> Transaction:
+    keys = {sim.channel.channel_point: keys_of(sim)}
+    allowed = Allowed({sim.sweep_script}, dict(enumerate(WALLET.scripts())))
+    return sign_sweep(keys, WALLET, request, check_request(request), allowed, policy)
+
+
+def keys_of(sim: SimulatedChannel) -> ChannelKeys:
+    ours = sim.ours
+    return ChannelKeys(
+        funding_key=ours.secret("funding"),
+        revocation_base_key=ours.secret("revocation_base"),
+        payment_key=ours.secret("payment"),
+        delayed_payment_base_key=ours.secret("delayed_payment_base"),
+        htlc_base_key=ours.secret("htlc_base"),
+        commitment_seed=ours.secret("commitment_seed"),
+    )
+
+
+def reason_of(sim: SimulatedChannel, request: SigningRequest) -> RefusalReason:
+    with pytest.raises(SigningRefused) as caught:
+        sign(sim, request)
+    return caught.value.reason
+
+
+def test_a_bump_is_signed_and_valid() -> None:
+    sim, made, want = bumped()
+    request = request_of(sim, made, want)
+    signed = sign(sim, request)
+    spent = [(one.value_sat, one.script_pubkey) for one in request.inputs]
+    assert consensus.verify_transaction(signed.serialize(), spent) is None
+    assert signed.txid() == made.tx.txid()
+    assert signed.weight() <= made.weight
+
+
+def with_tx(request: SigningRequest, tx: Transaction) -> SigningRequest:
+    return with_fields(request, tx=HexBytes(tx.serialize()))
+
+
+def with_coin(request: SigningRequest, **changes: object) -> SigningRequest:
+    coin: SigningInput = with_fields(request.inputs[1], **changes)
+    return with_fields(request, inputs=(request.inputs[0], coin))
+
+
+def test_a_bump_pays_nobody_else() -> None:
+    sim, made, want = bumped()
+    request = request_of(sim, made, want)
+    elsewhere = replace(made.tx, outputs=(TxOut(made.tx.outputs[0].value, bytes(FOREIGN)),))
+    assert reason_of(sim, with_tx(request, elsewhere)) is RefusalReason.FOREIGN_OUTPUT
+
+
+def test_a_bump_never_costs_more_than_half_of_what_the_commitment_holds() -> None:
+    sim, made, want = bumped()
+    value = made.tx.outputs[0].value
+    burnt = replace(made.tx, outputs=(TxOut(value - 190_000, bytes(WALLET.scripts()[4])),))
+    request = with_tx(request_of(sim, made, want), burnt)
+    poor = with_fields(want.commitment, to_local_msat=100_000_000)
+    assert reason_of(sim, with_fields(request, commitment=poor)) is RefusalReason.UNREASONABLE_FEE
+
+
+def test_a_coin_is_one_of_the_wallet() -> None:
+    sim, made, want = bumped()
+    request = request_of(sim, made, want)
+    assert reason_of(sim, with_coin(request, wallet_index=4)) is RefusalReason.WRONG_SCRIPT
+    assert reason_of(sim, with_coin(request, wallet_index=-1)) is RefusalReason.WRONG_SCRIPT
+    assert reason_of(sim, with_coin(request, wallet_index=10**9)) is RefusalReason.WRONG_SCRIPT
+    both = with_coin(request, channel=sim.channel)
+    assert reason_of(sim, both) is RefusalReason.MALFORMED_REQUEST
+    neither = with_coin(request, wallet_index=None)
+    assert reason_of(sim, neither) is RefusalReason.MALFORMED_REQUEST
+
+
+def test_a_bump_spends_the_anchor_of_its_own_commitment() -> None:
+    sim, made, want = bumped()
+    request = request_of(sim, made, want)
+    assert want.commitment.number == 0
+    other = msgspec.structs.replace(want.commitment, txid=Txid(b"\x01" * 32))
+    assert reason_of(sim, with_fields(request, commitment=other)) is RefusalReason.WRONG_CONTRACT
+    assert reason_of(sim, with_fields(request, commitment=None)) is RefusalReason.MALFORMED_REQUEST
+
+
+def test_coins_alone_are_nothing_to_sweep() -> None:
+    sim, made, want = bumped()
+    request = request_of(sim, made, want)
+    tx = replace(made.tx, inputs=made.tx.inputs[1:])
+    alone = with_fields(with_tx(request, tx), inputs=request.inputs[1:])
+    assert reason_of(sim, alone) is RefusalReason.MALFORMED_REQUEST
+
+
+def test_a_wallet_shows_no_key() -> None:
+    assert isinstance(WALLET, FeeWalletKeys)
+    assert "tprv" not in repr(WALLET)
+    assert str(WALLET.private_key(0)) not in repr(WALLET)
