@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from storage import blocks, sweep_rounds
+from storage import alarms, blocks, sweep_inputs, sweep_rounds
 from storage.database import Connection
 from tasks import wakeups
 from tasks.app import app
@@ -17,6 +17,7 @@ _log = structlog.get_logger()
 
 #: A round that died is taken over after so long.
 _ROUND_SECONDS = 60.0
+SIGNER_AWAY = "signer_away"
 
 
 @app.task(name="contractcourt.sweep")
@@ -39,6 +40,7 @@ def sweep_node(held: Resources, node: str) -> None:
 
 def _round(held: Resources, node: str, asked: int) -> bool:
     def end(conn: Connection) -> bool:
+        alarms.clear_kind(conn, None, SIGNER_AWAY, node=node)
         return sweep_rounds.end(conn, node, asked)
 
     cursor = held.db.run(blocks.cursor)
@@ -46,9 +48,22 @@ def _round(held: Resources, node: str, asked: int) -> bool:
         try:
             SweepRound(held, node, cursor.height, market(held)).run()
         except SignerUnavailable as error:
-            _log.warning("sweeping waits for the signer", node=node, error=str(error))
+            _tell_signer_away(held, node, error)
             return False
     return held.db.run(end)
+
+
+def _tell_signer_away(held: Resources, node: str, error: SignerUnavailable) -> None:
+    """Money may depend on it, so somebody is told at once (users_ask L16)."""
+    _log.warning("sweeping waits for the signer", node=node, error=str(error))
+
+    def tell(conn: Connection) -> None:
+        waiting = sweep_inputs.free(conn, node)
+        total = sum(one.input.value_sat for one in waiting)
+        message = f"{len(waiting)} outputs of {total} sat wait for the signer: {error}"
+        alarms.keep_raised(conn, None, SIGNER_AWAY, message, node=node)
+
+    held.db.run(tell)
 
 
 def ask(held: Resources, nodes: list[str]) -> None:

@@ -37,6 +37,8 @@ _CONTEST_PERCENT = 150
 _CONTESTED = frozenset({PublishOutcome.DOUBLE_SPEND, PublishOutcome.MISSING_INPUTS})
 #: Its own fault, or that of one of its inputs.
 _FAULTY = frozenset({PublishOutcome.POLICY, PublishOutcome.INVALID, PublishOutcome.UNKNOWN})
+#: A local matter of the node that was asked, perhaps of its test alone (users_ask B8).
+_LOCAL = frozenset({PublishOutcome.POLICY, PublishOutcome.UNKNOWN})
 
 
 class SweepRound:
@@ -124,10 +126,12 @@ class SweepRound:
         outcome, reason = made.verdict.outcome, made.verdict.reason
         if outcome in TAKEN:
             self._store_and_send(made)
-        elif outcome in _FAULTY:
-            self._narrow_down(group, reason, faulty=True)
         elif len(group.members) > 1:
-            self._narrow_down(group, reason, faulty=False)
+            self._narrow_down(group, reason, faulty=outcome in _FAULTY)
+        elif outcome in _LOCAL:
+            self._send_all_the_same(group, made)
+        elif outcome in _FAULTY:
+            self._findings.quarantine(self._rows(group)[0], reason)
         elif outcome in (PublishOutcome.DOUBLE_SPEND, PublishOutcome.FEE_TOO_LOW):
             self._raise_the_offer(group, reason)
         else:
@@ -141,7 +145,8 @@ class SweepRound:
         elif faulty:
             self._findings.quarantine(self._rows(group)[0], reason)
         else:
-            self._findings.alarm(self._rows(group), findings.NOT_SIGNED, reason)
+            message = f"{group.members[0].outpoint} of {group.value_in_sat} sat: {reason}"
+            self._findings.alarm(self._rows(group), findings.NOT_SIGNED, message)
 
     def _raise_the_offer(self, group: Group, reason: str) -> None:
         """Somebody else's transaction holds it in the mempool: outbid that, within the budget."""
@@ -152,6 +157,15 @@ class SweepRound:
             return
         higher = group.feerate_per_kw * _CONTEST_PERCENT // 100
         self._carry(Group(group.kind, group.members, FeeratePerKw(min(most, higher))))
+
+    def _send_all_the_same(self, group: Group, made: Attempt) -> None:
+        """A test may be wrong where the real thing is taken: its word counts."""
+        if not self._store_and_send(made):
+            return
+        sent = self._held.db.run(lambda conn: broadcasts.find(conn, made.signed.txid))
+        if sent is not None and sent.last_outcome in _FAULTY:
+            self._held.db.run(lambda conn: broadcasts.abandon(conn, sent.id))
+            self._findings.quarantine(self._rows(group)[0], sent.last_reason or "refused")
 
     # -- storing --
 
