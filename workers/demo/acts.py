@@ -6,18 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from msgspec.structs import replace
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.events import ChannelUpdate
+from contractcourt.units import PaymentHash, Secret
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.client import CourtClient, NodeAccount
 from workers.simulation.feed import update_data
+from workers.simulation.peer import Peer
 
 #: How often one force close is asked for in the act that asks again.
 ASKED_TIMES = 10
 
 #: Blocks from the opening until an offered HTLC of the story expires.
 _EXPIRES_IN = 14
+#: And until the HTLC that was forwarded expires in the channel it came from.
+_FORWARDED_EXPIRES_IN = 80
+#: The preimage of the forward.
+_FORWARDED = Secret(sha256(b"a forward").digest())
 
 
 @dataclass(slots=True)
@@ -59,8 +67,15 @@ class Act:
     channel_type: str
     kind: str
     close: Callable[[Player], None]
-    #: A transaction to force into the block of the closes, past the mempool.
-    mined: Callable[[Player], str] | None = None
+    #: Transactions to force into the block of the closes, past the mempool.
+    mined: Callable[[Player], list[str]] | None = None
+    #: What the peer does once the closes are buried.
+    later: Callable[[Player], None] | None = None
+    feerate_per_kw: int = 1_000
+
+
+def _wait(_: Player) -> None:
+    """Its part comes later."""
 
 
 def _cooperative(player: Player) -> None:
@@ -96,8 +111,8 @@ def _local_but_theirs(player: Player) -> None:
     player.court.force_close(player.channel_point, "a race")
 
 
-def _theirs(player: Player) -> str:
-    return player.sim.their_commitment_tx().serialize().hex()
+def _theirs(player: Player) -> list[str]:
+    return [player.sim.their_commitment_tx().serialize().hex()]
 
 
 def _double_spend(player: Player) -> None:
@@ -137,6 +152,44 @@ def _breach(player: Player) -> None:
     player.note = "every output taken by its revocation key"
 
 
+def _will_cheat(player: Player) -> None:
+    _with_htlcs(player)
+    player.tell(*player.sim.whole_move(10_000_000))
+    player.note = "punished at the second level too"
+
+
+def _cheat_at_both_levels(player: Player) -> list[str]:
+    """The revoked commitment, and at once its HTLC-success: no justice can come between."""
+    sim = player.sim
+    success = Peer(sim).second_level(1, 1, sim.preimage(1))
+    return [tx.serialize().hex() for tx in (sim.their_commitment_tx(1), success)]
+
+
+def _forward_in(player: Player) -> None:
+    """The incoming half of a forward: its preimage is known when the outgoing peer shows it."""
+    _hold_forwarded(player, Direction.RECEIVED, 35_500_000, _FORWARDED_EXPIRES_IN)
+    player.note = "saved by a preimage seen in another channel"
+
+
+def _forward_out(player: Player) -> None:
+    """The outgoing half, with the same payment hash; the peer will claim on our commitment."""
+    _hold_forwarded(player, Direction.OFFERED, 35_000_000, _FORWARDED_EXPIRES_IN - 40)
+    player.court.force_close(player.channel_point, "the peer is gone")
+    player.note = "the peer shows a preimage"
+
+
+def _hold_forwarded(
+    player: Player, direction: Direction, amount_msat: int, expires_in: int
+) -> None:
+    htlc = player.sim.htlc(1, direction, amount_msat, player.court.height() + expires_in)
+    payment_hash = PaymentHash(sha256(_FORWARDED).digest())
+    player.tell(*player.sim.whole_move(0, replace(htlc, payment_hash=payment_hash)))
+
+
+def _claim_by_preimage(player: Player) -> None:
+    player.send(Peer(player.sim).claim(1, 1, _FORWARDED).serialize().hex())
+
+
 def _splice_then_close(player: Player) -> None:
     splice = player.sim.splice_tx()
     player.court.webhook(
@@ -162,6 +215,10 @@ def close_spliced(player: Player) -> None:
     player.send(moved.funded(OutPoint.of(splice.txid(), 0)).cooperative_tx().serialize().hex())
 
 
+#: Acts that the stage knows by title.
+OUTGOING, INCOMING = "a forward, the outgoing channel", "a forward, the incoming channel"
+SPIKE = "a fee spike"
+
 ANCHORS, STATIC = ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
 
 ACTS: tuple[Act, ...] = (
@@ -176,14 +233,18 @@ ACTS: tuple[Act, ...] = (
     Act("we ask, the peer's confirms", STATIC, "remote", _local_but_theirs, _theirs),
     Act("ours is refused as a double spend", ANCHORS, "remote", _double_spend),
     Act("we lost data", ANCHORS, "data_loss", _data_loss),
+    Act("HTLCs on our commitment", ANCHORS, "local", _local_with_htlcs),
     Act("HTLCs on our commitment", STATIC, "local", _local_with_htlcs),
     Act("HTLCs on the peer's", ANCHORS, "remote", _remote_with_htlcs),
     Act("HTLCs on the peer's", STATIC, "remote", _remote_with_htlcs),
     Act("a breach with HTLCs", ANCHORS, "breach", _breach),
+    Act("a breach at both levels", STATIC, "breach", _will_cheat, _cheat_at_both_levels),
+    Act(OUTGOING, ANCHORS, "local", _forward_out, later=_claim_by_preimage),
+    Act(INCOMING, ANCHORS, "local", _forward_in),
+    Act(SPIKE, ANCHORS, "local", _wait, feerate_per_kw=253),
     Act("a splice is no close", STATIC, "cooperative", _splice_then_close),
     Act("a reorg replaces the close", ANCHORS, "cooperative", _remote),
 )
 
-#: Acts with a second part, by title.
 SPLICED = "a splice is no close"
 REPLACED = "a reorg replaces the close"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.replay.feed import CHANNEL_TYPES, key_document, opened, webhooks
+from workers.replay.feed import CHANNEL_TYPES, fee_wallet_document, key_document, opened, webhooks
 from workers.replay.fixture import Fixture
 from workers.replay.play import Outcome, account
 from workers.simulation.client import NodeAccount
@@ -44,8 +44,9 @@ def load() -> Recorded:
 def begin(court: RunningCourt, recording: Recorded) -> None:
     """Its blocks before the close become the chain, its history becomes webhooks."""
     fixture, client = recording.fixture, court.client
-    recording.node = court.node("recorded", bytes.fromhex(fixture.sweep_script))
+    recording.node = client.add_node("recorded", bytes.fromhex(fixture.sweep_script))
     client.import_keys(key_document(fixture))
+    client.import_keys(fee_wallet_document(fixture, recording.node.name))
     for block in fixture.blocks[: fixture.close_height - 1]:
         client.rpc("submitblock", block)
     client.webhook(recording.node, "channel.opened", opened(fixture))

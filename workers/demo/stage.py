@@ -22,7 +22,9 @@ _MOST_BLOCKS = 260
 _CLOSE_DEPTH = 3
 
 #: How the summary names our transactions; a commitment of ours is the close itself.
-_WORDS = {"sweep": "sweep", "htlc_transaction": "htlc "}
+_WORDS = {"sweep": "sweep", "htlc_transaction": "htlc ", "bump": "bump "}
+#: What the mempool asks for in the scene of the fee spike, in satoshi for 1000 virtual bytes.
+_SPIKE = (10_000, 40_000)
 
 
 def run() -> int:
@@ -72,13 +74,19 @@ class _Stage:
         board.scene("a reorg of three blocks brings another close")
         self._reorg()
         self._rest(recording)
+        board.scene("the peers go on: a preimage is shown on chain")
+        self._later()
+        board.scene("fees rise, and rise again, over a commitment that pays 1 sat/vB")
+        self._spike()
         board.scene("delays run out, sweeps are published and buried")
         self._to_the_end(recording)
         return self._judge(recording)
 
     def _open(self) -> None:
         for number, act in enumerate(ACTS):
-            sim = SimulatedChannel(f"demo {number}", act.channel_type)
+            sim = SimulatedChannel(
+                f"demo {number}", act.channel_type, feerate_per_kw=act.feerate_per_kw
+            )
             script = sim.funding_script_pubkey.hex()
             outpoint = self._client.rpc("devnet_fund", script, sim.capacity_sat)
             node = self._court.node(sim.node, sim.sweep_script)
@@ -95,7 +103,7 @@ class _Stage:
         for player in self._players:
             player.act.close(player)
         self._client.wait_quiet()
-        forced = [player.act.mined(player) for player in self._players if player.act.mined]
+        forced = [tx for p in self._players if p.act.mined for tx in p.act.mined(p)]
         self._client.rpc("devnet_mine", 1, forced, True)
 
     def _reorg(self) -> None:
@@ -108,6 +116,34 @@ class _Stage:
         self._client.rpc("devnet_reorg", _CLOSE_DEPTH, _CLOSE_DEPTH + 1, False, kept)
         acts.close_spliced(self._player(acts.SPLICED))
 
+    def _later(self) -> None:
+        for player in self._players:
+            if player.act.later is not None:
+                player.act.later(player)
+        self._client.mine(1)
+        self._client.wait_quiet()
+
+    def _spike(self) -> None:
+        """Each rise throws what is out of the mempool, and the court bids anew."""
+        waiting = self._player(acts.SPIKE)
+        self._client.force_close(waiting.channel_point, "in a hurry")
+        self._client.wait_quiet()
+        for sat_per_kvb in _SPIKE:
+            self._client.rpc("devnet_set_mempool_floor", sat_per_kvb)
+            self._client.rpc("devnet_clear_mempool")
+            self._client.mine(1)
+            self._client.wait_quiet()
+        self._client.mine(1)
+        self._client.wait_quiet()
+        self._client.rpc("devnet_set_mempool_floor", None)
+        offers = self._offers(waiting)
+        waiting.note = f"its child was outbid: {' to '.join(map(str, offers))} sat/kw"
+
+    def _offers(self, player: Player) -> list[int]:
+        """What the children of its commitment offered, in order."""
+        sent = self._client.channel(player.channel_point)["broadcasts"]
+        return [b["feerate_per_kw"] for b in sent if b["purpose"] == "bump"]
+
     def _transactions_of_last_blocks(self, depth: int) -> list[tuple[str, str]]:
         tip = self._client.height()
         found: list[tuple[str, str]] = []
@@ -117,6 +153,9 @@ class _Stage:
 
     def _player(self, title: str) -> Player:
         return next(player for player in self._players if player.act.title == title)
+
+    def _line(self, title: str) -> Line:
+        return next(line for line in self._board.lines if line.title == title)
 
     def _rest(self, recording: recorded.Recorded) -> None:
         self._client.wait_quiet(60)
@@ -157,6 +196,9 @@ class _Stage:
         for line, kind in zip(self._board.lines, expected, strict=True):
             right = line.state == "FULLY_RESOLVED" and line.kind == kind
             line.verdict = AS_IT_SHOULD if right else f"expected {kind}, FULLY_RESOLVED"
+        offers = self._offers(self._player(acts.SPIKE))
+        if len(offers) < len(_SPIKE) or offers != sorted(set(offers)):
+            self._line(acts.SPIKE).verdict = f"expected rising offers, found {offers}"
         problem = recorded.compare(self._court, recording)
         if problem:
             self._board.lines[0].verdict = problem
