@@ -131,6 +131,17 @@ class MemoryCourt:
             self._rebroadcast()
             self._follow(self.chain.connect([*self.chain.mempool.values()]))
 
+    def jump(self, count: int) -> None:
+        """So many blocks come in one look: the first with the mempool, deadlines told once."""
+        self._rebroadcast()
+        blocks = [self.chain.connect([*self.chain.mempool.values()])]
+        blocks += [self.chain.connect() for _ in range(count - 1)]
+        for tx in blocks[0].transactions:
+            for item in tx.inputs:
+                if item.outpoint in self._watches:
+                    self.hear(self._spend(blocks[0], item.outpoint, tx))
+        self._fire_due(blocks[-1])
+
     def reorg(self, depth: int, transactions: Iterable[Transaction] = ()) -> None:
         for _ in range(depth):
             gone = self.chain.disconnect()
@@ -274,6 +285,9 @@ class MemoryCourt:
             for item in tx.inputs:
                 if item.outpoint in self._watches:
                     self.hear(self._spend(block, item.outpoint, tx))
+        self._fire_due(block)
+
+    def _fire_due(self, block: MemoryBlock) -> None:
         due = {height for height in self._deadlines if height <= block.height}
         self._deadlines -= due
         if due:
