@@ -68,6 +68,12 @@ SPENDING = """
           AND b.id IS DISTINCT FROM %(besides)s::bigint)
 """
 KNOWN = "SELECT txid FROM broadcasts WHERE txid = ANY(%(txids)s)"
+FEES_OF_CHANNEL = """
+    SELECT i.outpoint, i.fee_sat
+    FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
+    WHERE i.channel_id = %(channel_id)s AND b.state = 'confirmed' AND i.fee_sat IS NOT NULL
+      AND b.purpose <> 'commitment'
+"""
 RECORD_ATTEMPT = """
     UPDATE broadcasts
     SET last_outcome = %(outcome)s, last_reason = %(reason)s, attempts = attempts + 1,
@@ -227,6 +233,15 @@ def find(conn: Connection, txid: Txid) -> Broadcast | None:
 def known(conn: Connection, txids: Sequence[Txid]) -> set[Txid]:
     """Those of these transactions that are the court's own."""
     return {Txid(txid) for (txid,) in conn.execute(KNOWN, {"txids": list(txids)})}
+
+
+def fees_paid(conn: Connection, channel_id: int) -> dict[OutPoint, Satoshi]:
+    """What our mined transactions paid for each output of this channel that they spent.
+
+    Our commitment is left out: its fee is what the channel's capacity exceeds its outputs by.
+    """
+    rows = conn.execute(FEES_OF_CHANNEL, {"channel_id": channel_id})
+    return {OutPoint(outpoint): Satoshi(fee_sat) for outpoint, fee_sat in rows}
 
 
 def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Broadcast]:

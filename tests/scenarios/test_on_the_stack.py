@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from contractcourt.case import State
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
+from storage import channels
 from tests.scenarios.stack import StackCourt
 from tests.scenarios.stories import STORIES, Story
 from workers.simulation.channel import SimulatedChannel
@@ -53,3 +55,17 @@ def test_the_audit_finds_no_difference_after_all_these_stories(court: RunningCou
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_l25_every_account_adds_up_after_all_these_stories(court: RunningCourt) -> None:
+    with court.client.db.transaction() as conn:
+        rows = channels.list_channels(conn, limit=10_000)
+    assert rows
+    for row in rows:
+        told = court.client.account(str(row.channel_point))
+        parts = ("won_sat", "lost_sat", "given_up_sat", "open_sat", "agreed_sat")
+        total = sum(told[part] for part in parts) + told["closing_fee_sat"]
+        assert total == told["capacity_sat"], told
+        assert told["final"] == (row.state is State.FULLY_RESOLVED)
+        spent_by_us = [line for line in told["lines"] if line["winner"] == "us"]
+        assert all(0 < line["fee_sat"] <= line["value_sat"] for line in spent_by_us)

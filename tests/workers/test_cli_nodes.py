@@ -135,3 +135,13 @@ def test_l10_no_more_is_reserved_than_for_ten_channels(db: Database) -> None:
         nodes.add_node(conn, "alice", [examples.SWEEP_SCRIPT])
         assert reserve.missing_coins(conn, "alice", 3) == 3
         assert reserve.missing_coins(conn, "alice", 5_000) == 10
+
+
+def test_the_account_of_an_open_channel(court: Run, db: Database) -> None:
+    point = open_channel(db)
+    told = json.loads(court("account", point, "--json").out)
+    assert (told["final"], told["open_sat"], told["lines"]) == (False, 1_000_000, [])
+    shown = court("account", point).out
+    assert "the channel is open" in shown
+    assert "1 000 000 sat, the capacity" in shown
+    assert court("account", str(outpoint(77))).code == Exit.FAILED

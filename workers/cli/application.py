@@ -21,6 +21,7 @@ _COMMANDS: dict[str, tuple[str | None, str, str]] = {
     "channels": (_LOOK, "look", "channels"),
     "channel": (_LOOK, "look", "channel"),
     "docket": (_LOOK, "look", "docket"),
+    "account": (_LOOK, "account", "account"),
     "deadlines": (_LOOK, "look", "deadlines"),
     "alarms": (_LOOK, "alarms", "alarms"),
     "audit": (_LOOK, "audit", "audit"),

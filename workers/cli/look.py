@@ -106,6 +106,9 @@ def deadlines(
         ),
         empty="nothing is due at any height",
     )
+    at_risk = sum(d.value_at_risk_sat for d in nearest)
+    if at_risk:
+        print(f"\n{at_risk:,} sat at risk in these".replace(",", " "))
 
 
 def _pages(conn: Connection, state: State | None, node: str | None, limit: int) -> list[ChannelRow]:

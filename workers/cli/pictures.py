@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contractcourt.units import FeeratePerKw
 from workers.cli import tables
 from workers.gateway.responses import ChannelView
+from workers.gateway.waiting import sat_per_vbyte
 
 
 def show_case(view: ChannelView) -> None:
@@ -13,19 +15,24 @@ def show_case(view: ChannelView) -> None:
     if view.contracts:
         screen.print("\n[bold]contracts[/]")
         tables.show(
-            ("outpoint", "kind", "sat", "stage", "ours", "height spent", "spent by"),
-            (
-                (c.outpoint, c.kind, c.value_sat, c.stage, c.ours, c.spend_height, c.spend_txid)
-                for c in view.contracts
-            ),
+            ("outpoint", "kind", "sat", "stage", "what happens next"),
+            ((c.outpoint, c.kind, c.value_sat, c.stage, c.waits_for) for c in view.contracts),
             empty="",
         )
     if view.broadcasts:
         screen.print("\n[bold]our transactions[/] (raw hex: --json)")
         tables.show(
-            ("txid", "purpose", "state", "attempts", "last answer"),
+            ("txid", "purpose", "state", "sat fee", "sat/vB", "attempts", "last answer"),
             (
-                (b.txid, b.purpose, b.state, b.attempts, b.last_reason or b.last_outcome)
+                (
+                    b.txid,
+                    b.purpose,
+                    b.state,
+                    b.fee_sat,
+                    b.feerate_per_kw and sat_per_vbyte(FeeratePerKw(b.feerate_per_kw)),
+                    b.attempts,
+                    b.last_reason or b.last_outcome,
+                )
                 for b in view.broadcasts
             ),
             empty="",
@@ -54,5 +61,17 @@ def _facts(view: ChannelView) -> list[tuple[str, object]]:
         ),
         ("close", close and f"{close.kind} by {close.txid} at height {close.height}"),
         ("fully resolved", view.fully_resolved_height),
+        ("at risk", _at_risk(view)),
         ("next look", nearest and f"height {nearest.height}: {nearest.reason}"),
     ]
+
+
+def _at_risk(view: ChannelView) -> str | None:
+    """What is not decided yet."""
+    undecided = [c for c in view.contracts if c.stage not in ("spent", "resolved")]
+    if not undecided:
+        return None
+    total = f"{sum(c.value_sat for c in undecided):,} sat".replace(",", " ")
+    heights = [c.deadline for c in undecided if c.deadline is not None]
+    nearest = f", the nearest deadline at height {min(heights)}" if heights else ""
+    return f"{total} in {len(undecided)} outputs{nearest}"

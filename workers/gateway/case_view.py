@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from storage import alarms, broadcasts, cases, deadlines
+from contractcourt.case import Case
+from storage import alarms, blocks, broadcasts, cases, deadlines, sweep_inputs
 from storage.alarms import Alarm
 from storage.broadcasts import Broadcast
 from storage.channels import ChannelRow
@@ -10,7 +11,13 @@ from storage.database import Connection
 from storage.deadlines import Deadline
 from storage.errors import UnknownChannel
 from workers.gateway import views
-from workers.gateway.responses import AlarmView, BroadcastView, ChannelView, DeadlineView
+from workers.gateway.responses import (
+    AlarmView,
+    BroadcastView,
+    ChannelView,
+    ContractView,
+    DeadlineView,
+)
 
 #: Deadlines shown with one case.
 _MOST_SHOWN = 1000
@@ -34,11 +41,22 @@ def whole_case(conn: Connection, row: ChannelRow) -> ChannelView:
         remote_commitment_numbers=[remote.number for remote in case.remote_commitments],
         close=views.close(case.funding_spend),
         force_close=views.force_close(case.force_close),
-        contracts=views.contracts(case),
+        contracts=_contracts(conn, row, case),
         broadcasts=[_broadcast(sent) for sent in broadcasts.for_channel(conn, row.id)],
         deadlines=[deadline(due) for due in risks],
         alarms=[_alarm(alarm) for alarm in alarms.list_open(conn, channel_id=row.id)],
     )
+
+
+def _contracts(conn: Connection, row: ChannelRow, case: Case) -> list[ContractView]:
+    """Every contract, at the height of the court's cursor."""
+    cursor = blocks.cursor(conn)
+    height = case.best_height if cursor is None else max(cursor.height, case.best_height)
+    sweeps = {one.outpoint: one for one in sweep_inputs.of_channel(conn, row.id)}
+    return [
+        views.contract_view(contract, sweeps.get(contract.outpoint), case.policy, height)
+        for contract in case.contracts
+    ]
 
 
 def _broadcast(sent: Broadcast) -> BroadcastView:

@@ -10,10 +10,17 @@ from contractcourt.case import State
 from storage import channels, deadlines, docket
 from storage.channels import ChannelRow
 from storage.database import Connection
-from workers.gateway import case_view, views
+from workers.gateway import account_view, case_view, views
 from workers.gateway.addresses import After, Limit, NodeName, channel_point, unknown_channel
 from workers.gateway.court import Court
-from workers.gateway.responses import ChannelList, ChannelView, DeadlineList, DocketPage, refusals
+from workers.gateway.responses import (
+    AccountView,
+    ChannelList,
+    ChannelView,
+    DeadlineList,
+    DocketPage,
+    refusals,
+)
 
 
 def routes(court: Court) -> APIRouter:
@@ -50,6 +57,12 @@ def routes(court: Court) -> APIRouter:
         """One case: state, close, contracts, broadcasts with their raw transactions, risks."""
         with court.db.transaction() as conn:
             return case_view.whole_case(conn, _find(conn, cp))
+
+    @router.get("/channels/{cp}/account", responses=refusals(404, 422))
+    def show_account(cp: str) -> AccountView:
+        """Who won each output of the close, by which transaction, at what fee."""
+        with court.db.transaction() as conn:
+            return account_view.account(conn, _find(conn, cp))
 
     @router.get("/channels/{cp}/docket", responses=refusals(404, 422))
     def show_docket(cp: str, after: After = 0, limit: Limit = 100) -> DocketPage:

@@ -106,6 +106,11 @@ class ContractView(BaseModel):
     spend_txid: str | None
     spend_height: int | None
     ours: bool | None
+    #: What has to happen next, in words.
+    waits_for: str
+    deadline: int | None
+    feerate_per_kw: int | None
+    sweep_state: str | None
 
 
 class ForceCloseView(BaseModel):
@@ -172,6 +177,48 @@ class ChannelView(ChannelSummary):
     broadcasts: list[BroadcastView]
     deadlines: list[DeadlineView]
     alarms: list[AlarmView]
+
+
+class AccountLineView(BaseModel):
+    """One output of the close: whose it is, who spent it, and what we paid for it."""
+
+    outpoint: str
+    kind: str | None
+    value_sat: int
+    winner: str
+    won_sat: int
+    txid: str | None
+    height: int | None
+    second_level_txid: str | None
+    fee_sat: int
+
+
+class PromiseView(BaseModel):
+    """What our newest commitment says: our balance, and the HTLCs in flight each way."""
+
+    balance_sat: int
+    offered_sat: int
+    received_sat: int
+
+
+class AccountView(BaseModel):
+    """Who won what of a channel. All parts and the closing fee add up to the capacity."""
+
+    channel_point: str
+    final: bool
+    capacity_sat: int
+    promise: PromiseView | None
+    close_kind: str | None
+    closing_txid: str | None
+    closing_fee_sat: int
+    won_sat: int
+    lost_sat: int
+    given_up_sat: int
+    open_sat: int
+    agreed_sat: int
+    fees_sat: int
+    net_sat: int
+    lines: list[AccountLineView]
 
 
 class DocketEntryView(BaseModel):

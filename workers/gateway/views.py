@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from contractcourt.case import Case, ForceClose, FundingSpend
+from contractcourt.case import ForceClose, FundingSpend
 from contractcourt.codec import to_builtins
 from contractcourt.contract import Contract
+from contractcourt.policy import Policy
+from contractcourt.units import BlockHeight
 from storage.channels import ChannelRow
 from storage.docket import DocketEntry
+from storage.sweep_inputs import StoredSweep
+from workers.gateway import waiting
 from workers.gateway.responses import (
     ChannelSummary,
     CloseView,
@@ -68,12 +72,10 @@ def force_close(decided: ForceClose | None) -> ForceCloseView | None:
     )
 
 
-def contracts(case: Case) -> list[ContractView]:
-    """Every contract of a case."""
-    return [_contract(contract) for contract in case.contracts]
-
-
-def _contract(contract: Contract) -> ContractView:
+def contract_view(
+    contract: Contract, sweep: StoredSweep | None, policy: Policy, height: BlockHeight
+) -> ContractView:
+    """One contract, with what the sweeper makes of it at this height."""
     htlc, spend = contract.htlc, contract.spend
     return ContractView(
         outpoint=str(contract.outpoint),
@@ -87,6 +89,10 @@ def _contract(contract: Contract) -> ContractView:
         spend_txid=None if spend is None else str(spend.txid),
         spend_height=None if spend is None else spend.height,
         ours=contract.ours,
+        waits_for=waiting.words(contract, sweep, policy, height),
+        deadline=None if sweep is None else sweep.wish.effect.deadline,
+        feerate_per_kw=None if sweep is None else sweep.feerate_per_kw,
+        sweep_state=None if sweep is None else sweep.state.value,
     )
 
 

@@ -30,6 +30,9 @@ class Outcome:
     recorded_gain_sat: int = 0
     recorded_fees_sat: int = 0
     waits_for: list[str] = field(default_factory=list)
+    #: What the court's own account says of both.
+    account_won_sat: int = 0
+    account_fees_sat: int = 0
     problem: str = ""
 
     @classmethod
@@ -136,6 +139,9 @@ def account(fixture: Fixture, court: CourtClient, outcome: Outcome) -> None:
     outcome.waits_for = [
         c["kind"] for c in case["contracts"] if c["stage"] not in ("resolved", "spent")
     ]
+    told = court.account(fixture.channel_point)
+    outcome.account_won_sat = told["won_sat"]
+    outcome.account_fees_sat = sum(line["fee_sat"] for line in told["lines"])
     closing = Transaction.parse(bytes.fromhex(fixture.document["closing_tx"]["hex"]))
     values = [output.value for output in closing.outputs]
     if outcome.kind == "cooperative":

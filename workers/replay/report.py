@@ -76,6 +76,9 @@ def _problem(fixture: Fixture, outcome: Outcome) -> str:
         return f"ended in {outcome.state}, waiting for {', '.join(outcome.waits_for)}"
     if outcome.gained_sat != outcome.recorded_gain_sat:
         return f"gained {outcome.gained_sat} sat, recorded {outcome.recorded_gain_sat} sat"
+    told = (outcome.account_won_sat, outcome.account_fees_sat)
+    if outcome.kind != "cooperative" and told != (outcome.gained_sat, outcome.fees_sat):
+        return f"the account says {told[0]} sat won, {told[1]} sat of fees"
     if outcome.net_sat < outcome.recorded_net_sat:
         return f"net {outcome.net_sat} sat, recorded {outcome.recorded_net_sat} sat"
     return ""

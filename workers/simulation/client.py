@@ -98,6 +98,10 @@ class CourtClient:
         """One case as the API shows it."""
         return self._answer(self._http.get(f"/v1/channels/{channel_point}"))
 
+    def account(self, channel_point: str) -> dict[str, Any]:
+        """Who won what of one channel."""
+        return self._answer(self._http.get(f"/v1/channels/{channel_point}/account"))
+
     def docket(self, channel_point: str) -> dict[str, Any]:
         """Everything that happened to one channel."""
         return self._answer(self._http.get(f"/v1/channels/{channel_point}/docket?limit=500"))

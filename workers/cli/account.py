@@ -1,0 +1,84 @@
+"""`contractcourt account`: who won what of a channel, and what it cost."""
+
+from __future__ import annotations
+
+from workers.cli import tables
+from workers.cli.access import find, transaction
+from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir
+from workers.gateway import account_view
+from workers.gateway.responses import AccountView
+
+_WORDS = {
+    "us": "ours",
+    "peer": "the peer's",
+    "open": "not decided",
+    "given_up": "given up",
+    "agreed": "as agreed",
+}
+
+
+def account(
+    channel_point: ChannelPoint, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
+) -> None:
+    """Who won each output, by which transaction, at what fee; and the sums."""
+    with transaction(data_dir) as conn:
+        told = account_view.account(conn, find(conn, channel_point))
+    if as_json:
+        tables.write_json(told.model_dump(mode="json"))
+        return
+    _show(told)
+
+
+def _show(told: AccountView) -> None:
+    tables.show(
+        ("output", "what it is", "sat", "whose", "sat won", "sat fee", "height", "spent by"),
+        (
+            (
+                line.outpoint,
+                line.kind or "the peer's output",
+                line.value_sat,
+                _WORDS[line.winner],
+                line.won_sat,
+                line.fee_sat,
+                line.height,
+                line.txid,
+            )
+            for line in told.lines
+        ),
+        empty="the channel is open: nothing of it is spent",
+    )
+    print()
+    tables.show_facts(_sums(told))
+
+
+def _sums(told: AccountView) -> list[tuple[str, object]]:
+    promise = told.promise
+    return [
+        ("account", "final" if told.final else "not final yet"),
+        ("closed", told.close_kind and f"{told.close_kind} by {told.closing_txid}"),
+        ("promised", promise and f"{_sat(promise.balance_sat)} balance in our newest commitment"),
+        ("in flight", promise and _in_flight(promise.offered_sat, promise.received_sat)),
+        ("won", _sat(told.won_sat)),
+        ("as agreed", _sat_if_any(told.agreed_sat)),
+        ("the peer's", _sat(told.lost_sat)),
+        ("given up", _sat_if_any(told.given_up_sat)),
+        ("not decided", _sat_if_any(told.open_sat)),
+        ("fee of the close", _sat_if_any(told.closing_fee_sat)),
+        ("sum", f"{_sat(told.capacity_sat)}, the capacity"),
+        ("fees we paid", _sat(told.fees_sat)),
+        ("won after fees", _sat(told.net_sat)),
+    ]
+
+
+def _in_flight(offered_sat: int, received_sat: int) -> str | None:
+    if not offered_sat and not received_sat:
+        return None
+    return f"{_sat(offered_sat)} offered, {_sat(received_sat)} received"
+
+
+def _sat(amount: int) -> str:
+    return f"{amount:,} sat".replace(",", " ")
+
+
+def _sat_if_any(amount: int) -> str | None:
+    return _sat(amount) if amount else None
