@@ -197,6 +197,20 @@ class MemoryCourt:
     def alarms(self) -> set[str]:
         return {effect.kind for effect in self._effects if isinstance(effect, RaiseAlarm)}
 
+    @property
+    def effects(self) -> list[Effect]:
+        """Everything that the law wanted, in order."""
+        return list(self._effects)
+
+    @property
+    def sent(self) -> list[Transaction]:
+        """Every transaction of ours, unsigned, in order."""
+        return list(self._broadcasts.values())
+
+    def is_watched(self, outpoint: OutPoint) -> bool:
+        """Whether a spend of this outpoint would be told."""
+        return outpoint in self._watches
+
     # -- effects --
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:

@@ -1,0 +1,226 @@
+"""BOLT 5's musts about closes and main outputs, each test named after its rule.
+
+The rules are those of docs/law/bolt5_rules.md; docs/law/bolt5_tests.md has the whole list.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.contract import ContractKind
+from contractcourt.effects import BumpCommitment, SweepOutput
+from tests.scenarios.memory import MemoryCourt
+from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
+
+BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
+LARGE_MSAT = 40_000_000
+
+
+def begun(
+    name: str, channel_type: str, to_remote_msat: int = 400_000_000
+) -> tuple[MemoryCourt, SimulatedChannel]:
+    court = MemoryCourt()
+    sim = SimulatedChannel(name, channel_type, to_remote_msat=to_remote_msat)
+    court.begin(sim)
+    return court, sim
+
+
+def hold(court: MemoryCourt, sim: SimulatedChannel, expires_in: int = 40) -> None:
+    """One HTLC each way."""
+    offered = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + expires_in)
+    received = sim.htlc(2, Direction.RECEIVED, LARGE_MSAT, court.height + expires_in)
+    court.tell(*sim.whole_move(0, offered, received))
+
+
+def sweeps_of(court: MemoryCourt, kind: ContractKind) -> list[SweepOutput]:
+    return [
+        effect
+        for effect in court.effects
+        if isinstance(effect, SweepOutput) and effect.contract.kind is kind
+    ]
+
+
+def spends_of(court: MemoryCourt, kind: ContractKind) -> list[Transaction]:
+    """Our transactions that spend a contract of this kind."""
+    outpoints = {c.outpoint for c in court.case.contracts if c.kind is kind}
+    return [tx for tx in court.sent if tx.inputs[0].outpoint in outpoints]
+
+
+@BOTH_TYPES
+def test_w1_every_output_that_is_not_resolved_is_watched(channel_type: str) -> None:
+    court, sim = begun("w1", channel_type)
+    assert court.is_watched(sim.channel.funding_outpoint)
+    hold(court, sim)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(4)
+    assert len(court.case.contracts) == 3
+    assert all(court.is_watched(contract.outpoint) for contract in court.case.contracts)
+
+
+@BOTH_TYPES
+def test_w5_another_close_after_a_reorganisation_is_resolved_anew(channel_type: str) -> None:
+    court, sim = begun("w5", channel_type)
+    hold(court, sim)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(8)
+    assert court.close_kind == "remote"
+    court.reorg(8, [sim.our_commitment_tx()])
+    court.mine(90)
+    assert (court.close_kind, court.state) == ("local", "FULLY_RESOLVED")
+    assert court.contract_stages["to_local"] == "resolved"
+
+
+@BOTH_TYPES
+def test_w8_a_spend_of_no_known_kind_is_a_warning(channel_type: str) -> None:
+    court, sim = begun("w8", channel_type)
+    court.broadcast(sim.rogue_tx())
+    court.mine()
+    assert "unknown_spend" in court.alarms()
+
+
+@BOTH_TYPES
+def test_f2_a_channel_in_which_we_own_nothing_is_not_forgotten(channel_type: str) -> None:
+    court, sim = begun("f2", channel_type, to_remote_msat=1_000_000_000 - 5_000_000)
+    court.mine(300)
+    assert court.state == "DEFAULT"
+    assert court.is_watched(sim.channel.funding_outpoint)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(20)
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_f4_with_stale_state_our_commitment_is_not_broadcast(channel_type: str) -> None:
+    court, sim = begun("f4", channel_type)
+    court.broadcast(sim.their_commitment_tx(9))
+    court.mine()
+    court.force_close()
+    court.mine(30)
+    assert court.published_commitments == 0
+
+
+@BOTH_TYPES
+def test_f5_the_last_signed_commitment_is_broadcast_and_its_anchor_pays(channel_type: str) -> None:
+    court, sim = begun("f5", channel_type)
+    hold(court, sim)
+    assert court.force_close() == sim.our_commitment_tx().txid()
+    bumps = [effect for effect in court.effects if isinstance(effect, BumpCommitment)]
+    assert bool(bumps) == sim.channel.anchors
+    for bump in bumps:
+        assert bump.commitment.txid == sim.our_commitment_tx().txid()
+        assert bump.deadline is not None
+        assert bump.budget_sat > 0
+
+
+@BOTH_TYPES
+def test_f6_a_revoked_commitment_is_never_broadcast(channel_type: str) -> None:
+    court, sim = begun("f6", channel_type)
+    revoked = set()
+    for _ in range(3):
+        revoked.add(sim.our_commitment_tx().txid())
+        court.tell(*sim.whole_move(1_000_000))
+    assert court.force_close() == sim.our_commitment_tx(3).txid()
+    court.mine(3)
+    assert not revoked & {tx.txid() for tx in court.sent}
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("pending", [False, True])
+def test_c4_either_of_two_valid_commitments_of_theirs_is_handled(
+    channel_type: str, pending: bool
+) -> None:
+    court, sim = begun(f"c4 {pending}", channel_type)
+    current = sim.their_commitment_tx()
+    sim.move(20_000_000)
+    court.tell(sim.propose())
+    court.broadcast(sim.their_commitment_tx() if pending else current)
+    court.mine(20)
+    assert court.close_kind == ("remote_pending" if pending else "remote")
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_c6_r11_data_loss_is_told_and_only_our_main_output_taken(channel_type: str) -> None:
+    court, sim = begun("r11", channel_type)
+    hold(court, sim)
+    court.broadcast(sim.their_commitment_tx(9))
+    court.mine(20)
+    assert "data_loss" in court.alarms()
+    assert set(court.contract_stages) == {"to_remote"}
+    assert len(spends_of(court, ContractKind.TO_REMOTE)) == 1
+
+
+@BOTH_TYPES
+def test_l1_our_delayed_output_waits(channel_type: str) -> None:
+    court, sim = begun("l1", channel_type)
+    court.force_close()
+    court.mine(1)
+    confirmed = court.height
+    while not sweeps_of(court, ContractKind.TO_LOCAL):
+        assert court.height < confirmed + 50
+        court.mine()
+    delay = sim.channel.remote.to_self_delay
+    assert court.height + 1 >= confirmed + delay
+    [tx] = spends_of(court, ContractKind.TO_LOCAL)
+    assert tx.inputs[0].sequence == delay
+
+
+def test_l3_our_anchor_pays_only_while_the_commitment_is_unconfirmed() -> None:
+    court, _ = begun("l3", ANCHORS_ZERO_FEE_HTLC)
+    court.force_close()
+
+    def bumps() -> int:
+        return sum(isinstance(effect, BumpCommitment) for effect in court.effects)
+
+    court.mine(1)
+    wanted = bumps()
+    assert wanted
+    court.mine(10)
+    assert bumps() == wanted
+
+
+@BOTH_TYPES
+def test_p1_the_cheaters_main_output_is_taken_at_once_with_the_end_of_its_delay_in_view(
+    channel_type: str,
+) -> None:
+    court, sim = begun("p1", channel_type)
+    court.tell(*sim.whole_move(100_000_000))
+    court.broadcast(sim.their_commitment_tx(0))
+    court.mine()
+    [justice] = sweeps_of(court, ContractKind.REVOKED_TO_LOCAL)
+    assert justice.per_commitment_secret is not None
+    assert justice.deadline == court.height + sim.channel.local.to_self_delay
+
+
+@BOTH_TYPES
+def test_p3_p4_every_htlc_of_a_revoked_commitment_is_taken_by_its_key(channel_type: str) -> None:
+    court, sim = begun("p3", channel_type)
+    hold(court, sim)
+    court.tell(*sim.whole_move(1_000_000))
+    court.broadcast(sim.their_commitment_tx(1))
+    court.mine()
+    taken = sweeps_of(court, ContractKind.REVOKED_HTLC)
+    assert {s.contract.htlc.direction for s in taken if s.contract.htlc} == set(Direction)
+    assert all(sweep.per_commitment_secret is not None for sweep in taken)
+    court.mine(10)
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_p5_p8_what_the_cheater_moves_on_is_followed_and_taken_there(channel_type: str) -> None:
+    court, sim = begun("p5", channel_type)
+    hold(court, sim)
+    court.tell(*sim.whole_move(1_000_000))
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    success = Peer(sim).second_level(1, 1, sim.preimage(1))
+    court.reorg(0, [success])
+    [justice] = sweeps_of(court, ContractKind.REVOKED_SECOND_LEVEL)
+    assert justice.contract.outpoint.txid == success.txid()
+    # A fresh window: counted from the block of the second level.
+    assert justice.deadline == court.height + sim.channel.local.to_self_delay
+    court.mine(10)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.contract_stages["revoked_second_level"] == "resolved"

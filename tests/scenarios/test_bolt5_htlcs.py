@@ -1,0 +1,219 @@
+"""BOLT 5's musts about HTLCs and what is told upstream, each test named after its rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, Direction
+from contractcourt.contract import ContractKind
+from contractcourt.events import SpendSeen
+from contractcourt.units import HexBytes
+from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun, spends_of, sweeps_of
+from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
+
+
+def with_htlc(
+    name: str,
+    channel_type: str,
+    direction: Direction,
+    *,
+    amount_msat: int = LARGE_MSAT,
+    known: bool = False,
+    expires_in: int = 40,
+) -> tuple[MemoryCourt, SimulatedChannel, int]:
+    """A channel that holds one HTLC; its expiry."""
+    court, sim = begun(name, channel_type)
+    expiry = court.height + expires_in
+    court.tell(*sim.whole_move(0, sim.htlc(1, direction, amount_msat, expiry)))
+    if known:
+        court.tell_preimage(sim.preimage(1))
+    return court, sim, expiry
+
+
+def failed(court: MemoryCourt) -> list[object]:
+    return [told["htlc_id"] for told in court.told("htlc.failed")]
+
+
+@BOTH_TYPES
+def test_l6_an_offered_htlc_is_taken_back_from_its_expiry_on(channel_type: str) -> None:
+    court, _, expiry = with_htlc("l6", channel_type, Direction.OFFERED)
+    court.force_close()
+    while court.height < expiry - 1:
+        court.mine()
+    assert spends_of(court, ContractKind.OFFERED_HTLC) == []
+    court.mine(2)
+    [timeout] = spends_of(court, ContractKind.OFFERED_HTLC)
+    assert timeout.locktime == expiry
+
+
+@BOTH_TYPES
+def test_l7_u1_a_preimage_shown_on_our_commitment_is_told_at_no_depth(channel_type: str) -> None:
+    court, sim, _ = with_htlc("l7", channel_type, Direction.OFFERED)
+    court.force_close()
+    court.mine(4)
+    court.reorg(0, [Peer(sim).claim(1, 1, sim.preimage(1))])
+    [told] = court.told("htlc.fulfilled")
+    assert told["preimage"] == str(sim.preimage(1))
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("direction", list(Direction))
+def test_l8_l13_the_second_level_waits_for_its_own_delay(
+    channel_type: str, direction: Direction
+) -> None:
+    court, sim, _ = with_htlc(f"l8 {direction}", channel_type, direction, known=True)
+    court.force_close()
+    for _ in range(60):
+        court.mine()
+        if any(c.kind is ContractKind.SECOND_LEVEL for c in court.case.contracts):
+            break
+    moved_at = court.height
+    assert sweeps_of(court, ContractKind.SECOND_LEVEL) == []
+    while not sweeps_of(court, ContractKind.SECOND_LEVEL):
+        assert court.height < moved_at + 50
+        court.mine()
+    delay = sim.channel.remote.to_self_delay
+    assert court.height + 1 >= moved_at + delay
+    [tx] = spends_of(court, ContractKind.SECOND_LEVEL)
+    assert tx.inputs[0].sequence == delay
+    court.mine(20)
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_l9_u9_a_received_htlc_is_claimed_before_its_expiry(channel_type: str) -> None:
+    court, _, expiry = with_htlc("l9", channel_type, Direction.RECEIVED, known=True)
+    while court.published_commitments == 0:
+        assert court.height < expiry
+        court.mine()
+    assert court.height == expiry - court.case.policy.incoming_broadcast_delta
+    while not spends_of(court, ContractKind.RECEIVED_HTLC):
+        assert court.height < expiry
+        court.mine()
+    court.mine(40)
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("ours", [False, True])
+def test_l10_l11_r8_without_a_told_preimage_no_received_htlc_is_spent(
+    channel_type: str, ours: bool
+) -> None:
+    """Which HTLCs may be claimed is the node's to say: it tells the preimage or it does not."""
+    court, sim, _ = with_htlc(f"l11 {ours}", channel_type, Direction.RECEIVED)
+    if ours:
+        court.force_close()
+    else:
+        court.broadcast(sim.their_commitment_tx())
+    court.mine(80)
+    assert spends_of(court, ContractKind.RECEIVED_HTLC) == []
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_r5_on_their_commitment_it_is_taken_back_directly(channel_type: str) -> None:
+    court, sim, expiry = with_htlc("r5", channel_type, Direction.OFFERED)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(60)
+    [tx] = spends_of(court, ContractKind.OFFERED_HTLC)
+    assert tx.locktime == expiry
+    assert tx.inputs[0].sequence == (1 if sim.channel.anchors else 0xFFFFFFFD)
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_r6_a_preimage_shown_on_their_commitment_is_told_at_no_depth(channel_type: str) -> None:
+    court, sim, _ = with_htlc("r6", channel_type, Direction.OFFERED)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(4)
+    court.reorg(0, [Peer(sim).second_level(1, 1, sim.preimage(1))])
+    assert len(court.told("htlc.fulfilled")) == 1
+
+
+@BOTH_TYPES
+def test_r7_on_their_commitment_it_is_claimed_at_once(channel_type: str) -> None:
+    court, sim, expiry = with_htlc("r7", channel_type, Direction.RECEIVED, known=True)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(5)
+    [tx] = spends_of(court, ContractKind.RECEIVED_HTLC)
+    assert tx.locktime == 0
+    [want] = sweeps_of(court, ContractKind.RECEIVED_HTLC)
+    assert want.preimage == sim.preimage(1)
+    assert want.deadline == expiry
+
+
+@BOTH_TYPES
+def test_u1_a_preimage_in_the_mempool_is_told_too(channel_type: str) -> None:
+    court, sim, _ = with_htlc("u1", channel_type, Direction.OFFERED)
+    court.force_close()
+    court.mine(4)
+    claim = Peer(sim).claim(1, 1, sim.preimage(1))
+    outpoint = claim.inputs[0].outpoint
+    court.hear(SpendSeen(outpoint, claim.txid(), HexBytes(claim.serialize())))
+    assert len(court.told("htlc.fulfilled")) == 1
+    court.mine(90)
+    assert failed(court) == []
+
+
+@BOTH_TYPES
+def test_u2_an_htlc_is_failed_back_when_its_timeout_is_buried(channel_type: str) -> None:
+    court, sim, _ = with_htlc("u2", channel_type, Direction.OFFERED)
+    court.broadcast(sim.their_commitment_tx())
+    while court.contract_stages.get("offered_htlc") != "spent":
+        assert court.height < 300
+        court.mine()
+    spent_at = court.height
+    while not failed(court):
+        assert court.height < spent_at + 50
+        court.mine()
+    assert court.height - spent_at + 1 == court.case.policy.final_depth
+
+
+@BOTH_TYPES
+def test_u3_an_htlc_without_an_output_is_failed_when_the_close_is_final(channel_type: str) -> None:
+    court, sim, _ = with_htlc("u3", channel_type, Direction.OFFERED, amount_msat=300_000)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine()
+    assert failed(court) == []
+    while not failed(court):
+        assert court.height < 300
+        court.mine()
+    assert court.case.closed
+
+
+@BOTH_TYPES
+def test_u5_nothing_undecided_is_failed_back(channel_type: str) -> None:
+    """The peer's claim and ours are both possible: until one is buried nothing is said."""
+    court, sim, expiry = with_htlc("u5", channel_type, Direction.OFFERED)
+    court.broadcast(sim.their_commitment_tx())
+    while court.height < expiry + 1:
+        court.mine()
+        assert failed(court) == []
+    success = Peer(sim).second_level(1, 1, sim.preimage(1))
+    court.chain.mempool.clear()
+    court.reorg(0, [success])
+    court.mine(40)
+    assert failed(court) == []
+    assert len(court.told("htlc.fulfilled")) == 1
+
+
+@BOTH_TYPES
+def test_u9_an_offered_htlc_past_its_deadline_closes_the_channel(channel_type: str) -> None:
+    court, _, expiry = with_htlc("u9", channel_type, Direction.OFFERED)
+    while court.published_commitments == 0:
+        assert court.height <= expiry
+        court.mine()
+    assert court.height == expiry - court.case.policy.outgoing_broadcast_delta
+
+
+def test_h3_our_second_level_transactions_may_be_given_a_fee() -> None:
+    """The peer signs one input and one output, so others can be added; see the drafts' tests."""
+    court, sim, _ = with_htlc("h3", ANCHORS_ZERO_FEE_HTLC, Direction.OFFERED)
+    court.force_close()
+    court.mine(60)
+    [tx] = spends_of(court, ContractKind.OFFERED_HTLC)
+    assert len(tx.inputs) == 2
+    assert tx.outputs[0].value == LARGE_MSAT // 1000
+    assert sim.channel.anchors
