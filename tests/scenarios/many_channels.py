@@ -22,7 +22,7 @@ class ManyChannels:
         self.running = running
         self.client = running.client
         self.sims = sims
-        self._node = running.node(sims[0].node, sims[0].sweep_script)
+        self.account = running.node(sims[0].node, sims[0].sweep_script)
         self._fund()
 
     def _fund(self) -> None:
@@ -41,7 +41,7 @@ class ManyChannels:
         """Open all of them, and tell both commitments 0. `keys`: what is imported for each."""
         for sim in self.sims:
             self.client.import_keys(keys(sim))
-            self.client.webhook(self._node, "channel.opened", opened_data(sim.channel))
+            self.client.webhook(self.account, "channel.opened", opened_data(sim.channel))
             self.tell(sim, sim.first_update())
         self.client.wait_quiet()
 
@@ -50,7 +50,7 @@ class ManyChannels:
             "channel_point": str(sim.channel.channel_point),
             "updates": [update_data(update) for update in updates],
         }
-        self.client.webhook(self._node, "channel.updated", data)
+        self.client.webhook(self.account, "channel.updated", data)
 
     def broadcast(self, *transactions: Transaction) -> None:
         for tx in transactions:
