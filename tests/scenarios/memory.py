@@ -123,6 +123,10 @@ class MemoryCourt:
     def refuse_publishing(self, refuse: bool) -> None:
         self.publish_answer = PublishOutcome.POLICY if refuse else None
 
+    def forget_revoked_states(self) -> None:
+        """What was remembered of revoked commitments is gone."""
+        self._revoked.clear()
+
     def restart(self) -> None:
         self.case = codec.decode(codec.encode(self.case), Case)
 

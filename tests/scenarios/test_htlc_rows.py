@@ -1,4 +1,4 @@
-"""Rows of docs/users_ask.md about HTLCs and heights, told in memory (L1, L12, L14)."""
+"""Rows of docs/users_ask.md about HTLCs and heights, told in memory (L1, L12, L14, L16, L17)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction, Htlc
+from contractcourt.contract import ContractKind
+from contractcourt.effects import RaiseAlarm, SweepOutput
+from contractcourt.events import PolicyChanged
 from contractcourt.policy import Policy
 from tests.scenarios.memory import MemoryCourt
 from workers.simulation.channel import SimulatedChannel
@@ -163,3 +167,72 @@ def test_l14_nothing_is_failed_upstream_whose_preimage_was_ever_known(
     court.mine(80)
     assert court.state == "FULLY_RESOLVED"
     assert {told["htlc_id"] for told in court.told("htlc.failed")} == {2}
+
+
+# -- L16, L17 --
+
+
+def breached(name: str, channel_type: str) -> tuple[MemoryCourt, SimulatedChannel]:
+    """Commitment 1, with an HTLC, is revoked."""
+    court, sim = begun(name, channel_type)
+    held = sim.htlc(1, Direction.OFFERED, _LARGE_MSAT, court.height + 80)
+    court.tell(*sim.whole_move(0, held))
+    court.tell(*sim.whole_move(50_000_000))
+    return court, sim
+
+
+@BOTH_TYPES
+def test_l16_a_breach_without_its_secret_alarms_in_its_block(channel_type: str) -> None:
+    court, sim = breached("no secret", channel_type)
+    court.case = replace(court.case, revocation_secrets=())
+    before = len(court.effects)
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    alarms = [e for e in court.effects[before:] if isinstance(e, RaiseAlarm)]
+    assert {alarm.kind for alarm in alarms} & {"breach_unpunished", "unknown_spend"}
+    court.mine(30)
+    assert court.state != "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_l16_a_breach_without_its_htlcs_alarms_with_the_amount(channel_type: str) -> None:
+    court, sim = breached("no htlcs", channel_type)
+    court.forget_revoked_states()
+    before = len(court.effects)
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    alarms = [e for e in court.effects[before:] if isinstance(e, RaiseAlarm)]
+    # Said over and over it is one alarm: see storage.alarms.
+    [unpunished] = {alarm.message for alarm in alarms if alarm.kind == "breach_unpunished"}
+    assert f"{_LARGE_MSAT // 1000} sat" in unpunished
+    # What can be punished is; the rest holds the case open.
+    court.mine(30)
+    assert court.contract_stages["revoked_to_local"] == "resolved"
+    assert court.state == "WAITING_FULL_RESOLUTION"
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("percent", [10, 50, 100])
+def test_l17_how_much_of_the_cheaters_money_may_be_burnt_is_policy(
+    channel_type: str, percent: int
+) -> None:
+    court, sim = breached(f"burn {percent}", channel_type)
+    court.hear(PolicyChanged(Policy(breach_budget_percent=percent)))
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    wanted = [e for e in court.effects if isinstance(e, SweepOutput) and e.per_commitment_secret]
+    assert {e.contract.kind for e in wanted} == {
+        ContractKind.REVOKED_TO_LOCAL,
+        ContractKind.REVOKED_HTLC,
+    }
+    for effect in wanted:
+        assert effect.budget_sat == effect.contract.value_sat * percent // 100
+
+
+@BOTH_TYPES
+def test_another_policy_renews_what_waits_to_be_swept(channel_type: str) -> None:
+    court, sim = breached("renewed", channel_type)
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    before = len(court.effects)
+    court.hear(PolicyChanged(Policy(breach_budget_percent=100)))
+    renewed = [e for e in court.effects[before:] if isinstance(e, SweepOutput)]
+    taken = [e for e in renewed if e.contract.kind is ContractKind.REVOKED_TO_LOCAL]
+    assert [e.budget_sat for e in taken] == [e.contract.value_sat for e in taken]
+    assert taken
