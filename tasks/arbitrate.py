@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import structlog
-from kombu.exceptions import OperationalError
 
 from tasks import wakeups
 from tasks.app import app
 from tasks.arbitration import Outcome, arbitrate
 from tasks.resources import resources
-
-_log = structlog.get_logger()
 
 
 @app.task(name="contractcourt.arbitrate")
@@ -22,9 +19,6 @@ def arbitrate_task(ids: list[int], idempotency_key: str) -> None:
 
 def hand_on(outcome: Outcome) -> None:
     """Have the effects carried out. They are stored: without the broker they are only late."""
-    try:
-        wakeups.carry_out(outcome.outbox)
-        wakeups.wake(sorted(outcome.woken))
-        wakeups.sweep(sorted(outcome.sweeping))
-    except OperationalError as error:
-        _log.warning("broker away, effects wait in the outbox", error=str(error))
+    wakeups.carry_out(outcome.outbox)
+    wakeups.wake(sorted(outcome.woken))
+    wakeups.sweep(sorted(outcome.sweeping))

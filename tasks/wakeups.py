@@ -2,6 +2,9 @@
 
 Each message carries an idempotency key. Applying is idempotent by itself, so the key is for
 people: the same key in two log lines is one message delivered twice.
+
+Each call answers whether the broker took it. What it did not take stands in Postgres, committed,
+where `reconcile` finds it: nobody has to do anything about it (P5).
 """
 
 from __future__ import annotations
@@ -9,7 +12,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 
+import structlog
+from kombu.exceptions import OperationalError
+
 from tasks.app import app
+
+_log = structlog.get_logger()
 
 #: Channels, or outbox rows, told of in one message.
 CHUNK = 100
@@ -22,46 +30,49 @@ _TASK_OF = {
 }
 
 
-def wake(channel_ids: Sequence[int]) -> None:
-    """Tell the workers that these channels have something to apply.
-
-    Raises kombu.exceptions.OperationalError when the broker is away; `reconcile` heals that.
-    """
-    _send("contractcourt.arbitrate", sorted(set(channel_ids)))
+def wake(channel_ids: Sequence[int]) -> bool:
+    """Tell the workers that these channels have something to apply."""
+    return _send("contractcourt.arbitrate", sorted(set(channel_ids)))
 
 
-def carry_out(rows: Iterable[tuple[int, str]]) -> None:
+def carry_out(rows: Iterable[tuple[int, str]]) -> bool:
     """Tell the workers of outbox rows, as (id, kind)."""
     by_task: dict[str, list[int]] = {}
     for outbox_id, kind in rows:
         by_task.setdefault(_TASK_OF[kind], []).append(outbox_id)
-    for task, ids in by_task.items():
-        _send(task, ids)
+    told = [_send(task, ids) for task, ids in by_task.items()]
+    return all(told)
 
 
-def sweep(nodes: Sequence[str]) -> None:
+def sweep(nodes: Sequence[str]) -> bool:
     """Tell the workers that something has changed for these nodes' sweeps."""
-    for node in sorted(set(nodes)):
-        _send_one("contractcourt.sweep", {"nodes": [node]})
+    told = [_send_one("contractcourt.sweep", {"nodes": [node]}) for node in sorted(set(nodes))]
+    return all(told)
 
 
-def new_block() -> None:
+def new_block() -> bool:
     """Tell the workers that the chain has moved: what is open is published again."""
-    _send_one("contractcourt.rebroadcast", {})
+    return _send_one("contractcourt.rebroadcast", {})
 
 
-def _send(task: str, ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), CHUNK):
-        _send_one(task, {"ids": list(ids[start : start + CHUNK])})
+def _send(task: str, ids: Sequence[int]) -> bool:
+    chunks = [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+    told = [_send_one(task, {"ids": chunk}) for chunk in chunks]
+    return all(told)
 
 
-def _send_one(task: str, kwargs: dict[str, object]) -> None:
+def _send_one(task: str, kwargs: dict[str, object]) -> bool:
     key = f"wake:{uuid.uuid4()}"
-    app.send_task(
-        task,
-        kwargs={**kwargs, "idempotency_key": key},
-        task_id=key,
-        # A broker that is away is found out at once; the caller goes on, reconcile heals.
-        retry=False,
-        ignore_result=True,
-    )
+    try:
+        app.send_task(
+            task,
+            kwargs={**kwargs, "idempotency_key": key},
+            task_id=key,
+            # A broker that is away is found out at once, and the caller goes on.
+            retry=False,
+            ignore_result=True,
+        )
+    except OperationalError as error:
+        _log.warning("broker away, reconcile will wake", task=task, error=str(error))
+        return False
+    return True

@@ -15,7 +15,6 @@ from enum import Enum
 
 import psycopg
 import structlog
-from kombu.exceptions import OperationalError
 
 from chain import readiness
 from chain.bitcoin_core import BitcoinCore
@@ -81,8 +80,8 @@ class ChainWatcher:
         chain: ChainView,
         *,
         network: str,
-        wake: Callable[[Sequence[int]], None] = wakeups.wake,
-        new_block: Callable[[], None] = wakeups.new_block,
+        wake: Callable[[Sequence[int]], bool] = wakeups.wake,
+        new_block: Callable[[], bool] = wakeups.new_block,
         lease_seconds: float = 10.0,
         grace_seconds: float = 0.0,
         look_back_blocks: int = 2_016,
@@ -126,7 +125,7 @@ class ChainWatcher:
         self._fire_deadlines(cursor, epoch)
         moved = cursor.step != standing.step
         if moved:
-            self._tell(self._new_block)
+            self._new_block()
         searching = self._look_back.step(epoch, cursor)
         self._mempool_look.step(epoch)
         scanning = self._wallet_scan.step(epoch, cursor)
@@ -260,15 +259,9 @@ class ChainWatcher:
     # -- waking --
 
     def _wake_up(self, channel_ids: set[int]) -> None:
-        if channel_ids:
-            self._tell(lambda: self._wake(sorted(channel_ids)))
-
-    def _tell(self, publish: Callable[[], None]) -> None:
         """The commit stands; without the broker the wake-up is only late."""
-        try:
-            publish()
-        except OperationalError as error:
-            _log.warning("broker away, reconcile will wake", error=str(error))
+        if channel_ids:
+            self._wake(sorted(channel_ids))
 
 
 def _standing(conn: Connection) -> Cursor:

@@ -117,11 +117,13 @@ class Watcher:
         options.setdefault("network", "regtest")
         self.watcher = ChainWatcher(db, chain, new_block=self._new_block, **options)
 
-    def _wake(self, channel_ids: Sequence[int]) -> None:
+    def _wake(self, channel_ids: Sequence[int]) -> bool:
         self.woken += channel_ids
+        return True
 
-    def _new_block(self) -> None:
+    def _new_block(self) -> bool:
         self.blocks_told += 1
+        return True
 
     def step(self) -> Step:
         return self.watcher.step()

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 def wake_workers(data_dir: Path, wake_up: WakeUp) -> bool:
     """Whether they were told. Not being able to only delays: the request is committed (P5)."""
-    import kombu.exceptions
     import redis
 
     from workers.gateway.wakeup import publish
@@ -24,7 +23,6 @@ def wake_workers(data_dir: Path, wake_up: WakeUp) -> bool:
         return False
     hand_on(settings)
     try:
-        publish([wake_up])
-    except (kombu.exceptions.OperationalError, redis.RedisError, OSError):
+        return publish([wake_up])
+    except (redis.RedisError, OSError):
         return False
-    return True

@@ -35,13 +35,16 @@ class WakeUp:
 Wake = Callable[[WakeUp], None]
 
 
-def publish(wake_ups: Sequence[WakeUp]) -> None:
-    """Tell the workers. Raises kombu's OperationalError when the broker is away."""
-    wakeups.carry_out([effect for wake_up in wake_ups for effect in wake_up.effects])
-    wakeups.wake([channel for wake_up in wake_ups for channel in wake_up.channels])
-    wakeups.sweep([node for wake_up in wake_ups for node in wake_up.nodes])
+def publish(wake_ups: Sequence[WakeUp]) -> bool:
+    """Tell the workers; whether the broker took it all."""
+    told = [
+        wakeups.carry_out([effect for wake_up in wake_ups for effect in wake_up.effects]),
+        wakeups.wake([channel for wake_up in wake_ups for channel in wake_up.channels]),
+        wakeups.sweep([node for wake_up in wake_ups for node in wake_up.nodes]),
+    ]
     if any(wake_up.publish_again for wake_up in wake_ups):
-        wakeups.new_block()
+        told.append(wakeups.new_block())
+    return all(told)
 
 
 class Waker:
@@ -51,7 +54,7 @@ class Waker:
     in Postgres (users_ask C10).
     """
 
-    def __init__(self, publish: Callable[[Sequence[WakeUp]], None] = publish) -> None:
+    def __init__(self, publish: Callable[[Sequence[WakeUp]], object] = publish) -> None:
         self._publish = publish
         self._waiting: list[WakeUp] = []
         self._changed = Condition()
