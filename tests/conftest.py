@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import pytest
 
 from storage.database import Database
 from storage.migrate import migrate
+from tests import summary as figures
 from workers.embedded.ports import Ports
 from workers.embedded.postgres import EmbeddedPostgres
 from workers.embedded.redis import find_binary
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
 
 #: Nothing here outlives the session, so nothing needs to survive a power cut.
 CARELESS_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+@pytest.fixture
+def summary(record_property: Callable[[str, object], None]) -> figures.Summary:
+    """Call it with a figure that the end of the run should show."""
+    return lambda text: record_property(figures.PROPERTY, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    figures.print_all(terminalreporter)
 
 
 @pytest.fixture(scope="session")

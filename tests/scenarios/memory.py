@@ -7,7 +7,8 @@ case goes through its stored form, and every effect is carried out twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import assert_never
 
 from contractcourt import codec
@@ -167,6 +168,30 @@ class MemoryCourt:
             self._carry_out(verdict.effects)
         self._carry_out(verdict.effects)
 
+    def fork(self) -> MemoryCourt:
+        """The same world once more; what happens to one does not happen to the other."""
+        other = copy(self)
+        other.chain = self.chain.fork()
+        other.docket = list(self.docket)
+        other._effects = list(self._effects)
+        other._watches = set(self._watches)
+        other._deadlines = set(self._deadlines)
+        other._seen = set(self._seen)
+        other._commitments = set(self._commitments)
+        other._revoked = dict(self._revoked)
+        other._broadcasts = dict(self._broadcasts)
+        return other
+
+    def facts(self) -> Iterator[bytes]:
+        """What distinguishes this world from another with the same case."""
+        yield self.chain.height.to_bytes(4, "big")
+        yield b"".join(sorted(self.chain.mempool))
+        yield b"".join(tx.txid() for block in self.chain.blocks for tx in block.transactions)
+        yield b"".join(sorted(self._watches))
+        yield b"".join(height.to_bytes(4, "big") for height in sorted(self._deadlines))
+        yield b"".join(sorted(self._broadcasts))
+        yield repr((self.publish_answer, self.closed_in_database)).encode()
+
     # -- what a story asks --
 
     def in_mempool(self, txid: Txid) -> bool:
@@ -193,10 +218,13 @@ class MemoryCourt:
     def published_commitments(self) -> int:
         return len(self._commitments)
 
+    def notices(self) -> list[NotifyNode]:
+        """What the node was told, in order; a doubled one once."""
+        return list({id(e): e for e in self._effects if isinstance(e, NotifyNode)}.values())
+
     def told(self, event_type: str) -> list[dict[str, object]]:
         # A node drops a doubled message by its id; here that is the effect itself.
-        said = {id(e): e for e in self._effects if isinstance(e, NotifyNode)}
-        return [e.data for e in said.values() if e.event_type == event_type]
+        return [e.data for e in self.notices() if e.event_type == event_type]
 
     def alarms(self) -> set[str]:
         return {effect.kind for effect in self._effects if isinstance(effect, RaiseAlarm)}
@@ -287,6 +315,8 @@ class MemoryCourt:
             return TransactionPublished(txid, self.publish_answer, "as the story wants")
         if self.chain.conflict(tx):
             return TransactionPublished(txid, PublishOutcome.DOUBLE_SPEND, "txn-mempool-conflict")
+        if self.chain.spender(tx.inputs[0].outpoint) is not None:
+            return TransactionPublished(txid, PublishOutcome.ALREADY_KNOWN)
         self.chain.mempool[txid] = tx
         return TransactionPublished(txid, PublishOutcome.ACCEPTED)
 

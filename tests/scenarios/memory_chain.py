@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -33,6 +34,17 @@ class MemoryChain:
     def height(self) -> BlockHeight:
         return BlockHeight(self.base + len(self.blocks))
 
+    def fork(self) -> MemoryChain:
+        """The same chain once more."""
+        other = copy(self)
+        other.blocks = list(self.blocks)
+        other.mempool = dict(self.mempool)
+        return other
+
+    def made(self, outpoint: OutPoint) -> bool:
+        """Whether the transaction with this output is on the best chain."""
+        return any(tx.txid() == outpoint.txid for b in self.blocks for tx in b.transactions)
+
     def spender(self, outpoint: OutPoint) -> tuple[MemoryBlock, Transaction] | None:
         """Who spent this outpoint on the best chain."""
         for block in self.blocks:
@@ -52,6 +64,11 @@ class MemoryChain:
                 if other.txid() != txid and any(i.outpoint == item.outpoint for i in other.inputs):
                     return True
         return False
+
+    def takes(self, tx: Transaction) -> bool:
+        """Whether it may enter the mempool: nothing that it spends is spent."""
+        mined = any(self.spender(item.outpoint) is not None for item in tx.inputs)
+        return not mined and not self.conflict(tx)
 
     def connect(self, transactions: Iterable[Transaction] = ()) -> MemoryBlock:
         """Mine these transactions; conflicting ones leave the mempool."""
