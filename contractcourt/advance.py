@@ -138,7 +138,7 @@ def _hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
     if event.outpoint == hearing.case.channel.funding_outpoint:
         closes.hear_funding_unspend(hearing, event)
     else:
-        following.hear_unspend(hearing, event.outpoint)
+        following.hear_unspend(hearing, event)
 
 
 def _accept_late_splice(hearing: Hearing) -> None:

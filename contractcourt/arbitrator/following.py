@@ -21,7 +21,7 @@ from contractcourt.case import Case, KnownPreimage
 from contractcourt.channel import Direction, Htlc, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
 from contractcourt.effects import Effect, SharePreimage, UnwatchOutpoint, WatchOutpoint
-from contractcourt.events import SpendConfirmed, SpendSeen, SweepGivenUp
+from contractcourt.events import SpendConfirmed, SpendSeen, SpendUnconfirmed, SweepGivenUp
 from contractcourt.resolvers import (
     anchor,
     breach,
@@ -56,6 +56,8 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     spend = Spend(event.txid, event.height, event.block_hash)
     if contract.spend == spend:
         return
+    if contract.spend is not None:
+        contract = _take_back_spend(hearing, contract, contract.spend)
     tx = Transaction.parse(event.tx)
     _read_preimage(hearing, contract, tx)
     moved = _moved_output(hearing, contract, tx, event)
@@ -164,12 +166,19 @@ def _tell_preimage(hearing: Hearing, htlc: Htlc, preimage: Secret) -> None:
     hearing.want(SharePreimage(case.channel.node, htlc.payment_hash, preimage))
 
 
-def hear_unspend(hearing: Hearing, outpoint: OutPoint) -> None:
-    """A reorg took a spend of a contract back, and with it what that spend had made."""
-    contract = _find(hearing.case, outpoint)
+def hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
+    """A reorg took a spend of a contract back. One that names another spend says nothing new."""
+    contract = _find(hearing.case, event.outpoint)
     if contract is None or contract.spend is None:
         return
-    made = [c for c in hearing.case.contracts if c.outpoint.txid == contract.spend.txid]
+    if (contract.spend.txid, contract.spend.block_hash) == (event.txid, event.block_hash):
+        _take_back_spend(hearing, contract, contract.spend)
+        machine.unresolve_if_open(hearing)
+
+
+def _take_back_spend(hearing: Hearing, contract: Contract, spend: Spend) -> Contract:
+    """The contract open again, without what that spend had made."""
+    made = [c for c in hearing.case.contracts if c.outpoint.txid == spend.txid]
     for gone in made:
         hearing.want(UnwatchOutpoint(gone.outpoint))
     kept = tuple(c for c in hearing.case.contracts if c not in made)
@@ -178,7 +187,7 @@ def hear_unspend(hearing: Hearing, outpoint: OutPoint) -> None:
         contract, spend=None, ours=None, stage=ContractStage.IMMATURE
     )
     _put(hearing, open_again)
-    machine.unresolve_if_open(hearing)
+    return open_again
 
 
 def progress(hearing: Hearing) -> None:

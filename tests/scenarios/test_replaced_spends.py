@@ -1,0 +1,66 @@
+"""Spends of contracts told out of turn: twice, late, or by another without an unspend between."""
+
+from __future__ import annotations
+
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.channel import Direction
+from contractcourt.contract import ContractKind, ContractStage
+from contractcourt.events import SpendConfirmed, SpendUnconfirmed
+from contractcourt.units import HexBytes
+from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.others import taken
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
+
+
+def _spent(court: MemoryCourt, tx: Transaction, block: int) -> SpendConfirmed:
+    """`tx` takes its first input's outpoint in the block that is `block` below the tip."""
+    mined = court.chain.blocks[-1 - block]
+    return SpendConfirmed(
+        outpoint=tx.inputs[0].outpoint,
+        txid=tx.txid(),
+        tx=HexBytes(tx.serialize()),
+        height=mined.height,
+        block_hash=mined.hash,
+        tip_height=court.chain.height,
+    )
+
+
+def _with_second_level(name: str, channel_type: str) -> tuple[MemoryCourt, Transaction]:
+    """Our HTLC-timeout was mined in the newest block."""
+    court, sim = begun(name, channel_type)
+    court.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 10)))
+    court.force_close()
+    while "second_level" not in court.contract_stages:
+        assert court.height < 130
+        court.mine()
+    [htlc] = [c for c in court.case.contracts if c.kind is ContractKind.OFFERED_HTLC]
+    found = court.chain.spender(htlc.outpoint)
+    assert found is not None
+    return court, found[1]
+
+
+@BOTH_TYPES
+def test_an_unspend_of_another_spend_takes_nothing_back(channel_type: str) -> None:
+    """It comes late, or twice: the spend that stands is not the one that went."""
+    court, timeout = _with_second_level("late unspend", channel_type)
+    before = court.case
+    outpoint = timeout.inputs[0].outpoint
+    gone = court.chain.blocks[0].hash
+    court.hear(SpendUnconfirmed(outpoint, timeout.txid(), gone, court.chain.height))
+    assert court.case == before
+    other = taken(outpoint).txid()
+    court.hear(SpendUnconfirmed(outpoint, other, court.chain.blocks[-1].hash, court.chain.height))
+    assert court.case == before
+
+
+@BOTH_TYPES
+def test_a_spend_that_replaces_another_takes_back_what_that_one_made(channel_type: str) -> None:
+    """Told without the unspend between: the output that our HTLC-timeout made is no more."""
+    court, timeout = _with_second_level("replaced spend", channel_type)
+    stranger = taken(timeout.inputs[0].outpoint)
+    court.hear(_spent(court, stranger, 0))
+    assert "second_level" not in court.contract_stages
+    assert court.contract_stages["offered_htlc"] == ContractStage.SPENT.value
+    court.chain.mempool.clear()
+    court.mine(40)
+    assert court.state == "FULLY_RESOLVED"
