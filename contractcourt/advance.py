@@ -10,6 +10,7 @@ from typing import assert_never
 
 import msgspec
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import closes, following, htlcs, machine, splices, updates
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
@@ -56,7 +57,7 @@ def open_case(event: Event) -> Verdict:
         script = funding_script_pubkey(channel.local.funding_pubkey, channel.remote.funding_pubkey)
     else:
         hearing.alarm(
-            "unknown_channel_type",
+            AlarmKind.UNKNOWN_CHANNEL_TYPE,
             f"channel type {channel.channel_type} can only be watched: any spend will alarm",
         )
     hearing.want(WatchOutpoint(channel.funding_outpoint, script))

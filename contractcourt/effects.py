@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Htlc, LocalCommitment
 from contractcourt.contract import Contract
@@ -172,9 +173,9 @@ class AskLocalPoint(msgspec.Struct, frozen=True, tag="ask_local_point"):
 
 
 class RaiseAlarm(msgspec.Struct, frozen=True, tag="raise_alarm"):
-    """Tell the operator. `kind` is a stable name, `message` says what to do."""
+    """Tell the operator; `message` says what to do."""
 
-    kind: str
+    kind: AlarmKind
     message: str
 
 

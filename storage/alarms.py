@@ -8,6 +8,7 @@ from datetime import datetime
 
 from psycopg.rows import args_row
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from storage.database import Connection
 
@@ -55,7 +56,12 @@ class Alarm:
 
 
 def raise_alarm(
-    conn: Connection, channel_id: int | None, kind: str, message: str, *, node: str | None = None
+    conn: Connection,
+    channel_id: int | None,
+    kind: AlarmKind,
+    message: str,
+    *,
+    node: str | None = None,
 ) -> bool:
     """Raise an alarm; False when the same one is open already."""
     facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
@@ -63,7 +69,12 @@ def raise_alarm(
 
 
 def keep_raised(
-    conn: Connection, channel_id: int | None, kind: str, message: str, *, node: str | None = None
+    conn: Connection,
+    channel_id: int | None,
+    kind: AlarmKind,
+    message: str,
+    *,
+    node: str | None = None,
 ) -> None:
     """One open alarm of this kind, which says what is so now."""
     facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
@@ -77,7 +88,7 @@ def clear(conn: Connection, ids: Sequence[int]) -> None:
 
 
 def clear_kind(
-    conn: Connection, channel_id: int | None, kind: str, *, node: str | None = None
+    conn: Connection, channel_id: int | None, kind: AlarmKind, *, node: str | None = None
 ) -> None:
     """All open alarms of this kind of one channel, of a node, or of the court itself are over."""
     conn.execute(CLEAR_KIND, {"channel_id": channel_id, "node": node, "kind": kind})

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from contractcourt.advance import Verdict, advance, open_case
+from contractcourt.alarms import AlarmKind
 from contractcourt.case import Case
 from contractcourt.effects import RaiseAlarm
 from contractcourt.errors import LawError
@@ -142,7 +143,9 @@ def _hear(case: Case, entry: DocketEntry, *, raises: bool) -> Verdict:
         if raises:
             raise
         kind = type(entry.event).__name__
-        return Verdict(case, (RaiseAlarm("event_refused", f"{kind} {entry.seq}: {refused}"),))
+        return Verdict(
+            case, (RaiseAlarm(AlarmKind.EVENT_REFUSED, f"{kind} {entry.seq}: {refused}"),)
+        )
     except Exception as error:
         raise BrokenLaw(
             f"docket entry {entry.seq} of {case.channel.channel_point}: {error!r}"
@@ -176,7 +179,7 @@ def _log_step(before: Case, verdict: Verdict, entry: DocketEntry) -> None:
 def _set_aside(db: Database, channel_id: int, broken: Exception) -> None:
     """Nothing of this channel moves, and the operator knows why; its events stay unapplied."""
     _log.error("the law broke", channel_id=channel_id, error=str(broken))
-    db.run(lambda conn: alarms.raise_alarm(conn, channel_id, "law_broken", str(broken)))
+    db.run(lambda conn: alarms.raise_alarm(conn, channel_id, AlarmKind.LAW_BROKEN, str(broken)))
 
 
 def open_channel(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.case import Case
 from contractcourt.effects import AskLocalPoint
 from contractcourt.events import LocalPointLearned
@@ -49,4 +50,4 @@ def _note_failure(conn: Connection, row: OutboxRow, error: SignerCallFailed) -> 
     outbox.mark_failed(conn, row.id, str(error))
     if not isinstance(error, SignerUnavailable):
         message = f"the close can't be resolved before our point is known: {error}"
-        alarms.raise_alarm(conn, row.channel_id, "no_local_point", message)
+        alarms.raise_alarm(conn, row.channel_id, AlarmKind.NO_LOCAL_POINT, message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import structlog
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.scripts import funding_script_pubkey
@@ -136,6 +137,6 @@ def _note_failure(held: Resources, row: OutboxRow, channel: Channel, error: Exce
     def note(conn: Connection) -> None:
         outbox.mark_failed(conn, row.id, str(error))
         if not isinstance(error, SignerUnavailable):
-            alarms.raise_alarm(conn, row.channel_id, "not_signed", str(error))
+            alarms.raise_alarm(conn, row.channel_id, AlarmKind.NOT_SIGNED, str(error))
 
     held.db.run(note)

@@ -7,6 +7,7 @@ kept for each such channel, up to a number of channels that may go to court at t
 
 from __future__ import annotations
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC
 from contractcourt.units import Satoshi
 from storage import alarms, channels, fee_coins, nodes
@@ -15,8 +16,6 @@ from storage.database import Connection
 #: For each channel with anchors, and for at most so many of a node.
 RESERVE_SAT = Satoshi(10_000)
 MOST_CHANNELS = 10
-
-FEE_WALLET_RESERVE = "fee_wallet_reserve"
 
 
 def check(conn: Connection) -> None:
@@ -31,9 +30,9 @@ def check(conn: Connection) -> None:
                 f"({missing * RESERVE_SAT} sat) for its {count} channels with anchors: pay them "
                 "to it (or import one: contractcourt keys import)"
             )
-            alarms.keep_raised(conn, None, FEE_WALLET_RESERVE, message, node=node.name)
+            alarms.keep_raised(conn, None, AlarmKind.FEE_WALLET_RESERVE, message, node=node.name)
         else:
-            alarms.clear_kind(conn, None, FEE_WALLET_RESERVE, node=node.name)
+            alarms.clear_kind(conn, None, AlarmKind.FEE_WALLET_RESERVE, node=node.name)
 
 
 def missing_coins(conn: Connection, node: str, channels_with_anchors: int) -> int:

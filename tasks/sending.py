@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 
 from chain.view import PublishResult
+from contractcourt.alarms import AlarmKind
 from contractcourt.events import PublishOutcome, TransactionPublished
 from storage import alarms, broadcasts, docket
 from storage.broadcasts import Broadcast
@@ -55,7 +56,7 @@ def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]
                 changed.append(broadcast.channel_id)
             if answer.outcome is PublishOutcome.UNKNOWN:
                 message = f"the Bitcoin node refuses {broadcast.txid}: {answer.reason}"
-                alarms.raise_alarm(conn, broadcast.channel_id, "unknown_refusal", message)
+                alarms.raise_alarm(conn, broadcast.channel_id, AlarmKind.UNKNOWN_REFUSAL, message)
         return changed
 
     changed = held.db.run(record)

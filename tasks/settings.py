@@ -36,7 +36,7 @@ ENDPOINTS_FILE = "endpoints.json"
 VISIBILITY_FACTOR = 4
 
 # Field of Settings <- key of endpoints.json.
-_ENDPOINT_KEYS = {
+ENDPOINT_KEYS = {
     "database_url": "postgres",
     "redis_url": "redis",
     "bitcoind_url": "bitcoind",
@@ -70,7 +70,7 @@ class _EndpointsFile(PydanticBaseSettingsSource):
         }
         return {
             field: endpoints[key]
-            for field, key in _ENDPOINT_KEYS.items()
+            for field, key in ENDPOINT_KEYS.items()
             if key in endpoints and field not in given and aliases[field] not in given
         }
 
@@ -85,15 +85,20 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         frozen=True,
         extra="forbid",
+        # docs/reference/configuration.md is made of the string below each field.
+        use_attribute_docstrings=True,
     )
 
     # -- Where the parts are. Fields with repr=False may hold a password. --
     database_url: str | None = Field(None, validation_alias="DATABASE_URL", repr=False)
+    """The Postgres that holds the truth: `postgresql://user:password@host:port/database`."""
     redis_url: str | None = Field(None, validation_alias="REDIS_URL", repr=False)
+    """The Redis that carries the wake-ups: `redis://:password@host:port/0`."""
     bitcoind_url: str | None = Field(None, validation_alias="BITCOIND_URL", repr=False)
     """JSON-RPC of the Bitcoin node, `http://user:password@host:port`; or without the user part
     together with `bitcoind_cookie_file`."""
     bitcoind_cookie_file: Path | None = None
+    """The node's `.cookie`; read again after the node was restarted."""
     bitcoind_rest: Literal["auto", "on", "off"] = "auto"
     """Whether raw blocks are read over REST (`-rest=1` on the node)."""
     bitcoind_zmq_url: str | None = None
@@ -103,18 +108,29 @@ class Settings(BaseSettings):
 
     # -- The court's own processes --
     data_dir: Path = DEFAULT_DATA_DIR
+    """The folder of `contractcourt up`. Its `endpoints.json` gives what no variable gives."""
     gateway_url: str | None = None
+    """Where the gateway is reached; `contractcourt doctor` asks it."""
     gateway_host: str = "127.0.0.1"
+    """The address that the gateway listens on."""
     gateway_port: int = Field(8080, ge=0, le=65535)
+    """The port that the gateway listens on; 0 is any free one."""
     max_body_bytes: int = Field(1_048_576, ge=1024)
+    """The largest body of a webhook."""
     operator_token: str | None = Field(None, repr=False, min_length=16)
+    """Opens the acting part of the gateway, a force close for example. Unset, that part is shut."""
     viewer_token: str | None = Field(None, repr=False, min_length=16)
     """Opens the looking part of the gateway, when `protect_reads` closes it to all others."""
     protect_reads: bool = False
+    """Whether looking needs the viewer's or the operator's token too."""
     signer_url: str | None = None
+    """Where workers and gateway reach the signer."""
     signer_host: str = "127.0.0.1"
+    """The address that the signer listens on."""
     signer_port: int = Field(8090, ge=0, le=65535)
+    """The port that the signer listens on; 0 is any free one."""
     signer_token: str | None = Field(None, repr=False, min_length=16)
+    """Whoever asks the signer must show it."""
     seal_key_file: Path | None = None
     """File with the key (64 hex digits) that seals the signer's secrets at rest; the signer
     alone needs it."""
@@ -123,26 +139,37 @@ class Settings(BaseSettings):
 
     # -- Rhythm --
     poll_seconds: float = Field(1.0, gt=0, le=60)
+    """How often a watcher asks the Bitcoin node for news."""
     lease_seconds: float = Field(10.0, ge=2, le=300)
+    """After so long without a word from the leading watcher another one takes over."""
     grace_seconds: float = Field(30.0, ge=0, le=600)
     """How long a watcher that has just started holds back what need not be done at once."""
     reconcile_seconds: float = Field(15.0, ge=1, le=3600)
+    """How often beat has the tables searched for work whose wake-up was lost."""
     rebroadcast_seconds: float = Field(30.0, ge=1, le=3600)
+    """How often our unconfirmed transactions are offered to the Bitcoin node again."""
     secret_overlap_seconds: int = Field(86_400, ge=0)
     """How long a rotated webhook secret of a node stays valid beside the new one."""
 
     # -- Celery --
     worker_concurrency: int = Field(2, ge=1, le=256)
+    """Processes of one worker."""
     task_time_limit_seconds: int = Field(30, ge=5)
+    """A task that runs longer is killed, and done again."""
     task_soft_time_limit_seconds: int = Field(25, ge=1)
+    """A task that runs so long is asked to give up first."""
     visibility_timeout_seconds: int = Field(120, ge=20)
+    """After so long Redis gives a task that nobody acknowledged to another worker."""
     max_tasks_per_child: int = Field(10_000, ge=1)
+    """A worker's process is replaced after so many tasks."""
     arbitrate_chunk: int = Field(200, ge=1, le=5000)
     """At most this many channels are advanced in one task and one commit."""
 
     # -- Logs --
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or lines for people."""
 
     @model_validator(mode="after")
     def _tasks_fit_the_visibility_timeout(self) -> Settings:
@@ -260,7 +287,7 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     if unknown:
         raise SettingsError(
             f"unknown setting {', '.join(unknown)}: correct the name or unset it "
-            "(docs: tasks/settings.py lists every setting)"
+            "(docs/reference/configuration.md has every setting)"
         )
 
 

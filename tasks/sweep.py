@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from contractcourt.alarms import AlarmKind
 from storage import alarms, blocks, sweep_inputs, sweep_rounds
 from storage.database import Connection
 from tasks import wakeups
@@ -17,7 +18,6 @@ _log = structlog.get_logger()
 
 #: A round that died is taken over after so long.
 _ROUND_SECONDS = 60.0
-SIGNER_AWAY = "signer_away"
 
 
 @app.task(name="contractcourt.sweep")
@@ -40,7 +40,7 @@ def sweep_node(held: Resources, node: str) -> None:
 
 def _round(held: Resources, node: str, asked: int) -> bool:
     def end(conn: Connection) -> bool:
-        alarms.clear_kind(conn, None, SIGNER_AWAY, node=node)
+        alarms.clear_kind(conn, None, AlarmKind.SIGNER_AWAY, node=node)
         return sweep_rounds.end(conn, node, asked)
 
     cursor = held.db.run(blocks.cursor)
@@ -61,7 +61,7 @@ def _tell_signer_away(held: Resources, node: str, error: SignerUnavailable) -> N
         waiting = sweep_inputs.free(conn, node)
         total = sum(one.input.value_sat for one in waiting)
         message = f"{len(waiting)} outputs of {total} sat wait for the signer: {error}"
-        alarms.keep_raised(conn, None, SIGNER_AWAY, message, node=node)
+        alarms.keep_raised(conn, None, AlarmKind.SIGNER_AWAY, message, node=node)
 
     held.db.run(tell)
 

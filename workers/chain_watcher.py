@@ -22,6 +22,7 @@ from chain.errors import ChainError, WrongNetwork
 from chain.hints import hints
 from chain.readiness import Finding, Trouble
 from chain.view import ChainState, ChainView
+from contractcourt.alarms import AlarmKind
 from contractcourt.units import BlockHeight
 from storage import alarms, blocks, lease
 from storage.blocks import Cursor
@@ -96,7 +97,7 @@ class ChainWatcher:
         self._leadership = Leadership(db, lease_seconds)
         self._grace_ends = time.monotonic() + grace_seconds
         self._watchlist = Watchlist()
-        self._obstacle = Obstacle(db, chain, "block_unavailable")
+        self._obstacle = Obstacle(db, chain, AlarmKind.BLOCK_UNAVAILABLE)
         self._said: list[Trouble] = []
         self._wallet_scan = WalletScan(db, chain)
         self._mempool_look = MempoolLook(db, chain, wake=self._wake_up)
@@ -235,7 +236,9 @@ class ChainWatcher:
                 below = _standing(conn)
         except CursorMismatch as error:
             message = f"a reorg goes deeper than the blocks that are known: {error}"
-            self._db.run(lambda conn: alarms.raise_alarm(conn, None, "reorg_too_deep", message))
+            self._db.run(
+                lambda conn: alarms.raise_alarm(conn, None, AlarmKind.REORG_TOO_DEEP, message)
+            )
             raise
         _log.warning("reorg", height=cursor.height, hash=str(cursor.hash), back_to=below.height)
         self._wake_up(channel_ids)

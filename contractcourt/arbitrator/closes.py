@@ -6,6 +6,7 @@ close, its resolutions and the state go into one verdict, and so into one commit
 
 from __future__ import annotations
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import contracts, following, htlcs, machine
 from contractcourt.arbitrator.classification import Classified, classify
 from contractcourt.arbitrator.depth import closing_depth, depth_of, final_height
@@ -23,13 +24,22 @@ from contractcourt.effects import (
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
 
 _ALARMS = {
-    CloseKind.BREACH: "the peer published a revoked commitment",
-    CloseKind.DATA_LOSS: "the peer's commitment is ahead of all we know: our data is lost; "
-    "only our main output can be claimed",
-    CloseKind.LOCAL_UNKNOWN: "a commitment of our own that the court does not hold was published; "
-    "is an old copy of the node running?",
-    CloseKind.UNKNOWN_SPEND: "the funding output was spent by a transaction that no rule "
-    "explains: funds may be lost, look at it now",
+    CloseKind.BREACH: (AlarmKind.BREACH, "the peer published a revoked commitment"),
+    CloseKind.DATA_LOSS: (
+        AlarmKind.DATA_LOSS,
+        "the peer's commitment is ahead of all we know: our data is lost; "
+        "only our main output can be claimed",
+    ),
+    CloseKind.LOCAL_UNKNOWN: (
+        AlarmKind.LOCAL_UNKNOWN,
+        "a commitment of our own that the court does not hold was published; "
+        "is an old copy of the node running?",
+    ),
+    CloseKind.UNKNOWN_SPEND: (
+        AlarmKind.UNKNOWN_SPEND,
+        "the funding output was spent by a transaction that no rule "
+        "explains: funds may be lost, look at it now",
+    ),
 }
 
 #: Closes after which an offered HTLC without an output is lost to nobody. On a commitment we
@@ -88,7 +98,8 @@ def _announce(hearing: Hearing, stage: str) -> None:
         required_depth=closing_depth(spend.kind, hearing.case.channel.capacity_sat),
     )
     if stage == "seen" and spend.kind in _ALARMS:
-        hearing.alarm(spend.kind.value, f"{_ALARMS[spend.kind]} (transaction {spend.txid})")
+        kind, words = _ALARMS[spend.kind]
+        hearing.alarm(kind, f"{words} (transaction {spend.txid})")
 
 
 def reclassify(hearing: Hearing) -> None:

@@ -10,6 +10,7 @@ from typing import assert_never
 
 import msgspec
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import machine
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
@@ -94,7 +95,7 @@ def hear_given_up(hearing: Hearing, event: SweepGivenUp) -> None:
     if contract is None or contract.stage is not ContractStage.SWEEPING:
         return
     _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED, ours=False))
-    hearing.alarm("given_up", f"{contract.kind.value} {contract.outpoint}: {event.reason}")
+    hearing.alarm(AlarmKind.GIVEN_UP, f"{contract.kind.value} {contract.outpoint}: {event.reason}")
 
 
 def _moved_output(

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.case import Case, State
 from contractcourt.effects import Effect, NotifyNode, RaiseAlarm, WakeAt
 from contractcourt.units import BlockHeight, Satoshi
@@ -48,7 +49,7 @@ class Hearing:
             at_risk = Satoshi(value_at_risk_sat)
             self.want(WakeAt(BlockHeight(height), reason, at_risk, hard_height))
 
-    def alarm(self, kind: str, message: str) -> None:
+    def alarm(self, kind: AlarmKind, message: str) -> None:
         """Tell the operator, and the node."""
         self.want(RaiseAlarm(kind, message))
 

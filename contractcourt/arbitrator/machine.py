@@ -22,6 +22,7 @@ from typing import assert_never
 
 import msgspec
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import htlcs
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import Case, ForceClose, State
@@ -45,6 +46,13 @@ _LET_GO = frozenset(
         PublishOutcome.FEE_TOO_LOW,
     }
 )
+
+#: Outcomes that repeating alone may never mend.
+_ALARMS = {
+    PublishOutcome.INVALID: AlarmKind.COMMITMENT_INVALID,
+    PublishOutcome.POLICY: AlarmKind.COMMITMENT_POLICY,
+    PublishOutcome.UNKNOWN: AlarmKind.COMMITMENT_UNKNOWN,
+}
 
 
 class Trigger(Enum):
@@ -146,7 +154,7 @@ def _decide_broadcast(
     commitment = case.local_commitment
     if commitment is None:
         hearing.alarm(
-            "no_local_commitment",
+            AlarmKind.NO_LOCAL_COMMITMENT,
             "cannot force close: the node never told its commitment; send channel.updated",
         )
         return
@@ -170,7 +178,9 @@ def _decide_broadcast(
         reason=reason,
     )
     if _we_lost_data(case):
-        hearing.alarm("data_loss", "our state is stale: nothing is published, the peer must close")
+        hearing.alarm(
+            AlarmKind.DATA_LOSS, "our state is stale: nothing is published, the peer must close"
+        )
         return
     hearing.want(PublishCommitment(case.channel.funding_outpoint, commitment))
 
@@ -193,9 +203,9 @@ def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None
     hearing.change(force_close=msgspec.structs.replace(case.force_close, outcome=outcome))
     if case.state is State.BROADCAST_COMMIT and outcome in _LET_GO:
         hearing.enter(State.COMMITMENT_BROADCASTED)
-    if outcome in (PublishOutcome.INVALID, PublishOutcome.UNKNOWN, PublishOutcome.POLICY):
+    if outcome in _ALARMS:
         hearing.alarm(
-            f"commitment_{outcome.value}",
+            _ALARMS[outcome],
             f"the node refuses our commitment ({reason or outcome.value}); "
             "it is retried every block",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
@@ -46,7 +47,7 @@ def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
     new = _new_outpoint(hearing, event)
     if new is None:
         hearing.alarm(
-            "splice_without_outpoint",
+            AlarmKind.SPLICE_WITHOUT_OUTPOINT,
             f"splice {event.txid} confirmed but its funding outpoint is not known; "
             "send channel.funding_replaced with funding_outpoint",
         )

@@ -10,6 +10,7 @@ import hashlib
 
 import msgspec
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.classification import commitment_number
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -79,7 +80,7 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
     hearing.change(local_commitment=commitment, previous_local_commitment=present)
     if case.force_close is not None and not case.closed:
         hearing.alarm(
-            "update_after_force_close",
+            AlarmKind.UPDATE_AFTER_FORCE_CLOSE,
             f"the node accepted commitment {commitment.number} after commitment "
             f"{case.force_close.commitment_number} was sent to be published; stop its channel",
         )

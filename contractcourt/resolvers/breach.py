@@ -6,6 +6,7 @@ them apart as soon as one is. What moves to the second level is punished there.
 
 from __future__ import annotations
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3 import secrets
 from contractcourt.contract import Contract
@@ -22,7 +23,7 @@ def act(hearing: Hearing, contract: Contract) -> bool:
     if secret is None or not contract.can_be_rebuilt:
         missing = "revocation secret" if secret is None else "HTLC"
         hearing.alarm(
-            "breach_unpunished",
+            AlarmKind.BREACH_UNPUNISHED,
             f"the {missing} of {contract.outpoint} ({contract.value_sat} sat) is not known: "
             "it can't be punished by the court",
         )

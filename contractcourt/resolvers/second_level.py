@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction
@@ -26,7 +27,7 @@ def publish(hearing: Hearing, contract: Contract, preimage: Secret | None) -> bo
     commitment = _commitment_of(case, contract)
     if commitment is None or contract.per_commitment_point is None:
         hearing.alarm(
-            "htlc_unsigned",
+            AlarmKind.HTLC_UNSIGNED,
             f"the HTLC transaction of {contract.outpoint} ({contract.value_sat} sat) can't be "
             "published: the court does not hold the peer's signature; claim it from the node",
         )

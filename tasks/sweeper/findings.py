@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.contract import ContractKind
 from contractcourt.events import SweepGivenUp
 from contractcourt.sweeping.drafts import Shortfall
@@ -21,12 +22,13 @@ from tasks.resources import Resources
 
 _log = structlog.get_logger()
 
-NOT_SIGNED = "not_signed"
-CONTESTED = "contested"
-NOT_WORTH_SWEEPING = "not_worth_sweeping"
-FEE_WALLET_SHORT = "fee_wallet_short"
 #: Over as soon as a transaction is out.
-_PASSING = (NOT_SIGNED, CONTESTED, NOT_WORTH_SWEEPING, FEE_WALLET_SHORT)
+_PASSING = (
+    AlarmKind.NOT_SIGNED,
+    AlarmKind.CONTESTED,
+    AlarmKind.NOT_WORTH_SWEEPING,
+    AlarmKind.FEE_WALLET_SHORT,
+)
 
 
 class Findings:
@@ -41,7 +43,7 @@ class Findings:
         outpoints = [member.outpoint for member in group.members]
         self._held.db.run(lambda conn: sweep_inputs.note(conn, outpoints, reason))
 
-    def alarm(self, stored: Iterable[StoredSweep], kind: str, message: str) -> None:
+    def alarm(self, stored: Iterable[StoredSweep], kind: AlarmKind, message: str) -> None:
         """For who has to act."""
 
         def raise_them(conn: Connection) -> None:
@@ -68,7 +70,7 @@ class Findings:
         elif item.contract.kind is ContractKind.ANCHOR:
             self._held.db.run(lambda conn: sweep_inputs.note(conn, [item.outpoint], words))
         else:
-            self.alarm([stored], NOT_WORTH_SWEEPING, f"{words}; tried again as fees fall")
+            self.alarm([stored], AlarmKind.NOT_WORTH_SWEEPING, f"{words}; tried again as fees fall")
 
     def _give_up(self, stored: StoredSweep, words: str) -> None:
         def give_up(conn: Connection) -> None:
@@ -93,10 +95,12 @@ class Findings:
 
         def quarantine(conn: Connection) -> None:
             sweep_inputs.quarantine(conn, stored.outpoint, reason)
-            alarms.keep_raised(conn, stored.channel_id, "quarantined", message)
+            alarms.keep_raised(conn, stored.channel_id, AlarmKind.QUARANTINED, message)
 
         self._held.db.run(quarantine)
-        _log.error("quarantined", outpoint=str(stored.outpoint), node=self._node, reason=reason)
+        _log.error(
+            AlarmKind.QUARANTINED, outpoint=str(stored.outpoint), node=self._node, reason=reason
+        )
 
     def short(self, stored: Sequence[StoredSweep], group: Group, missing: Shortfall) -> None:
         """The money for the fee is not there."""
@@ -107,7 +111,7 @@ class Findings:
             f"the fee wallet of {self._node} lacks {missing.missing_sat} sat to save "
             f"{group.value_sat} sat: send coins to it"
         )
-        self.alarm(stored, FEE_WALLET_SHORT, message)
+        self.alarm(stored, AlarmKind.FEE_WALLET_SHORT, message)
 
 
 def clear(conn: Connection, channel_ids: Iterable[int]) -> None:

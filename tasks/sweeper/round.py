@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import PublishOutcome
@@ -146,14 +147,14 @@ class SweepRound:
             self._findings.quarantine(self._rows(group)[0], reason)
         else:
             message = f"{group.members[0].outpoint} of {group.value_in_sat} sat: {reason}"
-            self._findings.alarm(self._rows(group), findings.NOT_SIGNED, message)
+            self._findings.alarm(self._rows(group), AlarmKind.NOT_SIGNED, message)
 
     def _raise_the_offer(self, group: Group, reason: str) -> None:
         """Somebody else's transaction holds it in the mempool: outbid that, within the budget."""
         most = limit(group.members[0])
         if group.feerate_per_kw >= most:
             message = f"{group.members[0].outpoint}: its whole budget is not enough: {reason}"
-            self._findings.alarm(self._rows(group), findings.CONTESTED, message)
+            self._findings.alarm(self._rows(group), AlarmKind.CONTESTED, message)
             return
         higher = group.feerate_per_kw * _CONTEST_PERCENT // 100
         self._carry(Group(group.kind, group.members, FeeratePerKw(min(most, higher))))

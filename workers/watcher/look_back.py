@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from chain.view import ChainView
+from contractcourt.alarms import AlarmKind
 from storage import lease, spends, watches
 from storage.blocks import Cursor
 from storage.database import Database
@@ -55,7 +56,7 @@ class LookBack:
         self._wake = wake
         self._waiting: dict[int, Watch] = {}
         self._search: Search | None = None
-        self._obstacle = Obstacle(db, chain, "look_back_blocked")
+        self._obstacle = Obstacle(db, chain, AlarmKind.LOOK_BACK_BLOCKED)
 
     def step(self, epoch: int, cursor: Cursor) -> bool:
         """Sort out new watches and search a slice; whether more is to be done at once.

@@ -11,6 +11,7 @@ import structlog
 
 from chain.errors import BlockUnavailable, ChainError
 from chain.view import ChainView
+from contractcourt.alarms import AlarmKind
 from contractcourt.units import BlockHash, BlockHeight
 from storage import alarms
 from storage.database import Database
@@ -41,7 +42,7 @@ def read_block(chain: ChainView, height: BlockHeight, block_hash: BlockHash) -> 
 class Obstacle:
     """A block in the way of one piece of work; `kind` names the alarm."""
 
-    def __init__(self, db: Database, chain: ChainView, kind: str) -> None:
+    def __init__(self, db: Database, chain: ChainView, kind: AlarmKind) -> None:
         self._db = db
         self._chain = chain
         self._kind = kind
