@@ -4,16 +4,20 @@ Each message carries an idempotency key. Applying is idempotent by itself, so th
 people: the same key in two log lines is one message delivered twice.
 
 Each call answers whether the broker took it. What it did not take stands in Postgres, committed,
-where `reconcile` finds it: nobody has to do anything about it (P5).
+where `reconcile` finds it: nobody has to do anything about it (P5). A broker that is away is found
+out at once, and is not asked again for a moment, so that nobody waits for it.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 
 import structlog
+from kombu import Connection
 from kombu.exceptions import OperationalError
+from kombu.pools import producers
 
 from tasks.app import app
 
@@ -21,6 +25,9 @@ _log = structlog.get_logger()
 
 #: Channels, or outbox rows, told of in one message.
 CHUNK = 100
+#: kombu's own way is to try for many seconds; whoever wakes here holds a lease or an answer.
+_IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 2, "socket_timeout": 2}
+_ASK_AGAIN_AFTER_SECONDS = 1.0
 
 _TASK_OF = {
     "publish_commitment": "contractcourt.publish",
@@ -62,17 +69,45 @@ def _send(task: str, ids: Sequence[int]) -> bool:
 
 
 def _send_one(task: str, kwargs: dict[str, object]) -> bool:
+    if _broker.is_away():
+        return False
     key = f"wake:{uuid.uuid4()}"
     try:
-        app.send_task(
-            task,
-            kwargs={**kwargs, "idempotency_key": key},
-            task_id=key,
-            # A broker that is away is found out at once, and the caller goes on.
-            retry=False,
-            ignore_result=True,
-        )
+        with producers[_connection()].acquire(block=True) as producer:
+            app.send_task(
+                task,
+                kwargs={**kwargs, "idempotency_key": key},
+                task_id=key,
+                producer=producer,
+                retry=False,
+                ignore_result=True,
+            )
     except OperationalError as error:
+        _broker.went_away()
         _log.warning("broker away, reconcile will wake", task=task, error=str(error))
         return False
     return True
+
+
+def _connection() -> Connection:
+    """Names the pool of producers; equal ones share it."""
+    usual: Connection = app.connection_for_write()
+    options = {**usual.transport_options, **_IMPATIENT}
+    impatient: Connection = usual.clone(transport_options=options)
+    return impatient
+
+
+class _Broker:
+    """What this process last met at the broker."""
+
+    def __init__(self) -> None:
+        self._ask_again_at = 0.0
+
+    def is_away(self) -> bool:
+        return time.monotonic() < self._ask_again_at
+
+    def went_away(self) -> None:
+        self._ask_again_at = time.monotonic() + _ASK_AGAIN_AFTER_SECONDS
+
+
+_broker = _Broker()

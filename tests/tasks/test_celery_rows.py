@@ -13,6 +13,8 @@ import redis
 
 from tasks.settings import SettingsError, load_settings
 from tasks.wakeups import CHUNK
+from tests.conftest import free_port
+from workers.embedded.redis import find_binary
 
 _ROOT = Path(__file__).parents[2]
 _ROOMS = ("contractcourt", "storage", "chain", "tasks", "workers")
@@ -128,3 +130,47 @@ def test_c10_without_a_broker_a_wake_up_fails_at_once_and_harms_nothing() -> Non
     )
     assert done.returncode == 0, done.stderr
     assert "broker away" in done.stdout + done.stderr
+
+
+_GONE_AND_BACK = """
+import subprocess, sys
+from tasks import wakeups
+
+def a_moment_later():
+    wakeups._broker._ask_again_at = 0.0
+
+def start():
+    return subprocess.Popen([sys.argv[1], "--port", sys.argv[2], "--bind", "127.0.0.1",
+                             "--save", "", "--dir", sys.argv[3]], stdout=subprocess.DEVNULL)
+
+def told():
+    a_moment_later()
+    return wakeups.wake([1])
+
+server = start()
+while not told():
+    pass
+server.kill()
+server.wait()
+away = wakeups.wake([1])
+unasked = wakeups._broker.is_away()
+server = start()
+while not told():
+    pass
+print(away, unasked)
+server.kill()
+"""
+
+
+def test_c10_a_broker_that_comes_back_is_told_by_the_same_process(tmp_path: Path) -> None:
+    port = free_port()
+    done = subprocess.run(
+        [sys.executable, "-c", _GONE_AND_BACK, str(find_binary()), str(port), str(tmp_path)],
+        cwd=_ROOT,
+        env={**os.environ, "REDIS_URL": f"redis://127.0.0.1:{port}/0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "False True", done.stdout + done.stderr

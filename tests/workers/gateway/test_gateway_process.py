@@ -116,7 +116,7 @@ def test_a_force_close_wakes_the_workers_while_there_is_a_broker(
     path = f"/v1/channels/{other.funding_outpoint}/force-close"
     assert client.operator(path).json()["outcome"] == "accepted"
     assert client.update(other, *other.whole_move(1_000_000)).status_code == 202
-    wait_until(lambda: "wake_ups_lost" in running.log.read_text(), running.log)
+    wait_until(lambda: "broker away" in running.log.read_text(), running.log)
     assert client.http.get("/readyz").status_code == 200
     client.http.close()
 
