@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 
 import structlog
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
@@ -92,7 +92,7 @@ def _send_one(task: str, kwargs: dict[str, object]) -> bool:
 def _connection() -> Connection:
     """Names the pool of producers; equal ones share it."""
     usual: Connection = app.connection_for_write()
-    options = {**usual.transport_options, **_IMPATIENT}
+    options = {**(usual.transport_options or {}), **_IMPATIENT}
     impatient: Connection = usual.clone(transport_options=options)
     return impatient
 
