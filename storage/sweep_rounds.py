@@ -1,12 +1,16 @@
 """Rounds of sweeping: one for a node at a time, and none asked for is forgotten.
 
-Two rounds at once would do no harm, since outputs and coins are locked when a broadcast is
-stored; they would only sign in vain.
+A round is claimed for a while, under an id made for this very claim: whoever was paused past its
+end gives nothing back that another process holds by now, whatever host name and process id they
+share (users_ask P5). Two rounds at once would do no harm, since outputs and coins are locked when
+a broadcast is stored; they would only sign in vain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
 
 from storage.database import Connection
 
@@ -25,22 +29,36 @@ ASK_ALL = """
 """
 BEGIN = """
     UPDATE sweep_rounds
-    SET busy_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+    SET claim = %(claim)s,
+        busy_until = clock_timestamp() + make_interval(secs => %(seconds)s)
     WHERE node = %(node)s AND done < asked
-      AND (busy_until IS NULL OR busy_until < clock_timestamp())
+      AND (busy_until IS NULL OR busy_until < clock_timestamp() OR claim = %(claim)s)
     RETURNING asked
 """
 END = """
     UPDATE sweep_rounds
-    SET busy_until = NULL, done = greatest(done, %(asked)s)
-    WHERE node = %(node)s
+    SET busy_until = NULL, claim = NULL, done = greatest(done, %(asked)s)
+    WHERE node = %(node)s AND claim = %(claim)s
     RETURNING done < asked
+"""
+GIVE_BACK = """
+    UPDATE sweep_rounds SET busy_until = NULL, claim = NULL
+    WHERE node = %(node)s AND claim = %(claim)s
 """
 WAITING = """
     SELECT node FROM sweep_rounds
     WHERE done < asked AND (busy_until IS NULL OR busy_until < clock_timestamp())
     ORDER BY node
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A round that this process does. It covers what was `asked` until it began."""
+
+    node: str
+    id: UUID
+    asked: int
 
 
 def ask(conn: Connection, nodes: Iterable[str]) -> None:
@@ -55,16 +73,29 @@ def ask_all(conn: Connection) -> None:
     conn.execute(ASK_ALL)
 
 
-def begin(conn: Connection, node: str, seconds: float) -> int | None:
-    """Take the node's round for so long; what was asked until now, None if there is none to do."""
-    row = conn.execute(BEGIN, {"node": node, "seconds": seconds}).fetchone()
-    return None if row is None else int(row[0])
+def begin(conn: Connection, node: str, claim_id: UUID, seconds: float) -> Claim | None:
+    """Take the node's round for so long; None if there is none to do, or another does it.
+
+    `claim_id` is made anew for each round, and is the same when its commit is tried again.
+    """
+    facts = {"node": node, "seconds": seconds, "claim": claim_id}
+    row = conn.execute(BEGIN, facts).fetchone()
+    return None if row is None else Claim(node, claim_id, int(row[0]))
 
 
-def end(conn: Connection, node: str, asked: int) -> bool:
-    """The round covers what was asked until it began; whether more was asked meanwhile."""
-    row = conn.execute(END, {"node": node, "asked": asked}).fetchone()
+def end(conn: Connection, claim: Claim) -> bool:
+    """The round is done; whether more was asked meanwhile.
+
+    Changes nothing, and answers False, when the claim ran out and another process has it.
+    """
+    facts = {"node": claim.node, "claim": claim.id, "asked": claim.asked}
+    row = conn.execute(END, facts).fetchone()
     return bool(row and row[0])
+
+
+def give_back(conn: Connection, claim: Claim) -> None:
+    """The round failed: the next process need not wait for the claim to run out."""
+    conn.execute(GIVE_BACK, {"node": claim.node, "claim": claim.id})
 
 
 def waiting(conn: Connection) -> list[str]:

@@ -7,6 +7,7 @@ import structlog
 from tasks import wakeups
 from tasks.app import app
 from tasks.arbitration import Outcome, arbitrate
+from tasks.crash_points import CrashPoint, reach
 from tasks.resources import resources
 
 
@@ -15,6 +16,7 @@ def arbitrate_task(ids: list[int], idempotency_key: str) -> None:
     """Apply what waits on the dockets of these channels."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
         hand_on(arbitrate(resources().db, ids))
+        reach(CrashPoint.HANDED_ON)
 
 
 def hand_on(outcome: Outcome) -> None:

@@ -29,6 +29,7 @@ from storage.database import Connection, Database
 from storage.docket import Appended, DocketEntry, Source
 from tasks import carrying_out
 from tasks.carrying_out import Advanced, Written
+from tasks.crash_points import CrashPoint, reach
 from tasks.errors import BrokenLaw
 
 _log = structlog.get_logger()
@@ -72,6 +73,7 @@ def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
         chunk = ids[start : start + CHUNK]
         for _ in range(_MOST_ROUNDS):
             step = _step(db, chunk)
+            reach(CrashPoint.VERDICT_COMMITTED)
             outcome.add(step)
             if not step.applied:
                 break
@@ -101,14 +103,17 @@ def apply_pending(
     the door, and rolling back takes it off the docket again.
     """
     locked = cases.lock(conn, chunk)
+    reach(CrashPoint.CASES_LOCKED)
     entries = docket.pending(conn, [stored.channel_id for stored in locked], EVENTS_AT_ONCE)
     by_channel: dict[int, list[DocketEntry]] = {}
     for entry in entries:
         by_channel.setdefault(entry.channel_id, []).append(entry)
     moved = [_apply(stored, by_channel.get(stored.channel_id, []), refusable) for stored in locked]
+    reach(CrashPoint.LAW_ASKED)
     done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
     written = carrying_out.write(conn, [advanced for _, advanced in done])
     cases.store_many(conn, [stored for stored, _ in done])
+    reach(CrashPoint.VERDICT_BEFORE_COMMIT)
     return _outcome(len(entries), written)
 
 

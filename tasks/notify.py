@@ -18,6 +18,7 @@ from storage.nodes import Node
 from storage.outbox import OutboxRow
 from tasks import wakeups
 from tasks.app import app
+from tasks.crash_points import CrashPoint, reach
 from tasks.errands import take
 from tasks.resources import Resources, resources
 
@@ -31,6 +32,7 @@ def notify_task(ids: list[int], idempotency_key: str) -> None:
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
         held = resources()
         for row, case in take(held, ids, "notify_node"):
+            reach(CrashPoint.NOTIFY_TAKEN)
             if isinstance(row.effect, NotifyNode):
                 _notify(held, row, case, row.effect)
 
@@ -45,6 +47,8 @@ def _notify(held: Resources, row: OutboxRow, case: Case, effect: NotifyNode) -> 
     # A node that named no address reads the docket; for it there is nothing to send.
     error = None if node is None or node.webhook_url is None else _post(node, row, effect)
 
+    reach(CrashPoint.NOTIFY_SENT)
+
     def note(conn: Connection) -> int | None:
         if error is not None:
             outbox.mark_failed(conn, row.id, error)
@@ -53,6 +57,7 @@ def _notify(held: Resources, row: OutboxRow, case: Case, effect: NotifyNode) -> 
         return outbox.next_notification(conn, row.channel_id)
 
     following = held.db.run(note)
+    reach(CrashPoint.NOTIFY_STORED)
     if following is not None:
         wakeups.carry_out([(following, "notify_node")])
 

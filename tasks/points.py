@@ -13,6 +13,7 @@ from storage.database import Connection
 from storage.outbox import OutboxRow
 from tasks import wakeups
 from tasks.app import app
+from tasks.crash_points import CrashPoint, reach
 from tasks.errands import take
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerCallFailed, SignerUnavailable
@@ -24,6 +25,7 @@ def ask_local_point_task(ids: list[int], idempotency_key: str) -> None:
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
         held = resources()
         for row, case in take(held, ids, "ask_local_point"):
+            reach(CrashPoint.POINT_TAKEN)
             if isinstance(row.effect, AskLocalPoint):
                 _ask(held, row, case, row.effect.number)
 
@@ -36,6 +38,8 @@ def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
         held.db.run(lambda conn: _note_failure(conn, row, failure))
         return
 
+    reach(CrashPoint.POINT_LEARNED)
+
     def learn(conn: Connection) -> None:
         event = LocalPointLearned(number, point)
         key = f"local_point:{number}"
@@ -43,6 +47,7 @@ def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
         outbox.mark_sent(conn, row.id)
 
     held.db.run(learn)
+    reach(CrashPoint.POINT_STORED)
     wakeups.wake([row.channel_id])
 
 

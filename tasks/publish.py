@@ -23,6 +23,7 @@ from storage.database import Connection
 from storage.outbox import OutboxRow
 from tasks import wakeups
 from tasks.app import app
+from tasks.crash_points import CrashPoint, reach
 from tasks.errands import take
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources, resources
@@ -41,6 +42,7 @@ def publish_task(ids: list[int], idempotency_key: str) -> None:
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
         held = resources()
         for row, case in take(held, ids, "publish_commitment", "publish_htlc_transaction"):
+            reach(CrashPoint.PUBLISH_TAKEN)
             match row.effect:
                 case PublishCommitment():
                     _publish_commitment(held, row, case.channel, row.effect)
@@ -60,6 +62,7 @@ def _publish_commitment(
     stored = _sign_and_store(held, row, channel, request, COMMITMENT)
     if stored is not None:
         send(held, [stored])
+        reach(CrashPoint.PUBLISH_SENT)
         if channel.anchors:
             held.db.run(lambda conn: sweep_rounds.ask(conn, [channel.node]))
             wakeups.sweep([channel.node])
@@ -100,6 +103,7 @@ def _sign_and_store(
     except (SignerCallFailed, RefusedByEngine) as error:
         _note_failure(held, row, channel, error)
         return None
+    reach(CrashPoint.PUBLISH_SIGNED)
     price = _price(request, Transaction.parse(signed.tx))
 
     def store(conn: Connection) -> Broadcast:
@@ -113,9 +117,12 @@ def _sign_and_store(
             price=price,
         )
         outbox.mark_sent(conn, row.id)
+        reach(CrashPoint.PUBLISH_BEFORE_COMMIT)
         return stored
 
-    return held.db.run(store)
+    stored = held.db.run(store)
+    reach(CrashPoint.PUBLISH_STORED)
+    return stored
 
 
 def _price(request: SigningRequest, tx: Transaction) -> Price:

@@ -8,6 +8,7 @@ from storage import broadcasts, sweep_rounds
 from storage.broadcasts import Broadcast
 from tasks import wakeups
 from tasks.app import app
+from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources, resources
 from tasks.sending import send
 
@@ -23,7 +24,9 @@ def rebroadcast_task(idempotency_key: str = "") -> None:
 
 def rebroadcast(held: Resources) -> None:
     """Settle, have the sweepers begin their rounds, send the rest page by page."""
+    reach(CrashPoint.REBROADCAST_BEGUN)
     held.db.run(broadcasts.settle)
+    reach(CrashPoint.REBROADCAST_SETTLED)
     wakeups.sweep(held.db.run(sweep_rounds.waiting))
     after = 0
     while True:

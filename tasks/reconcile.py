@@ -15,6 +15,7 @@ from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import reserve, wakeups
 from tasks.app import app
+from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources, resources
 
 _log = structlog.get_logger()
@@ -34,12 +35,15 @@ def reconcile_task(idempotency_key: str = "") -> None:
 
 def reconcile(held: Resources) -> tuple[int, int]:
     """(channels woken, outbox rows handed on)."""
+    reach(CrashPoint.RECONCILE_BEGUN)
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
     wakeups.sweep(held.db.run(sweep_rounds.waiting))
+    reach(CrashPoint.RECONCILE_SWEEPS)
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))
     if waiting:
         wakeups.wake(waiting)
+    reach(CrashPoint.RECONCILE_WOKE)
     unsent = held.db.run(lambda conn: outbox.stale(conn, _OLDER_THAN_SECONDS, LIMIT))
     if unsent:
         wakeups.carry_out(unsent)

@@ -17,6 +17,7 @@ from storage import alarms, broadcasts, docket
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from tasks import wakeups
+from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 
 _log = structlog.get_logger()
@@ -29,6 +30,7 @@ def send(held: Resources, open_ones: Sequence[Broadcast]) -> None:
     single = [broadcast for broadcast in open_ones if broadcast.parent_txid is None]
     if single:
         answers = held.chain.send_many([broadcast.raw_tx for broadcast in single])
+        reach(CrashPoint.NODE_ANSWERED)
         _record(held, list(zip(single, answers, strict=True)))
     for broadcast in open_ones:
         if broadcast.parent_txid is not None:
@@ -57,9 +59,11 @@ def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]
             if answer.outcome is PublishOutcome.UNKNOWN:
                 message = f"the Bitcoin node refuses {broadcast.txid}: {answer.reason}"
                 alarms.raise_alarm(conn, broadcast.channel_id, AlarmKind.UNKNOWN_REFUSAL, message)
+        reach(CrashPoint.OUTCOME_BEFORE_COMMIT)
         return changed
 
     changed = held.db.run(record)
+    reach(CrashPoint.OUTCOME_STORED)
     for broadcast, answer in answered:
         _log_attempt(broadcast, answer)
     if changed:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
+
 import structlog
 
 from contractcourt.alarms import AlarmKind
 from storage import alarms, blocks, sweep_inputs, sweep_rounds
 from storage.database import Connection
+from storage.sweep_rounds import Claim
 from tasks import wakeups
 from tasks.app import app
+from tasks.crash_points import CrashPoint, reach
 from tasks.market import market
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerUnavailable
 from tasks.sweeper.round import SweepRound
 
 _log = structlog.get_logger()
-
-#: A round that died is taken over after so long.
-_ROUND_SECONDS = 60.0
 
 
 @app.task(name="contractcourt.sweep")
@@ -30,27 +31,43 @@ def sweep_task(nodes: list[str], idempotency_key: str) -> None:
 
 def sweep_node(held: Resources, node: str) -> None:
     """Rounds until nothing more is asked for. One that fails is found again by `reconcile`."""
+    # No task outlives its hard time limit: a claim that is older belongs to nobody any more.
+    seconds = float(held.settings.task_time_limit_seconds)
     again = True
     while again:
-        asked = held.db.run(lambda conn: sweep_rounds.begin(conn, node, _ROUND_SECONDS))
-        if asked is None:
+        claim = _claim(held, node, seconds)
+        if claim is None:
             return
-        again = _round(held, node, asked)
+        reach(CrashPoint.ROUND_BEGUN)
+        again = _round(held, claim)
 
 
-def _round(held: Resources, node: str, asked: int) -> bool:
+def _claim(held: Resources, node: str, seconds: float) -> Claim | None:
+    claim_id = uuid.uuid4()
+    return held.db.run(lambda conn: sweep_rounds.begin(conn, node, claim_id, seconds))
+
+
+def _round(held: Resources, claim: Claim) -> bool:
+    node = claim.node
+
     def end(conn: Connection) -> bool:
         alarms.clear_kind(conn, None, AlarmKind.SIGNER_AWAY, node=node)
-        return sweep_rounds.end(conn, node, asked)
+        return sweep_rounds.end(conn, claim)
 
     cursor = held.db.run(blocks.cursor)
-    if cursor is not None:
-        try:
+    try:
+        if cursor is not None:
             SweepRound(held, node, cursor.height, market(held)).run()
-        except SignerUnavailable as error:
-            _tell_signer_away(held, node, error)
-            return False
-    return held.db.run(end)
+    except BaseException as error:
+        held.db.run(lambda conn: sweep_rounds.give_back(conn, claim))
+        if not isinstance(error, SignerUnavailable):
+            raise
+        _tell_signer_away(held, node, error)
+        return False
+    reach(CrashPoint.ROUND_DONE)
+    again = held.db.run(end)
+    reach(CrashPoint.ROUND_ENDED)
+    return again
 
 
 def _tell_signer_away(held: Resources, node: str, error: SignerUnavailable) -> None:

@@ -30,6 +30,7 @@ from storage.database import Connection, Database
 from storage.errors import CursorMismatch, Fenced
 from storage.retries import is_retryable
 from tasks import wakeups
+from tasks.crash_points import CrashPoint, reach
 from tasks.logs import configure
 from tasks.settings import Settings
 from workers.watcher import following
@@ -209,17 +210,21 @@ class ChainWatcher:
             block = following.next_block(self._chain, cursor)
             if block is None:
                 return None
+            reach(CrashPoint.BLOCK_READ)
             with self._db.transaction() as conn:
                 channel_ids = following.connect(
                     conn, block, self._watchlist, epoch, in_grace=self._in_grace()
                 )
                 above = _standing(conn)
+                reach(CrashPoint.BLOCK_BEFORE_COMMIT)
         except UnreadableBlock as error:
             self._obstacle.met(error)
             return None
+        reach(CrashPoint.BLOCK_COMMITTED)
         self._obstacle.passed()
         self._report(block, len(channel_ids), state)
         self._wake_up(channel_ids)
+        reach(CrashPoint.WATCHER_WOKE)
         return above
 
     def _report(self, block: following.Block, channels: int, state: ChainState) -> None:
@@ -234,12 +239,14 @@ class ChainWatcher:
             with self._db.transaction() as conn:
                 channel_ids = following.disconnect(conn, cursor, self._watchlist, epoch)
                 below = _standing(conn)
+                reach(CrashPoint.REORG_BEFORE_COMMIT)
         except CursorMismatch as error:
             message = f"a reorg goes deeper than the blocks that are known: {error}"
             self._db.run(
                 lambda conn: alarms.raise_alarm(conn, None, AlarmKind.REORG_TOO_DEEP, message)
             )
             raise
+        reach(CrashPoint.REORG_COMMITTED)
         _log.warning("reorg", height=cursor.height, hash=str(cursor.hash), back_to=below.height)
         self._wake_up(channel_ids)
         return below

@@ -22,6 +22,7 @@ from storage import broadcasts, sweep_inputs
 from storage.broadcasts import BUMP, SWEEP, Broadcast, SpentInput
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
+from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 from tasks.sending import TAKEN, send
 from tasks.sweeper import findings
@@ -59,6 +60,7 @@ class SweepRound:
         self._held.db.run(broadcasts.settle)
         for broadcast in self._held.db.run(lambda conn: broadcasts.open_sweeps(conn, self._node)):
             self._tend(broadcast)
+            reach(CrashPoint.SWEEP_TENDED)
         self._sweep_what_is_free()
 
     # -- what is out --
@@ -124,6 +126,7 @@ class SweepRound:
                 self._judge(group, made)
 
     def _judge(self, group: Group, made: Attempt) -> None:
+        reach(CrashPoint.SWEEP_TRIED)
         outcome, reason = made.verdict.outcome, made.verdict.reason
         if outcome in TAKEN:
             self._store_and_send(made)
@@ -174,8 +177,10 @@ class SweepRound:
         stored = self._held.db.run(lambda conn: self._store(conn, made, replaced))
         if stored is None:
             return False
+        reach(CrashPoint.SWEEP_STORED)
         self._wallet.take(made.draft.coins)
         send(self._held, [stored])
+        reach(CrashPoint.SWEEP_SENT)
         return True
 
     def _store(
@@ -198,7 +203,7 @@ class SweepRound:
         offered = {m.outpoint: min(limit(m), made.draft.feerate_per_kw) for m in members}
         sweep_inputs.offered(conn, offered)
         findings.clear(conn, [row.channel_id for row in held])
-        return broadcasts.insert(
+        stored = broadcasts.insert(
             conn,
             held[0].channel_id,
             purpose=SWEEP if parent is None else BUMP,
@@ -208,6 +213,8 @@ class SweepRound:
             price=made.price,
             parent_txid=parent,
         )
+        reach(CrashPoint.SWEEP_BEFORE_COMMIT)
+        return stored
 
     def _spent_inputs(self, made: Attempt) -> list[SpentInput]:
         members = zip(made.draft.group.members, made.draft.shares, strict=True)

@@ -14,6 +14,7 @@ import re
 from storage import nodes, receipts
 from storage.nodes import Node
 from storage.receipts import Receipt
+from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound, get_logger
 from workers.gateway.court import Court
 from workers.gateway.messages import Message, apply, prepare
@@ -82,8 +83,11 @@ def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:
         placed = apply(conn, message)
         if placed:
             receipts.answer(conn, name, message_id, placed[0].channel_id, placed[0].seq)
+        reach(CrashPoint.DOOR_BEFORE_COMMIT)
+    reach(CrashPoint.DOOR_COMMITTED)
     for place in placed:
         court.wake(place.wake_up)
+    reach(CrashPoint.DOOR_BEFORE_ANSWER)
     if not placed:
         return WebhookAccepted(channel_point=None, seq=None, duplicate=False)
     first = placed[0]

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 
 from storage import channels
+from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound, get_logger
 from workers.gateway import closing
 from workers.gateway.addresses import channel_point, unknown_channel
@@ -54,7 +55,7 @@ def _ask(court: Court, cp: str, reason: str, key: str) -> closing.Asked:
         row = channels.find(conn, channel_point(cp))
         if row is None:
             raise unknown_channel(cp)
-        return closing.ask(
+        asked = closing.ask(
             conn,
             row,
             requested_by=_REQUESTED_BY,
@@ -62,3 +63,6 @@ def _ask(court: Court, cp: str, reason: str, key: str) -> closing.Asked:
             key=f"{_REQUESTED_BY}:{key}",
             source="operator",
         )
+        reach(CrashPoint.FORCE_CLOSE_BEFORE_COMMIT)
+    reach(CrashPoint.FORCE_CLOSE_COMMITTED)
+    return asked

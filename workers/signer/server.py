@@ -27,6 +27,7 @@ from contractcourt.codec import decode, encode
 from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.signing import PointRequest, SigningRefused, SigningRequest
 from storage.database import Database
+from tasks.crash_points import CrashPoint, reach
 from tasks.settings import Settings
 from workers.signer.errors import (
     ForeignKeyDocument,
@@ -65,6 +66,7 @@ def create_app(signer: Signer, token: str) -> Starlette:
     """
 
     def sign(body: bytes) -> bytes:
+        reach(CrashPoint.SIGNER_ASKED)
         request = decode(body, SigningRequest)
         try:
             signed = signer.sign(request)
@@ -72,6 +74,7 @@ def create_app(signer: Signer, token: str) -> Starlette:
             _log.warning("refused to sign", reason=refused.reason, **_about(request))
             raise
         _log.info("signed", txid=str(signed.txid), **_about(request))
+        reach(CrashPoint.SIGNER_BEFORE_ANSWER)
         return encode(signed)
 
     def points(body: bytes) -> bytes:

@@ -18,6 +18,7 @@ from storage.blocks import Cursor
 from storage.database import Database
 from storage.spends import ConfirmedSpend
 from storage.watches import Watch
+from tasks.crash_points import CrashPoint, reach
 from workers.watcher.following import record_earlier_spends
 from workers.watcher.search import Search
 from workers.watcher.unreadable import Obstacle, UnreadableBlock
@@ -156,4 +157,6 @@ class LookBack:
             lease.hold(conn, lease.CHAIN_WATCHER, epoch)
             record_earlier_spends(conn, told, cursor)
             watches.looked_back(conn, ids)
+            reach(CrashPoint.LOOK_BACK_BEFORE_COMMIT)
+        reach(CrashPoint.LOOK_BACK_COMMITTED)
         self._wake({channel_id for channel_id, _ in told})

@@ -14,6 +14,7 @@ from contractcourt.units import HexBytes, Txid
 from storage import broadcasts, contracts, docket, lease
 from storage.database import Connection, Database
 from storage.docket import NewEntry
+from tasks.crash_points import CrashPoint, reach
 
 #: Asked for with one poll; the nearest expiries first.
 _MOST_OUTPOINTS = 2_000
@@ -52,9 +53,11 @@ class MempoolLook:
                 if spend.txid not in ours
             ]
             docket.append_many(conn, entries)
+            reach(CrashPoint.MEMPOOL_LOOK_BEFORE_COMMIT)
             return {entry.channel_id for entry in entries}
 
         channel_ids = self._db.run(tell)
+        reach(CrashPoint.MEMPOOL_LOOK_COMMITTED)
         self._told |= {(outpoint, spend.txid) for outpoint, spend in new.items()}
         self._wake(channel_ids)
 

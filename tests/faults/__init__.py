@@ -1,0 +1,1 @@
+"""Faults: processes killed at every step, servers restarted, connections cut, a chain that errs."""
