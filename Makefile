@@ -38,11 +38,16 @@ test: venv ## Run the whole test suite (PYTEST_ARGS='-k name' for a part of it)
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: check
-check: venv ## Format, lint, types, import rules
+check: venv ## Format, lint, types, import rules, pages that follow from the code
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.generate --check
+
+.PHONY: docs
+docs: venv ## Write the pages of docs/ that follow from the code
+	@$(BIN)/python -m docs.generate
 
 .PHONY: e2e
 e2e: venv ## The tests that start a whole court as its users do, one by one, with their names

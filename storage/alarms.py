@@ -26,6 +26,7 @@ RESTATE = """
 CLEAR = """
     UPDATE alarms SET cleared_at = clock_timestamp()
     WHERE id = ANY(%(ids)s) AND cleared_at IS NULL
+    RETURNING id
 """
 CLEAR_KIND = """
     UPDATE alarms SET cleared_at = clock_timestamp()
@@ -82,9 +83,9 @@ def keep_raised(
         conn.execute(RAISE, facts)
 
 
-def clear(conn: Connection, ids: Sequence[int]) -> None:
-    """These have been dealt with."""
-    conn.execute(CLEAR, {"ids": list(ids)})
+def clear(conn: Connection, ids: Sequence[int]) -> set[int]:
+    """These have been dealt with. Those of them that were open."""
+    return {row[0] for row in conn.execute(CLEAR, {"ids": list(ids)})}
 
 
 def clear_kind(

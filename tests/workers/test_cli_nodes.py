@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.effects import SweepOutput
 from contractcourt.policy import Policy
 from contractcourt.units import Satoshi
@@ -128,6 +129,20 @@ def test_l10_an_alarm_names_the_shortfall_until_the_wallet_holds_enough(
         examples.give_coins(conn, "alice", 10_000)
         reserve.check(conn)
     assert court("alarms").out.strip() == "no alarm is open"
+
+
+def test_an_alarm_is_cleared_by_its_id_and_raised_again(court: Run, db: Database) -> None:
+    with db.transaction() as conn:
+        for kind in (AlarmKind.BREACH, AlarmKind.SIGNER_AWAY):
+            alarms.raise_alarm(conn, None, kind, "look")
+    first, second = (one["id"] for one in json.loads(court("alarms", "--json").out))
+    refused = court("alarms", "clear", str(first), "999")
+    assert (refused.code, "999" in refused.err) == (Exit.FAILED, True)
+    assert len(json.loads(court("alarms", "--json").out)) == 2
+    assert court("alarms", "clear", str(first), str(second)).code == Exit.OK
+    assert json.loads(court("alarms", "--json").out) == []
+    with db.transaction() as conn:
+        assert alarms.raise_alarm(conn, None, AlarmKind.BREACH, "look")
 
 
 def test_l10_no_more_is_reserved_than_for_ten_channels(db: Database) -> None:

@@ -1,19 +1,32 @@
-"""`contractcourt alarms`: what somebody has to look at."""
+"""`contractcourt alarms`: what somebody has to look at, and saying that it has been."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from storage import alarms as alarm_table
 from workers.cli import tables
 from workers.cli.access import transaction
+from workers.cli.exits import CommandFailed
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 
+app = typer.Typer()
 
-def alarms(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+
+@app.callback(invoke_without_command=True)
+def alarms(
+    context: typer.Context, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
+) -> None:
     """Open alarms, the oldest first: about a channel, a node, or the court itself."""
+    if context.invoked_subcommand is not None:
+        return
     with transaction(data_dir) as conn:
         raised = alarm_table.list_open(conn)
     rows = [
         {
+            "id": alarm.id,
             "raised_at": alarm.raised_at.isoformat(" ", "seconds"),
             "about": str(alarm.channel_point or alarm.node or "the court"),
             "kind": alarm.kind,
@@ -25,7 +38,23 @@ def alarms(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> Non
         tables.write_json(rows)
         return
     tables.show(
-        ("since", "about", "kind", "what to do"),
+        ("id", "since", "about", "kind", "what to do"),
         (tuple(row.values()) for row in rows),
         empty="no alarm is open",
     )
+
+
+@app.command("clear")
+def clear(
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", min=1, help="Of `alarms`.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """These have been dealt with. One whose cause is still there is raised again."""
+    with transaction(data_dir) as conn:
+        unknown = sorted(set(ids) - alarm_table.clear(conn, ids))
+        if unknown:
+            raise CommandFailed(
+                f"no open alarm has the id {', '.join(map(str, unknown))}, so nothing is cleared: "
+                "`contractcourt alarms` lists the open ones"
+            )
+    print(f"cleared: {', '.join(map(str, sorted(set(ids))))}")

@@ -7,6 +7,8 @@ from importlib import import_module
 
 import typer
 
+from workers.cli.exits import MEANINGS
+
 _LOCAL = "A whole court on this machine"
 _LOOK = "Look"
 _ACT = "Act"
@@ -23,7 +25,7 @@ _COMMANDS: dict[str, tuple[str | None, str, str]] = {
     "docket": (_LOOK, "look", "docket"),
     "account": (_LOOK, "account", "account"),
     "deadlines": (_LOOK, "look", "deadlines"),
-    "alarms": (_LOOK, "alarms", "alarms"),
+    "alarms": (_LOOK, "alarms", "app"),
     "audit": (_LOOK, "audit", "audit"),
     "doctor": (_LOOK, "local", "doctor"),
     "force-close": (_ACT, "act", "force_close"),
@@ -42,9 +44,7 @@ _COMMANDS: dict[str, tuple[str | None, str, str]] = {
 
 _HELP = (
     "A contract court for Lightning channels that runs outside the nodes.\n\n"
-    "Exit codes: 0 done; 1 it could not be done, or audit or doctor found something; "
-    "2 wrong arguments or settings; 3 Postgres, Redis, the Bitcoin node or the signer "
-    "does not answer."
+    f"Exit codes: {'; '.join(f'{code.value} {words}' for code, words in MEANINGS.items())}."
 )
 
 

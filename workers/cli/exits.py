@@ -19,11 +19,19 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1
-    """It was understood and could not be done, or found what it looks for (`audit`, `doctor`)."""
     USAGE = 2
-    """Wrong arguments or settings; nothing was tried and nothing changed."""
     UNAVAILABLE = 3
-    """Postgres, Redis, the Bitcoin node or the signer did not answer; try again."""
+    INTERRUPTED = 130
+
+
+#: What a script may rely on; `--help` and docs/reference/cli.md say the same.
+MEANINGS = {
+    Exit.OK: "done",
+    Exit.FAILED: "it could not be done, or the check found something",
+    Exit.USAGE: "wrong arguments or settings: nothing was tried and nothing changed",
+    Exit.UNAVAILABLE: "Postgres, Redis, the Bitcoin node or the signer does not answer: try again",
+    Exit.INTERRUPTED: "Ctrl-C",
+}
 
 
 class CommandFailed(ContractCourtError):
@@ -38,7 +46,7 @@ def explain() -> Iterator[None]:
     except ContractCourtError as error:
         _leave(str(error), _code_of(error))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (`| head`) has seen enough.
         sys.stderr.close()

@@ -1,0 +1,1 @@
+"""The documentation: begin with `docs/README.md`. `generate` writes what follows from the code."""
