@@ -34,7 +34,7 @@ CONNECTION_LIMITS = {
 TRANSACTION_LIMITS = """
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = '30s';
-    SET LOCAL idle_in_transaction_session_timeout = '60s'
+    SET LOCAL idle_in_transaction_session_timeout = '15s'
 """
 
 
@@ -66,7 +66,8 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """One READ COMMITTED transaction: committed at the end, rolled back on an exception.
 
-        A lock is waited for 5 s, a statement may take 30 s.
+        A lock is waited for 5 s, a statement may take 30 s, and a client that says nothing for 15 s
+        (its host is cut off) loses the transaction with its locks.
 
         Raises:
             ForkedPool: the pool was opened by another process.

@@ -3,6 +3,9 @@
 The database's clock decides, never a host's. Whoever writes in the name of a lease names its
 epoch and holds it for the transaction (`hold`); a leader that was paused past its expiry finds
 another epoch and is fenced (users_ask C9, P5).
+
+A leader that freezes, or whose cable is cut, in the middle of a transaction leaves its locks
+behind. Whoever finds its lease expired ends its sessions first (decision 0017).
 """
 
 from __future__ import annotations
@@ -19,10 +22,23 @@ from storage.errors import Fenced
 #: The lease of the chain watcher; its epoch fences the chain cursor.
 CHAIN_WATCHER = "chain_watcher"
 
+#: A name of Postgres has at most 63 bytes; this one and a UUID have 58.
+_SESSIONS_OF = "contractcourt-watcher:"
+#: How long to wait until a session that was told to end is gone.
+EXPEL_MILLISECONDS = 500
+
 PREPARE = """
     INSERT INTO leases (name, holder, epoch, expires_at)
     VALUES (%(name)s, %(holder)s, 0, '-infinity')
     ON CONFLICT (name) DO NOTHING
+"""
+#: The open transactions of a holder whose time is over: a living one would have renewed.
+EXPEL = """
+    SELECT pg_terminate_backend(a.pid, %(wait_milliseconds)s)
+    FROM leases AS l JOIN pg_stat_activity AS a ON a.application_name = %(sessions_of)s || l.holder
+    WHERE l.name = %(name)s AND l.holder <> %(holder)s AND l.expires_at <= clock_timestamp()
+      AND a.datname = current_database() AND a.usename = current_user
+      AND a.state <> 'idle' AND a.pid <> pg_backend_pid()
 """
 #: Skips a row that is locked: its holder is writing, so it leads.
 ACQUIRE = """
@@ -34,7 +50,8 @@ ACQUIRE = """
     )
     UPDATE leases AS l
     SET holder = %(holder)s, epoch = l.epoch + 1,
-        expires_at = clock_timestamp() + make_interval(secs => %(ttl_seconds)s)
+        expires_at = clock_timestamp() + make_interval(secs => %(ttl_seconds)s),
+        taken_at = clock_timestamp()
     FROM free
     WHERE l.name = free.name
     RETURNING l.epoch
@@ -51,28 +68,52 @@ RELEASE = """
 #: Lets a renewal pass and stops a take-over: only that one changes a key of the row.
 HOLD = "SELECT 1 FROM leases WHERE name = %(name)s AND epoch = %(epoch)s FOR KEY SHARE"
 READ = """
-    SELECT name, holder, epoch, expires_at, expires_at > clock_timestamp()
+    SELECT name, holder, epoch, expires_at, expires_at > clock_timestamp(), taken_at
     FROM leases WHERE name = %(name)s
 """
+RECORD_FENCING = """
+    INSERT INTO fencings (lease, holder, epoch) VALUES (%(name)s, %(holder)s, %(epoch)s)
+    ON CONFLICT DO NOTHING
+"""
+FENCINGS = "SELECT holder, epoch FROM fencings WHERE lease = %(name)s ORDER BY epoch"
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who leads, in which epoch. `live`: the expiry has not passed on the database's clock."""
+    """Who leads, in which epoch, since when (`taken_at`).
+
+    `live`: the expiry has not passed on the database's clock.
+    """
 
     name: str
     holder: UUID
     epoch: int
     expires_at: datetime
     live: bool
+    taken_at: datetime
+
+
+def session_name(holder: UUID) -> str:
+    """The application name of every session of this holder, by which `acquire` finds them."""
+    return f"{_SESSIONS_OF}{holder}"
 
 
 def acquire(conn: Connection, name: str, holder: UUID, ttl_seconds: float) -> int | None:
-    """Take the lease if it is free or ours; the new epoch, or None. Never waits.
+    """Take the lease if it is free or ours; the new epoch, or None. Never waits for a holder.
 
-    `holder` is made anew by every process at its start: two processes never share a lease.
+    `holder` is made anew by every process at its start: two processes never share a lease. What
+    a former holder still has open is rolled back when its lease is over.
     """
     conn.execute(PREPARE, {"name": name, "holder": holder})
+    conn.execute(
+        EXPEL,
+        {
+            "name": name,
+            "holder": holder,
+            "sessions_of": _SESSIONS_OF,
+            "wait_milliseconds": EXPEL_MILLISECONDS,
+        },
+    )
     facts = {"name": name, "holder": holder, "ttl_seconds": ttl_seconds}
     row = conn.execute(ACQUIRE, facts).fetchone()
     return None if row is None else int(row[0])
@@ -103,3 +144,13 @@ def read(conn: Connection, name: str) -> Lease | None:
     """The lease as it stands; None if nobody ever held it."""
     with conn.cursor(row_factory=args_row(Lease)) as cursor:
         return cursor.execute(READ, {"name": name}).fetchone()
+
+
+def record_fencing(conn: Connection, name: str, holder: UUID, epoch: int) -> None:
+    """Keep it for the operator: this holder woke up after its epoch was over. Once an epoch."""
+    conn.execute(RECORD_FENCING, {"name": name, "holder": holder, "epoch": epoch})
+
+
+def fencings(conn: Connection, name: str) -> list[tuple[UUID, int]]:
+    """(holder, epoch) of all who found their epoch over, by epoch."""
+    return [(holder, epoch) for holder, epoch in conn.execute(FENCINGS, {"name": name})]

@@ -140,8 +140,9 @@ class Settings(BaseSettings):
     # -- Rhythm --
     poll_seconds: float = Field(1.0, gt=0, le=60)
     """How often a watcher asks the Bitcoin node for news."""
-    lease_seconds: float = Field(10.0, ge=2, le=300)
-    """After so long without a word from the leading watcher another one takes over."""
+    lease_seconds: float = Field(3.0, ge=1, le=300)
+    """How long a leading watcher that says nothing still leads; another one takes over at most a
+    third of it later (decision 0017)."""
     grace_seconds: float = Field(30.0, ge=0, le=600)
     """How long a watcher that has just started holds back what need not be done at once."""
     reconcile_seconds: float = Field(15.0, ge=1, le=3600)

@@ -6,20 +6,15 @@ poll finds everything; a notification from the node only makes it look sooner.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from enum import Enum
+from uuid import UUID
 
-import psycopg
 import structlog
 
 from chain import readiness
-from chain.bitcoin_core import BitcoinCore
-from chain.errors import ChainError, WrongNetwork
-from chain.hints import hints
+from chain.errors import WrongNetwork
 from chain.readiness import Finding, Trouble
 from chain.view import ChainState, ChainView
 from contractcourt.alarms import AlarmKind
@@ -27,13 +22,11 @@ from contractcourt.units import BlockHeight
 from storage import alarms, blocks, lease
 from storage.blocks import Cursor
 from storage.database import Connection, Database
-from storage.errors import CursorMismatch, Fenced
-from storage.retries import is_retryable
+from storage.errors import CursorMismatch
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
-from tasks.logs import configure
-from tasks.settings import Settings
 from workers.watcher import following
+from workers.watcher.heartbeat import Heartbeat
 from workers.watcher.leadership import Leadership
 from workers.watcher.look_back import LookBack
 from workers.watcher.mempool_look import MempoolLook
@@ -69,6 +62,7 @@ class ChainWatcher:
         network: which chain the court serves, in Core's names.
         wake: called after each commit with the channels that have something to apply.
         new_block: called when the chain has moved.
+        holder: this process's name at the lease; made anew when none is given.
         grace_seconds: after its start, how long a deadline that need not be met at once is held
             back: a peer that has just reconnected may settle by itself (users_ask L13).
         look_back_blocks: how far to search for an outpoint that was spent before it was watched,
@@ -84,7 +78,8 @@ class ChainWatcher:
         network: str,
         wake: Callable[[Sequence[int]], bool] = wakeups.wake,
         new_block: Callable[[], bool] = wakeups.new_block,
-        lease_seconds: float = 10.0,
+        lease_seconds: float = 3.0,
+        holder: UUID | None = None,
         grace_seconds: float = 0.0,
         look_back_blocks: int = 2_016,
         stopping: Callable[[], bool] = lambda: False,
@@ -95,7 +90,7 @@ class ChainWatcher:
         self._wake = wake
         self._new_block = new_block
         self._stopping = stopping
-        self._leadership = Leadership(db, lease_seconds)
+        self._leadership = Leadership(db, lease_seconds, holder)
         self._grace_ends = time.monotonic() + grace_seconds
         self._watchlist = Watchlist()
         self._obstacle = Obstacle(db, chain, AlarmKind.BLOCK_UNAVAILABLE)
@@ -136,6 +131,22 @@ class ChainWatcher:
     def stand_down(self) -> None:
         """Give the lease back, so that another watcher need not wait for it to end."""
         self._leadership.stand_down()
+
+    def heartbeat(self) -> Heartbeat:
+        """For the length of a `with`, the lease is renewed however long a round takes."""
+        return Heartbeat(self._leadership)
+
+    def rest_seconds(self, step: Step | None, poll_seconds: float) -> float:
+        """How long to rest after a round (None: one that failed).
+
+        Only a leader at rest may sleep a whole poll: a lease that ends is taken soon after.
+        """
+        return poll_seconds if step is Step.RESTED else min(poll_seconds, self.rhythm_seconds)
+
+    @property
+    def rhythm_seconds(self) -> float:
+        """How often the lease is renewed, or asked for."""
+        return self._leadership.rhythm_seconds
 
     # -- where to stand --
 
@@ -279,44 +290,3 @@ def _standing(conn: Connection) -> Cursor:
     if cursor is None:
         raise CursorMismatch("the chain cursor is gone")
     return cursor
-
-
-def run(settings: Settings) -> None:
-    """Watch until SIGTERM or SIGINT."""
-    configure("watcher", level=settings.log_level, fmt=settings.log_format)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    db = Database(settings.required_database_url, application_name="contractcourt-watcher")
-    chain = BitcoinCore(
-        settings.required_bitcoind_url,
-        cookie_file=settings.bitcoind_cookie_file,
-        rest=settings.bitcoind_rest,
-    )
-    with closing(db), closing(chain), closing(hints(settings.bitcoind_zmq_url)) as news:
-        watcher = ChainWatcher(
-            db,
-            chain,
-            network=settings.network,
-            lease_seconds=settings.lease_seconds,
-            grace_seconds=settings.grace_seconds,
-            stopping=stop.is_set,
-        )
-        while not stop.is_set():
-            if _round(watcher.step) is not Step.MOVED:
-                news.wait(settings.poll_seconds, stop)
-        _round(watcher.stand_down)
-        _log.info("stopped")
-
-
-def _round(work: Callable[[], Step | None]) -> Step | None:
-    """One step; what passes by itself is logged and tried again at the next poll."""
-    try:
-        return work()
-    except (ChainError, Fenced, CursorMismatch) as error:
-        _log.warning("watching pauses", reason=str(error), error=type(error).__name__)
-    except psycopg.Error as error:
-        if not is_retryable(error):
-            raise
-        _log.warning("Postgres is away", error=str(error))
-    return None

@@ -70,7 +70,7 @@ def test_an_error_rolls_back(db: Database) -> None:
         ("transaction_isolation", "read committed"),
         ("lock_timeout", "5s"),
         ("statement_timeout", "30s"),
-        ("idle_in_transaction_session_timeout", "1min"),
+        ("idle_in_transaction_session_timeout", "15s"),
     ],
 )
 def test_p3_limits_hold_for_the_transaction_only(db: Database, setting: str, value: str) -> None:

@@ -33,9 +33,9 @@ def _begin(process: str, data_dir: Path, **given: Any) -> Settings:
 
 def watcher(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Follow the chain. Start two on different hosts: one leads, the other takes over."""
-    from workers import chain_watcher
+    from workers.watcher import running
 
-    chain_watcher.run(_begin("watcher", data_dir))
+    running.run(_begin("watcher", data_dir))
 
 
 def gateway(
