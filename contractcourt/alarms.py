@@ -48,3 +48,5 @@ class AlarmKind(StrEnum):
     LOOK_BACK_BLOCKED = "look_back_blocked"
     REORG_TOO_DEEP = "reorg_too_deep"
     LAW_BROKEN = "law_broken"
+    DOCKET_PART_MISSING = "docket_part_missing"
+    DOCKET_NOT_PROVED = "docket_not_proved"

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, Timer
 from typing import TypeVar
 
 import psycopg
+from psycopg.abc import Query
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
@@ -99,6 +100,21 @@ class Database:
                 return work(connection)
 
         return with_retries(attempt)
+
+    def alone(self, statement: Query, *, most_seconds: float) -> None:
+        """One statement outside any transaction, for what Postgres refuses inside one.
+
+        Raises psycopg.errors.QueryCanceled when it takes longer than `most_seconds`. The limit is
+        kept from here: a setting of the session would outlive it behind a pooler.
+        """
+        with self._opened_pool().connection() as connection:
+            limit = Timer(most_seconds, connection.cancel_safe)
+            limit.start()
+            try:
+                connection.execute(statement)
+            finally:
+                limit.cancel()
+                limit.join()
 
     def close(self) -> None:
         """Close the pool. In another process than the opener's this only forgets it."""

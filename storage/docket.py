@@ -1,8 +1,11 @@
-"""The docket: everything that happened to each channel, in order, for ever.
+"""The docket: everything that happened to each channel, in order.
 
 A channel's entries are numbered from 1 without a gap, each carries its sender's idempotency key,
 and each hash covers the one before, so that a changed or missing entry shows. An append locks
 the channel's `docket_heads` row and nothing else: it never waits for a worker at the case.
+
+Entries are kept by the month they came in (`docket_parts`). Appends and wake-ups see the recent
+months, `docket`; whoever looks back sees the archive too, `docket_history`.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ PENDING = f"""
 """
 ENTRIES = f"""
     SELECT {_ENTRY_COLUMNS}
-    FROM docket AS d
+    FROM docket_history AS d
     WHERE d.channel_id = %(channel_id)s AND d.seq > %(after)s
     ORDER BY d.seq
     LIMIT %(limit)s
@@ -77,8 +80,8 @@ BACKLOG = """
     FROM unapplied
 """
 HASHED_ENTRIES = """
-    SELECT seq, idempotency_key, source, payload, hash FROM docket
-    WHERE channel_id = %(channel_id)s
+    SELECT seq, idempotency_key, source, payload, hash FROM docket_history
+    WHERE channel_id = %(channel_id)s AND seq > %(after)s
     ORDER BY seq
 """
 HEAD = "SELECT last_seq, last_hash FROM docket_heads WHERE channel_id = %(channel_id)s"
@@ -187,15 +190,17 @@ def backlog(conn: Connection) -> tuple[int, float]:
     return int(count), float(age)
 
 
-def verify(conn: Connection, channel_id: int) -> int:
-    """Hash a channel's docket again from its first entry; how many entries it has.
+def verify(
+    conn: Connection, channel_id: int, *, after: int = 0, after_hash: bytes = GENESIS_HASH
+) -> int:
+    """Hash a channel's docket again, from its first entry or from a checkpoint; its last number.
 
     Raises:
         BrokenDocket: an entry is missing, or is not what was appended.
     """
-    last_seq, last_hash = 0, GENESIS_HASH
+    last_seq, last_hash = after, after_hash
     for seq, key, source, payload, stored in conn.execute(
-        HASHED_ENTRIES, {"channel_id": channel_id}
+        HASHED_ENTRIES, {"channel_id": channel_id, "after": after}
     ):
         last_hash = chained_hash(last_hash, seq, key, source, payload)
         if seq != last_seq + 1 or stored != last_hash:

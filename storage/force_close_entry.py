@@ -5,7 +5,7 @@ from __future__ import annotations
 from storage.database import Connection
 
 FIND = """
-    SELECT min(seq) FROM docket
+    SELECT min(seq) FROM docket_history
     WHERE channel_id = %(channel_id)s AND kind = 'force_close_requested'
 """
 

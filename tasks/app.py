@@ -18,6 +18,7 @@ app = Celery(
         "tasks.notify",
         "tasks.rebroadcast",
         "tasks.reconcile",
+        "tasks.archive",
     ],
 )
 app.config_from_object("tasks.celery_config")

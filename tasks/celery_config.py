@@ -51,6 +51,7 @@ task_routes = {
     "contractcourt.ask_local_point": {"queue": "publish"},
     "contractcourt.notify": {"queue": "notify"},
     "contractcourt.reconcile": {"queue": "reconcile"},
+    "contractcourt.archive": {"queue": "reconcile"},
 }
 
 #: Beat only nudges: two beats, or none, change nothing but how soon (users_ask C16).
@@ -64,5 +65,10 @@ beat_schedule = {
         "task": "contractcourt.rebroadcast",
         "schedule": _settings.rebroadcast_seconds,
         "options": {"expires": _settings.rebroadcast_seconds * 2},
+    },
+    "archive": {
+        "task": "contractcourt.archive",
+        "schedule": _settings.archive_seconds,
+        "options": {"expires": _settings.archive_seconds},
     },
 }

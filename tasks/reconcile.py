@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import structlog
 
@@ -13,7 +14,7 @@ from contractcourt.effects import SweepOutput
 from storage import cases, docket, outbox, sweep_inputs, sweep_rounds
 from storage.database import Connection
 from storage.sweep_inputs import Wish
-from tasks import reserve, wakeups
+from tasks import archive, reserve, wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources, resources
@@ -38,6 +39,7 @@ def reconcile(held: Resources) -> tuple[int, int]:
     reach(CrashPoint.RECONCILE_BEGUN)
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
+    held.db.run(lambda conn: archive.make_room(conn, datetime.now(UTC)))
     wakeups.sweep(held.db.run(sweep_rounds.waiting))
     reach(CrashPoint.RECONCILE_SWEEPS)
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))

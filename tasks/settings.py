@@ -149,8 +149,17 @@ class Settings(BaseSettings):
     """How often beat has the tables searched for work whose wake-up was lost."""
     rebroadcast_seconds: float = Field(30.0, ge=1, le=3600)
     """How often our unconfirmed transactions are offered to the Bitcoin node again."""
+    archive_seconds: float = Field(300.0, ge=1, le=86_400)
+    """How often it is seen whether an old month can leave the docket."""
     secret_overlap_seconds: int = Field(86_400, ge=0)
     """How long a rotated webhook secret of a node stays valid beside the new one."""
+
+    # -- History --
+    docket_months: int = Field(2, ge=1, le=1200)
+    """Whole months before this one that stay where appends and wake-ups look; a repeated
+    idempotency key is known for as long. Older months go to the archive."""
+    docket_archive_months: int | None = Field(None, ge=2, le=12_000)
+    """Whole months after which an archived month is dropped for good; never unless set."""
 
     # -- Celery --
     worker_concurrency: int = Field(2, ge=1, le=256)

@@ -15,10 +15,10 @@ from storage.database import Database
 from storage.sweep_inputs import Wish
 from tasks import policies, reserve
 from tasks.arbitration import arbitrate
+from tasks.proof import replay
 from tests.storage import examples
 from tests.storage.examples import outpoint
 from tests.workers.test_cli import Run, court, open_channel, run
-from workers.cli.audit import replay
 from workers.cli.exits import Exit
 
 __all__ = ["court", "run"]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+import msgspec
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
 from contractcourt.events import ChannelOpened, ChannelUpdated, Event
 from contractcourt.units import Script
-from storage import channels, docket, force_close_entry, htlc_index
+from storage import cases, channels, docket, force_close_entry, htlc_index
 from storage.channels import ChannelRow
 from storage.database import Connection
 from storage.nodes import Node
@@ -126,14 +128,26 @@ def _open(conn: Connection, message: Message, channel: Channel) -> Place:
             channel_id, channel.channel_point, appended.seq, appended.duplicate, _wake_up(outcome)
         )
     row = channels.find(conn, channel.channel_point)
-    first = None if row is None else docket.entries(conn, row.id, limit=1)[0]
-    if row is None or first is None or first.event != ChannelOpened(channel):
+    if row is None or not _opened_as(conn, row, channel):
         raise Problem(
             "conflict",
             f"channel {channel.channel_point} is open already with other facts: "
             "compare them with GET /v1/channels/{channel_point}/docket",
         )
-    return Place(row.id, row.channel_point, first.seq, True, WakeUp())
+    return Place(row.id, row.channel_point, 1, True, WakeUp())
+
+
+def _opened_as(conn: Connection, row: ChannelRow, channel: Channel) -> bool:
+    """Whether these facts opened it; once entry 1 is dropped, those that no splice changes."""
+    first = docket.entries(conn, row.id, limit=1)
+    if first and first[0].seq == 1:
+        return first[0].event == ChannelOpened(channel)
+    stored = cases.read(conn, row.id)
+    return stored is not None and channel == msgspec.structs.replace(
+        stored.case.channel,
+        funding_outpoint=channel.funding_outpoint,
+        capacity_sat=channel.capacity_sat,
+    )
 
 
 def _hear(conn: Connection, message: Message, row: ChannelRow, event: Event) -> Place:

@@ -1,0 +1,139 @@
+"""`contractcourt.archive`: old months leave the docket, once every channel is proved past them.
+
+A month goes in steps, each of which may be cut off anywhere and is taken up by the next run:
+every channel with an entry in it gets a checkpoint beyond; the part is detached, which no append
+waits for; it stands in the archive; and is dropped there, only if the operator said so.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import structlog
+
+from contractcourt.alarms import AlarmKind
+from storage import alarms, cases, checkpoints, docket_parts
+from storage.database import Connection, Database
+from storage.docket_parts import Part, Shelf, month_after
+from tasks.app import app
+from tasks.proof import prove_up_to
+from tasks.resources import resources
+
+_log = structlog.get_logger()
+
+#: How early the alarm rings that there is no part for coming entries.
+_EARLY = timedelta(days=7)
+_PAGE = 100
+#: A run ends after so long, well below a task's time limit; the next one goes on.
+_MOST_SECONDS = 10.0
+
+
+@app.task(name="contractcourt.archive")
+def archive_task(idempotency_key: str = "") -> None:
+    """Take old months out of the docket's way."""
+    del idempotency_key
+    held = resources()
+    archive(
+        held.db,
+        datetime.now(UTC),
+        months=held.settings.docket_months,
+        drop_after_months=held.settings.docket_archive_months,
+    )
+
+
+def make_room(conn: Connection, at: datetime) -> None:
+    """Make the parts that are due, and alarm when in a week's time there would be none."""
+    for month in docket_parts.make_ahead(conn, at):
+        _log.info("docket part made", month=f"{month:%Y-%m}")
+    room = docket_parts.room(conn, at)
+    if room >= _EARLY:
+        alarms.clear_kind(conn, None, AlarmKind.DOCKET_PART_MISSING)
+        return
+    until = f"{at + room:%Y-%m-%d %H:%M} UTC"
+    message = (
+        f"the docket has room until {until} only, and nothing can be appended after that: look "
+        "in the workers' logs for why no part could be made; the role must own the tables"
+    )
+    alarms.keep_raised(conn, None, AlarmKind.DOCKET_PART_MISSING, message)
+
+
+def archive(
+    db: Database, at: datetime, *, months: int, drop_after_months: int | None = None
+) -> None:
+    """Take every part one step on that is due for it.
+
+    Args:
+        months: whole months before the present one that stay in the docket.
+        drop_after_months: whole months after which a part is dropped; None keeps it for ever.
+    """
+    give_up_at = time.monotonic() + _MOST_SECONDS
+    stays = month_after(at.date(), -months)
+    kept = None if drop_after_months is None else month_after(at.date(), -drop_after_months)
+    with db.transaction() as conn:
+        found = docket_parts.parts(conn)
+    for part in found:
+        drops = kept is not None and part.month < kept
+        due = drops if part.shelf is Shelf.ARCHIVE else part.month < stays
+        if time.monotonic() > give_up_at or not (due or part.leaving):
+            continue
+        if part.shelf is Shelf.ALONE or (
+            (part.leaving or cover(db, part, give_up_at)) and _detach(db, part)
+        ):
+            _put_away(db, part, drops=drops)
+
+
+def cover(db: Database, part: Part, give_up_at: float = float("inf")) -> bool:
+    """Prove every channel beyond its last entry here; whether all are, in the time given."""
+    after = 0
+    while time.monotonic() <= give_up_at:
+        with db.transaction() as conn:
+            page = docket_parts.uncovered(conn, part, after, _PAGE)
+        if not page:
+            break
+        for channel_id in page:
+            with db.transaction() as conn:
+                _check_in(conn, channel_id, part)
+        after = page[-1]
+    with db.transaction() as conn:
+        return not docket_parts.uncovered(conn, part, 0, 1)
+
+
+def _check_in(conn: Connection, channel_id: int, part: Part) -> None:
+    """A checkpoint at what the case has applied by now, if the docket proves the case.
+
+    Takes no lock: an entry that is applied never changes.
+    """
+    stored = cases.read(conn, channel_id)
+    if stored is not None and prove_up_to(conn, stored):
+        checkpoints.put(conn, channel_id, stored.applied_seq, stored.case)
+        alarms.clear_kind(conn, channel_id, AlarmKind.DOCKET_NOT_PROVED)
+        return
+    message = (
+        "its case does not follow from its docket, so no old month of any docket is put away: "
+        "see `contractcourt audit`"
+    )
+    alarms.keep_raised(conn, channel_id, AlarmKind.DOCKET_NOT_PROVED, message)
+    _log.error("not proved", channel_id=channel_id, part=part.name)
+
+
+def _detach(db: Database, part: Part) -> bool:
+    try:
+        docket_parts.detach(db, part)
+    except psycopg.errors.QueryCanceled:
+        _log.warning("docket part waits for an old transaction", part=part.name)
+        return False
+    _log.info("docket part detached", part=part.name, shelf=part.shelf.value)
+    return True
+
+
+def _put_away(db: Database, part: Part, *, drops: bool) -> None:
+    with db.transaction() as conn:
+        # Asked again, because nothing brings a dropped part back.
+        if drops and not docket_parts.uncovered(conn, part, 0, 1):
+            docket_parts.drop(conn, part)
+            _log.info("docket part dropped", part=part.name)
+        else:
+            docket_parts.archive(conn, part)
+            _log.info("docket part archived", part=part.name)

@@ -1,0 +1,141 @@
+"""The proof of one channel: its docket, replayed through the law, gives the case that is stored.
+
+It begins at the channel's checkpoint, which was proved when it was made, or at the first entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from contractcourt.advance import advance, open_case
+from contractcourt.case import Case
+from contractcourt.codec import to_builtins
+from contractcourt.errors import LawError
+from storage import cases, channels, checkpoints, docket
+from storage.cases import StoredCase
+from storage.checkpoints import Checkpoint
+from storage.database import Connection, Database
+from storage.errors import BrokenDocket
+
+_PAGE = 500
+_LOOKS_AT_A_DOCKET = 3
+_SECRET_FIELDS = frozenset({"preimages", "revocation_secrets"})
+_BLANK = "differs; not shown, it holds secrets"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the stored case of a channel is not what the law says of its docket."""
+
+    channel_point: str
+    field: str
+    stored: object
+    replayed: object
+
+
+def prove(db: Database, channel_id: int, *, whole: bool = False) -> list[Difference]:
+    """The differences of one channel.
+
+    A first look takes no lock. Only what it finds is looked at again with the case locked, when
+    no worker can be half-way between the two tables.
+
+    Args:
+        whole: begin at the first entry although there is a checkpoint.
+    """
+    with db.transaction() as conn:
+        if not _compare(conn, channel_id, whole):
+            return []
+    with db.transaction() as conn:
+        if cases.read(conn, channel_id) is not None:
+            cases.lock_one(conn, channel_id)
+        return _compare(conn, channel_id, whole)
+
+
+def prove_up_to(conn: Connection, stored: StoredCase) -> bool:
+    """Whether the entries that `stored` has applied are whole and make exactly this case."""
+    start = checkpoints.read(conn, stored.channel_id)
+    if _broken_docket(conn, stored.channel_id, start) is not None:
+        return False
+    return replay(conn, stored, start) == stored.case
+
+
+def replay(conn: Connection, stored: StoredCase, start: Checkpoint | None = None) -> Case | None:
+    """What the law makes of the entries that `stored` has applied; None when it cannot begin."""
+    case = None if start is None else start.case
+    after = 0 if start is None else start.seq
+    for entry in _entries(conn, stored.channel_id, after, stored.applied_seq):
+        if case is None:
+            try:
+                case = open_case(entry.event).case
+            except LawError:
+                return None
+            continue
+        try:
+            case = advance(case, entry.event).case
+        except LawError:
+            # Stored although the law refuses it: it changed nothing then either
+            # (`tasks.arbitration` raises an alarm for it).
+            continue
+    return case
+
+
+def _compare(conn: Connection, channel_id: int, whole: bool) -> list[Difference]:
+    [row] = channels.by_ids(conn, [channel_id])
+    point = str(row.channel_point)
+    stored = cases.read(conn, channel_id)
+    if stored is None:
+        return [Difference(point, "case", None, "one case for each channel")]
+    start = None if whole else checkpoints.read(conn, channel_id)
+    broken = _broken_docket(conn, channel_id, start)
+    if broken is not None:
+        return [Difference(point, "docket", broken, "every entry as it was appended")]
+    replayed = replay(conn, stored, start)
+    if replayed is None:
+        return [Difference(point, "docket", None, "a docket that begins with channel_opened")]
+    differences = _fields_that_differ(point, stored.case, replayed)
+    if row.state is not stored.case.state:
+        differences.append(
+            Difference(point, "channels.state", row.state.value, stored.case.state.value)
+        )
+    return differences
+
+
+def _broken_docket(conn: Connection, channel_id: int, start: Checkpoint | None) -> str | None:
+    """What is wrong with the docket's hashes. An append in between looks wrong only once."""
+    words = None
+    for _ in range(_LOOKS_AT_A_DOCKET):
+        try:
+            if start is None:
+                docket.verify(conn, channel_id)
+            else:
+                docket.verify(conn, channel_id, after=start.seq, after_hash=start.hash)
+        except BrokenDocket as broken:
+            words = str(broken)
+        else:
+            return None
+    return words
+
+
+def _entries(
+    conn: Connection, channel_id: int, after: int, up_to: int
+) -> Iterator[docket.DocketEntry]:
+    while page := docket.entries(conn, channel_id, after=after, limit=_PAGE):
+        for entry in page:
+            if entry.seq > up_to:
+                return
+            yield entry
+        after = page[-1].seq
+
+
+def _fields_that_differ(point: str, stored: Case, replayed: Case) -> list[Difference]:
+    if stored == replayed:
+        return []
+    before, after = to_builtins(stored), to_builtins(replayed)
+    return [
+        Difference(point, name, _BLANK, _BLANK)
+        if name in _SECRET_FIELDS
+        else Difference(point, name, before.get(name), after.get(name))
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]

@@ -1,0 +1,196 @@
+"""Old months leave the docket, and the audit still proves every case."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+
+from contractcourt.alarms import AlarmKind
+from contractcourt.events import HeightReached
+from contractcourt.units import BlockHeight
+from storage import alarms, cases, channels, checkpoints, docket, docket_parts, force_close_entry
+from storage.database import Database
+from storage.docket_parts import Part, Shelf, month_after
+from tasks import arbitration, archive, force_close
+from tasks.proof import prove
+from tests.tasks.opened import open_channel
+
+NOW = datetime.now(UTC)
+OLD_MONTH = date(2020, 1, 1)
+OLD_PART = "docket_2020_01"
+
+
+def hear(db: Database, channel_id: int, height: int) -> None:
+    with db.transaction() as conn:
+        arbitration.apply_at_the_door(
+            conn,
+            channel_id,
+            HeightReached(BlockHeight(height)),
+            idempotency_key=f"height-{height}",
+            source="chain",
+        )
+
+
+def grow_old(db: Database, up_to_seq: int, month: date = OLD_MONTH) -> None:
+    """As if the first entries had come in that month."""
+    with db.transaction() as conn:
+        conn.execute(docket_parts.MAKE, {"month": month})
+        conn.execute("SET LOCAL session_replication_role = replica")  # past the schema's guards
+        conn.execute(
+            "UPDATE docket SET created_at = %s WHERE seq <= %s",
+            (datetime(month.year, month.month, 15, tzinfo=UTC), up_to_seq),
+        )
+
+
+def shelves(db: Database) -> dict[str, Shelf]:
+    with db.transaction() as conn:
+        return {part.name: part.shelf for part in docket_parts.parts(conn)}
+
+
+def kinds(db: Database) -> list[str]:
+    with db.transaction() as conn:
+        return [alarm.kind for alarm in alarms.list_open(conn)]
+
+
+def test_an_old_month_goes_to_the_archive_and_the_audit_starts_at_the_checkpoint(
+    db: Database,
+) -> None:
+    ids = [open_channel(db, f"old-{n}")[1] for n in range(3)]
+    for height in range(10, 15):
+        hear(db, ids[0], height)
+    grow_old(db, 4)
+    archive.archive(db, NOW, months=2)
+    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+    hear(db, ids[0], 20)
+    with db.transaction() as conn:
+        for channel_id in ids:
+            stored = cases.read(conn, channel_id)
+            start = checkpoints.read(conn, channel_id)
+            assert stored is not None
+            assert start is not None
+            assert start.seq == stored.applied_seq - (channel_id == ids[0])
+        # Nothing that was once shown has gone.
+        assert [e.seq for e in docket.entries(conn, ids[0])] == list(range(1, 9))
+    for channel_id in ids:
+        assert prove(db, channel_id) == []
+        assert prove(db, channel_id, whole=True) == []
+
+
+def test_a_dropped_month_leaves_a_docket_that_is_proved_from_its_checkpoint(db: Database) -> None:
+    _, channel_id = open_channel(db, "dropped")
+    hear(db, channel_id, 10)
+    grow_old(db, 2)
+    archive.archive(db, NOW, months=2)
+    archive.archive(db, NOW, months=2, drop_after_months=3)
+    assert OLD_PART not in shelves(db)
+    hear(db, channel_id, 11)
+    assert prove(db, channel_id) == []
+    [difference] = prove(db, channel_id, whole=True)
+    assert difference.field == "docket"
+    with db.transaction() as conn:
+        conn.execute("SET LOCAL session_replication_role = replica")
+        conn.execute(
+            "UPDATE cases SET case_json = replace(case_json, %s, %s)",
+            ('"best_height":11', '"best_height":12'),
+        )
+    assert [d.field for d in prove(db, channel_id)] == ["best_height"]
+
+
+def test_what_is_not_proved_or_not_applied_keeps_its_month(db: Database) -> None:
+    _, channel_id = open_channel(db, "unproved")
+    hear(db, channel_id, 10)
+    grow_old(db, 3)
+    with db.transaction() as conn:
+        conn.execute("SET LOCAL session_replication_role = replica")
+        conn.execute(
+            "UPDATE cases SET case_json = replace(case_json, %s, %s)",
+            ('"best_height":10', '"best_height":9'),
+        )
+    archive.archive(db, NOW, months=2, drop_after_months=3)
+    assert shelves(db)[OLD_PART] is Shelf.DOCKET
+    assert kinds(db) == [AlarmKind.DOCKET_NOT_PROVED]
+    with db.transaction() as conn:
+        conn.execute("SET LOCAL session_replication_role = replica")
+        conn.execute(
+            "UPDATE cases SET case_json = replace(case_json, %s, %s)",
+            ('"best_height":9', '"best_height":10'),
+        )
+    with db.transaction() as conn:
+        docket.append(
+            conn, channel_id, HeightReached(BlockHeight(11)), idempotency_key="x", source="chain"
+        )
+    grow_old(db, 4)
+    archive.archive(db, NOW, months=2, drop_after_months=3)
+    assert shelves(db)[OLD_PART] is Shelf.DOCKET  # entry 4 waits to be applied
+    assert kinds(db) == []
+    arbitration.arbitrate(db, [channel_id])
+    archive.archive(db, NOW, months=2)
+    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+
+
+def test_a_month_that_was_cut_off_on_its_way_goes_on(db: Database) -> None:
+    _, channel_id = open_channel(db, "cut-off")
+    grow_old(db, 2)
+    part = Part(OLD_MONTH, Shelf.DOCKET)
+    assert archive.cover(db, part)
+    docket_parts.detach(db, part)
+    assert shelves(db)[OLD_PART] is Shelf.ALONE
+    archive.archive(db, NOW, months=2)
+    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+    assert prove(db, channel_id, whole=True) == []
+
+
+def test_a_held_transaction_delays_the_move_and_nothing_else(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, channel_id = open_channel(db, "held")
+    grow_old(db, 2)
+    monkeypatch.setattr(docket_parts, "_MOST_SECONDS", 0.5)
+    with psycopg.connect(db.url) as holding:
+        holding.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        holding.execute("SELECT count(*) FROM docket")
+        archive.archive(db, NOW, months=2)
+        assert shelves(db)[OLD_PART] is Shelf.DOCKET
+        hear(db, channel_id, 12)
+    archive.archive(db, NOW, months=2)
+    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+    assert prove(db, channel_id, whole=True) == []
+
+
+def test_a_known_key_is_known_across_months(db: Database) -> None:
+    _, channel_id = open_channel(db, "keys")
+    hear(db, channel_id, 10)
+    grow_old(db, 3, month_after(NOW.date(), -1))
+    hear(db, channel_id, 10)
+    with db.transaction() as conn:
+        assert channels.by_ids(conn, [channel_id])[0].last_seq == 3
+
+
+def test_p8_a_missing_future_part_alarms_a_week_ahead(db: Database) -> None:
+    with db.transaction() as conn:
+        end = NOW + docket_parts.room(conn, NOW)
+        for ahead in range(3):  # whatever stands in the way of the next months
+            month = month_after(end.date(), ahead)
+            conn.execute(f"CREATE TABLE {Part(month, Shelf.ALONE).name} (other integer)".encode())
+    early, late = end - timedelta(days=7, minutes=1), end - timedelta(days=6, hours=23)
+    for at, expected in ((early, []), (late, [AlarmKind.DOCKET_PART_MISSING]), (early, [])):
+        with db.transaction() as conn:
+            archive.make_room(conn, at)
+        assert kinds(db) == expected
+
+
+def test_a_repeated_force_close_still_knows_the_first_request(db: Database) -> None:
+    sim, channel_id = open_channel(db, "asked")
+    with db.transaction() as conn:
+        row = channels.find(conn, sim.channel.channel_point)
+        assert row is not None
+        force_close.request(
+            conn, row, requested_by="operator", reason="gone", idempotency_key="one"
+        )
+    arbitration.arbitrate(db, [channel_id])
+    grow_old(db, 100)
+    archive.archive(db, NOW, months=2)
+    with db.transaction() as conn:
+        assert force_close_entry.find(conn, channel_id) == 3
