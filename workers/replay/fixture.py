@@ -58,6 +58,10 @@ class Fixture:
         return int(self.document["closing_tx"]["height"])
 
     @property
+    def end_height(self) -> int:
+        return int(self.document["end_height"])
+
+    @property
     def closing_txid(self) -> str:
         return str(self.document["closing_tx"]["txid"])
 

@@ -9,6 +9,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from workers.replay.feed import fee_wallet_document, key_document, opened, webhooks
 from workers.replay.fixture import Fixture
+from workers.replay.peer_moves import PeerMoves
 from workers.simulation.client import CourtClient, NodeAccount
 
 #: The case ends here when nothing moves any more, or goes on to the next of its deadlines.
@@ -61,11 +62,12 @@ def play(fixture: Fixture, court: CourtClient) -> Outcome:
     node = court.add_node("recorded", bytes.fromhex(fixture.sweep_script))
     court.import_keys(key_document(fixture))
     court.import_keys(fee_wallet_document(fixture, node.name))
+    peer = PeerMoves(fixture, court)
     for block in fixture.blocks[: fixture.close_height - 1]:
         court.rpc("submitblock", block)
     _tell(fixture, court, node)
-    _close(fixture, court, node)
-    _follow_to_the_end(fixture, court)
+    _close(fixture, court, node, peer)
+    _follow_to_the_end(fixture, court, peer)
     account(fixture, court, outcome)
     return outcome
 
@@ -76,7 +78,7 @@ def _tell(fixture: Fixture, court: CourtClient, node: NodeAccount) -> None:
         court.webhook(node, event_type, data)
 
 
-def _close(fixture: Fixture, court: CourtClient, node: NodeAccount) -> None:
+def _close(fixture: Fixture, court: CourtClient, node: NodeAccount, peer: PeerMoves) -> None:
     """Let the close happen as it did: by our own request, or by the recorded block."""
     court.wait_quiet()
     if not fixture.closed_by_us:
@@ -91,10 +93,10 @@ def _close(fixture: Fixture, court: CourtClient, node: NodeAccount) -> None:
         lambda: fixture.closing_txid in court.rpc("getrawmempool"),
         f"our commitment {fixture.closing_txid} in the mempool",
     )
-    court.mine(1)
+    peer.mine_one()
 
 
-def _follow_to_the_end(fixture: Fixture, court: CourtClient) -> None:
+def _follow_to_the_end(fixture: Fixture, court: CourtClient, peer: PeerMoves) -> None:
     """Mine until the case is resolved, or nothing that we do can move it further."""
     last = fixture.close_height + _MOST_BLOCKS
     while (height := court.height()) < last:
@@ -102,32 +104,21 @@ def _follow_to_the_end(fixture: Fixture, court: CourtClient) -> None:
         case = court.channel(fixture.channel_point)
         if case["state"] == "FULLY_RESOLVED":
             return
-        if court.rpc("getrawmempool"):
-            court.mine(1)
-            continue
-        due = _next_height(fixture, case, height)
-        if due is None:
-            return
-        _mine_up_to(fixture, court, height, due)
+        if not court.rpc("getrawmempool"):
+            due = _next_height(case, height, peer)
+            if due is None:
+                return
+            if due - 1 > height:
+                court.mine(due - 1 - height)
+        peer.mine_one()
 
 
-def _next_height(fixture: Fixture, case: dict[str, Any], height: int) -> int | None:
+def _next_height(case: dict[str, Any], height: int, peer: PeerMoves) -> int | None:
     """The next height at which something happens: one of our deadlines, or the peer's moves."""
     due = [d["height"] for d in case["deadlines"] if d["height"] > height]
     if case["state"] in ("CONTRACT_CLOSED", "WAITING_FULL_RESOLUTION"):
-        end = int(fixture.document["end_height"])
-        due += [h for h in range(height + 1, end + 1) if fixture.peer_transactions(h)]
+        due += peer.heights_after(height)
     return min(due, default=None)
-
-
-def _mine_up_to(fixture: Fixture, court: CourtClient, height: int, due: int) -> None:
-    if due - 1 > height:
-        court.mine(due - 1 - height)
-    for tx in fixture.peer_transactions(due):
-        # The peer's own move; refused where our transaction was faster.
-        if court.rpc("testmempoolaccept", [tx])[0]["allowed"]:
-            court.rpc("sendrawtransaction", tx)
-    court.mine(1)
 
 
 def account(fixture: Fixture, court: CourtClient, outcome: Outcome) -> None:
