@@ -77,6 +77,7 @@ class BitcoinCore:
             best_hash=BlockHash.parse(told["bestblockhash"]),
             syncing=bool(told.get("initialblockdownload", False)),
             prune_height=None if lowest is None else BlockHeight(int(lowest)),
+            work=int(told.get("chainwork", "0"), 16),
         )
 
     def block_hash(self, height: BlockHeight) -> BlockHash | None:

@@ -69,13 +69,18 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """Where the node stands. `prune_height` is the lowest block it still has, if it prunes."""
+    """Where the node stands.
+
+    `prune_height` is the lowest block it still has, if it prunes; `work` the expected hashes that
+    its best chain took.
+    """
 
     network: str
     height: BlockHeight
     best_hash: BlockHash
     syncing: bool
     prune_height: BlockHeight | None
+    work: int = 0
 
 
 class ChainView(Protocol):

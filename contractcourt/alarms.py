@@ -50,3 +50,10 @@ class AlarmKind(StrEnum):
     LAW_BROKEN = "law_broken"
     DOCKET_PART_MISSING = "docket_part_missing"
     DOCKET_NOT_PROVED = "docket_not_proved"
+    DOCKET_STALLED = "docket_stalled"
+
+    # -- What the Bitcoin nodes tell --
+    NO_NEW_BLOCK = "no_new_block"
+    SOURCES_DIFFER = "sources_differ"
+    MINORITY_CHAIN = "minority_chain"
+    SECOND_SOURCE_AWAY = "second_source_away"

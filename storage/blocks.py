@@ -20,6 +20,10 @@ from storage.errors import CursorMismatch
 #: How many blocks below the cursor are kept: four weeks, twice what a retarget looks back.
 KEPT_BLOCKS = 4032
 
+SECONDS_STANDING = """
+    SELECT extract(epoch FROM clock_timestamp() - b.connected_at)::float8
+    FROM chain_cursor AS k JOIN blocks AS b ON b.hash = k.hash
+"""
 READ_CURSOR = "SELECT height, hash, step FROM chain_cursor"
 UPSERT_BLOCK = """
     INSERT INTO blocks AS b (hash, prev_hash, height)
@@ -73,6 +77,12 @@ def cursor(conn: Connection) -> Cursor | None:
     """Where the court stands in the chain; None before `init_cursor`."""
     with conn.cursor(row_factory=args_row(_cursor)) as rows:
         return rows.execute(READ_CURSOR).fetchone()
+
+
+def seconds_standing(conn: Connection) -> float:
+    """How long ago the cursor's block was taken in; 0 before there is a cursor."""
+    row = conn.execute(SECONDS_STANDING).fetchone()
+    return 0.0 if row is None else float(row[0])
 
 
 def init_cursor(

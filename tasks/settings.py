@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     """Whether raw blocks are read over REST (`-rest=1` on the node)."""
     bitcoind_zmq_url: str | None = None
     """`tcp://host:port` of `-zmqpubhashblock`; only a hint, the poll below always works."""
+    second_bitcoind_url: str | None = Field(None, repr=False)
+    """A second Bitcoin node, whose headers are compared with the first one's. While it shows a
+    chain with more work that the first one is not on, no block is taken in (decision 0019)."""
     network: Literal["main", "test", "testnet4", "signet", "regtest"] = "regtest"
     """The chain this court serves, in Bitcoin Core's names (`getblockchaininfo`)."""
 
@@ -160,6 +163,13 @@ class Settings(BaseSettings):
     idempotency key is known for as long. Older months go to the archive."""
     docket_archive_months: int | None = Field(None, ge=2, le=12_000)
     """Whole months after which an archived month is dropped for good; never unless set."""
+
+    # -- Alarms --
+    no_block_alarm_seconds: float = Field(10_800.0, ge=60)
+    """After so long without a new block an alarm is raised: the node may be cut off from others."""
+    docket_alarm_seconds: float = Field(60.0, ge=1)
+    """When an event has waited so long to be applied, an alarm is raised: no worker makes progress,
+    whatever each one answers when it is asked."""
 
     # -- Celery --
     worker_concurrency: int = Field(2, ge=1, le=256)

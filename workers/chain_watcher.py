@@ -30,6 +30,8 @@ from workers.watcher.heartbeat import Heartbeat
 from workers.watcher.leadership import Leadership
 from workers.watcher.look_back import LookBack
 from workers.watcher.mempool_look import MempoolLook
+from workers.watcher.progress import Progress
+from workers.watcher.second_source import SecondSource
 from workers.watcher.unreadable import Obstacle, UnreadableBlock
 from workers.watcher.wallet_coins import WalletScan
 from workers.watcher.watchlist import Watchlist
@@ -51,7 +53,8 @@ class Step(Enum):
     MOVED = "moved"
     RESTED = "rested"
     STANDING_BY = "standing_by"
-    #: The node is not ready: it syncs, or lags behind what the court has seen.
+    #: The node is not to be followed now: it syncs, lags behind what the court has seen, or is on
+    #: a chain with less work than another node's.
     WAITING = "waiting"
 
 
@@ -65,6 +68,8 @@ class ChainWatcher:
         holder: this process's name at the lease; made anew when none is given.
         grace_seconds: after its start, how long a deadline that need not be met at once is held
             back: a peer that has just reconnected may settle by itself (users_ask L13).
+        second: another node, whose headers are compared with those of `chain`.
+        progress: looks whether anything stands still.
         look_back_blocks: how far to search for an outpoint that was spent before it was watched,
             when nobody knows where it was made.
         stopping: asked between blocks.
@@ -81,6 +86,8 @@ class ChainWatcher:
         lease_seconds: float = 3.0,
         holder: UUID | None = None,
         grace_seconds: float = 0.0,
+        second: ChainView | None = None,
+        progress: Progress | None = None,
         look_back_blocks: int = 2_016,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -95,6 +102,8 @@ class ChainWatcher:
         self._watchlist = Watchlist()
         self._obstacle = Obstacle(db, chain, AlarmKind.BLOCK_UNAVAILABLE)
         self._said: list[Trouble] = []
+        self._second_source = SecondSource(db, chain, second)
+        self._progress = progress
         self._wallet_scan = WalletScan(db, chain)
         self._mempool_look = MempoolLook(db, chain, wake=self._wake_up)
         self._look_back = LookBack(
@@ -114,9 +123,11 @@ class ChainWatcher:
         epoch = self._leadership.lead()
         if epoch is None:
             return Step.STANDING_BY
+        if self._progress is not None:
+            self._progress.step()
         state = self._chain.state()
         standing = self._stand_on(state, epoch)
-        if standing is None:
+        if standing is None or not self._second_source.allows(state):
             return Step.WAITING
         cursor = self._follow(standing, epoch, state)
         self._fire_deadlines(cursor, epoch)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -21,11 +21,13 @@ from storage.retries import is_retryable
 from tasks.logs import configure
 from tasks.settings import Settings
 from workers.chain_watcher import ChainWatcher, Step
+from workers.watcher.progress import Progress
 
 _log = structlog.get_logger()
 
 #: A leader whose rounds fail so often in a row lets another one try, with a node of its own.
 _FAILURES_TO_STAND_DOWN = 3
+_SECOND_NODE_SECONDS = 5.0
 
 
 def run(settings: Settings) -> None:
@@ -41,10 +43,21 @@ def run(settings: Settings) -> None:
         cookie_file=settings.bitcoind_cookie_file,
         rest=settings.bitcoind_rest,
     )
-    with closing(db), closing(chain), closing(hints(settings.bitcoind_zmq_url)) as news:
+    with (
+        closing(db),
+        closing(chain),
+        closing(hints(settings.bitcoind_zmq_url)) as news,
+        _second(settings) as second,
+    ):
         watcher = ChainWatcher(
             db,
             chain,
+            second=second,
+            progress=Progress(
+                db,
+                no_block_seconds=settings.no_block_alarm_seconds,
+                docket_seconds=settings.docket_alarm_seconds,
+            ),
             network=settings.network,
             lease_seconds=settings.lease_seconds,
             holder=holder,
@@ -63,6 +76,17 @@ def run(settings: Settings) -> None:
                     news.wait(watcher.rest_seconds(step, settings.poll_seconds), stop)
         _round(watcher.stand_down)
         _log.info("stopped")
+
+
+@contextmanager
+def _second(settings: Settings) -> Iterator[BitcoinCore | None]:
+    """The node to compare with, if there is one; it may not hold up the first one for long."""
+    if settings.second_bitcoind_url is None:
+        yield None
+        return
+    url, patience = settings.second_bitcoind_url, _SECOND_NODE_SECONDS
+    with closing(BitcoinCore(url, timeout_seconds=patience)) as chain:
+        yield chain
 
 
 def _round(work: Callable[[], Step | None]) -> Step | None:
