@@ -171,7 +171,7 @@ def _set_alarm_clocks(hearing: Hearing) -> None:
     if hearing.case.closed:
         return
     for height, due in sorted(htlcs.due_heights(hearing.case).items()):
-        hearing.wake_at(height, "an HTLC is due", due.at_risk_sat, due.hard_height)
+        hearing.wake_at(height, "an HTLC is due", due.at_risk_sat, due.hard_height, urgent=True)
 
 
 def _look_again(hearing: Hearing) -> None:

@@ -44,6 +44,10 @@ CLOSED_STATES = frozenset(
 )
 
 
+#: Who asks for a force close when nobody else did: an HTLC is due.
+COURT = "court"
+
+
 class ForceClose(msgspec.Struct, frozen=True):
     """Our decision to publish our commitment: made once, kept until some close is final."""
 

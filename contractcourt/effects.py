@@ -127,13 +127,15 @@ class WakeAt(msgspec.Struct, frozen=True, tag="wake_at"):
     """Give the case a `HeightReached` when the chain is at `height`.
 
     A watcher that has just started may hold it back for a short grace, never past `hard_height`
-    (users_ask L13); None when it can't wait at all.
+    (users_ask L13); None when it can't wait at all. `urgent`: an HTLC expires there, so it
+    overtakes other work (users_ask C7).
     """
 
     height: BlockHeight
     reason: str
     value_at_risk_sat: Satoshi = Satoshi(0)
     hard_height: BlockHeight | None = None
+    urgent: bool = False
 
 
 class MarkChannelClosed(msgspec.Struct, frozen=True, tag="mark_channel_closed"):

@@ -22,9 +22,9 @@ from storage.database import Connection
 INSERT = """
     WITH broadcast AS (
         INSERT INTO broadcasts (channel_id, node, purpose, txid, raw_tx, fee_sat, weight,
-                                feerate_per_kw, parent_txid)
+                                feerate_per_kw, parent_txid, urgent)
         SELECT c.id, c.node, %(purpose)s, %(txid)s, %(raw_tx)s, %(fee_sat)s, %(weight)s,
-               %(feerate_per_kw)s, %(parent_txid)s
+               %(feerate_per_kw)s, %(parent_txid)s, %(urgent)s
         FROM channels AS c WHERE c.id = %(channel_id)s
         ON CONFLICT (txid) DO NOTHING
         RETURNING id
@@ -53,6 +53,7 @@ OPEN = f"""{_SELECT}
 """
 OPEN_SWEEPS = f"""{_SELECT}
     WHERE b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
+      AND b.urgent = %(urgent)s
     ORDER BY b.id
 """
 OF_CHANNEL = f"""{_SELECT}
@@ -199,10 +200,11 @@ def insert(
     inputs: Sequence[SpentInput],
     price: Price,
     parent_txid: Txid | None = None,
+    urgent: bool = False,
 ) -> Broadcast:
     """Store a signed transaction before it is sent; the stored one if its txid is known.
 
-    One that was abandoned is open again.
+    One that was abandoned is open again. `urgent`: the rounds of what has a deadline tend it.
     """
     facts = {
         "channel_id": channel_id,
@@ -216,6 +218,7 @@ def insert(
         "weight": price.weight,
         "feerate_per_kw": price.feerate_per_kw,
         "parent_txid": parent_txid,
+        "urgent": urgent,
     }
     conn.execute(TAKE_UP, {"txid": txid})
     conn.execute(INSERT, facts)
@@ -251,10 +254,11 @@ def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> l
         return cursor.execute(OPEN, facts).fetchall()
 
 
-def open_sweeps(conn: Connection, node: str) -> list[Broadcast]:
-    """The sweeper's open broadcasts for a node, the oldest first."""
+def open_sweeps(conn: Connection, node: str, *, urgent: bool = False) -> list[Broadcast]:
+    """The sweeper's open broadcasts for a node, the oldest first: urgent ones, or the others."""
+    facts = {"node": node, "sweeper": _SWEEPER, "urgent": urgent}
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
-        return cursor.execute(OPEN_SWEEPS, {"node": node, "sweeper": _SWEEPER}).fetchall()
+        return cursor.execute(OPEN_SWEEPS, facts).fetchall()
 
 
 def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from psycopg.rows import args_row
 
+from contractcourt.arbitrator import urgency
+from contractcourt.arbitrator.urgency import Revocation
 from contractcourt.case import Case
 from contractcourt.codec import decode, encode
 from storage.database import Connection
@@ -30,14 +32,15 @@ _DELETE_APPLIED = """
 INSERT_CASES = f"""
     WITH given AS (
         SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
-                             %(applied_seqs)s::bigint[], %(states)s::text[])
-            AS row (channel_id, case_json, applied_seq, state)
+                             %(applied_seqs)s::bigint[], %(states)s::text[],
+                             %(factors)s::bigint[], %(revoked_below)s::bigint[])
+            AS row (channel_id, case_json, applied_seq, state, obscuring_factor, revoked_below)
     ), applied AS ({_DELETE_APPLIED.format(source="given")}), shown AS (
         UPDATE channels AS c SET state = given.state FROM given
         WHERE c.id = given.channel_id AND c.state <> given.state
     )
-    INSERT INTO cases (channel_id, case_json, applied_seq)
-    SELECT channel_id, case_json, applied_seq FROM given
+    INSERT INTO cases (channel_id, case_json, applied_seq, obscuring_factor, revoked_below)
+    SELECT channel_id, case_json, applied_seq, obscuring_factor, revoked_below FROM given
 """
 _COLUMNS = "channel_id, case_json, applied_seq, version"
 LOCK_CASES = f"""
@@ -52,12 +55,13 @@ STORE_CASES = f"""
     WITH given AS (
         SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
                              %(applied_seqs)s::bigint[], %(versions)s::bigint[],
-                             %(states)s::text[])
-            AS row (channel_id, case_json, applied_seq, version, state)
+                             %(states)s::text[], %(revoked_below)s::bigint[])
+            AS row (channel_id, case_json, applied_seq, version, state, revoked_below)
     ), stored AS (
         UPDATE cases AS k
         SET case_json = given.case_json, applied_seq = given.applied_seq,
-            version = k.version + 1, updated_at = clock_timestamp()
+            revoked_below = given.revoked_below, version = k.version + 1,
+            updated_at = clock_timestamp()
         FROM given
         WHERE k.channel_id = given.channel_id AND k.version = given.version
         RETURNING k.channel_id, k.applied_seq, given.state
@@ -66,6 +70,10 @@ STORE_CASES = f"""
         WHERE c.id = stored.channel_id AND c.state <> stored.state
     )
     SELECT channel_id FROM stored
+"""
+REVOCATIONS = """
+    SELECT channel_id, obscuring_factor, revoked_below FROM cases
+    WHERE channel_id = ANY(%(channel_ids)s) AND obscuring_factor IS NOT NULL
 """
 
 
@@ -91,6 +99,8 @@ def insert_many(conn: Connection, given: Sequence[tuple[int, Case, int]]) -> Non
         "cases": [encode(case).decode() for _, case, _ in given],
         "applied_seqs": [applied_seq for _, _, applied_seq in given],
         "states": [case.state.value for _, case, _ in given],
+        "factors": [urgency.obscuring_factor(case.channel) for _, case, _ in given],
+        "revoked_below": [urgency.revoked_below(case) for _, case, _ in given],
     }
     conn.execute(INSERT_CASES, facts)
 
@@ -121,6 +131,12 @@ def read(conn: Connection, channel_id: int) -> StoredCase | None:
         return cursor.execute(READ_CASE, {"channel_id": channel_id}).fetchone()
 
 
+def revocations(conn: Connection, channel_ids: Sequence[int]) -> dict[int, Revocation]:
+    """What of each channel is revoked, by channel id, without reading the cases themselves."""
+    rows = conn.execute(REVOCATIONS, {"channel_ids": list(channel_ids)})
+    return {channel_id: Revocation(factor, below) for channel_id, factor, below in rows}
+
+
 def store(conn: Connection, stored: StoredCase) -> None:
     """Store one case. See `store_many`."""
     store_many(conn, [stored])
@@ -144,6 +160,7 @@ def store_many(conn: Connection, cases: Iterable[StoredCase]) -> None:
         "applied_seqs": [stored.applied_seq for stored in given],
         "versions": [stored.version for stored in given],
         "states": [stored.case.state.value for stored in given],
+        "revoked_below": [urgency.revoked_below(stored.case) for stored in given],
     }
     written = {row[0] for row in conn.execute(STORE_CASES, facts)}
     for stored in given:

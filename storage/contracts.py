@@ -56,6 +56,12 @@ CLAIMABLE_BY_HASH = """
     ORDER BY cltv_expiry, outpoint
     LIMIT %(limit)s
 """
+REVOKED = """
+    SELECT c.channel_id
+    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)s::bytea[]) AS given (channel_id, outpoint)
+    JOIN contracts AS c USING (channel_id, outpoint)
+    WHERE c.kind IN ('revoked_to_local', 'revoked_htlc', 'revoked_second_level')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,15 @@ def claimable_by_hash(conn: Connection, limit: int) -> dict[OutPoint, int]:
     """Unspent HTLCs that we offered, whose claim would show a preimage; each with its channel."""
     rows = conn.execute(CLAIMABLE_BY_HASH, {"limit": limit})
     return {OutPoint(outpoint): channel_id for outpoint, channel_id in rows}
+
+
+def revoked(conn: Connection, spent: Sequence[tuple[int, OutPoint]]) -> set[int]:
+    """Those of these channels whose outpoint stands on a revoked commitment."""
+    facts = {
+        "channel_ids": [channel_id for channel_id, _ in spent],
+        "outpoints": [outpoint for _, outpoint in spent],
+    }
+    return {row[0] for row in conn.execute(REVOKED, facts)}
 
 
 def list_for(conn: Connection, channel_id: int) -> list[ContractRow]:

@@ -17,11 +17,13 @@ from contractcourt.units import BlockHeight, Satoshi
 from storage.database import Connection
 
 ADD = """
-    INSERT INTO deadlines AS d (channel_id, height, hard_height, reason, value_at_risk_sat)
-    SELECT channel_id, height, min(coalesce(hard_height, height)), reason, max(value_at_risk_sat)
+    INSERT INTO deadlines AS d
+        (channel_id, height, hard_height, reason, value_at_risk_sat, urgent)
+    SELECT channel_id, height, min(coalesce(hard_height, height)), reason,
+           max(value_at_risk_sat), bool_or(urgent)
     FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[], %(hard_heights)s::integer[],
-                %(reasons)s::text[], %(values)s::bigint[])
-        AS given (channel_id, height, hard_height, reason, value_at_risk_sat)
+                %(reasons)s::text[], %(values)s::bigint[], %(urgent)s::boolean[])
+        AS given (channel_id, height, hard_height, reason, value_at_risk_sat, urgent)
     GROUP BY channel_id, height, reason
     ON CONFLICT (height, channel_id, reason) DO UPDATE
         SET value_at_risk_sat = EXCLUDED.value_at_risk_sat, hard_height = EXCLUDED.hard_height
@@ -30,7 +32,8 @@ ADD = """
 """
 DUE = """
     SELECT DISTINCT height, channel_id FROM deadlines
-    WHERE height <= %(height)s AND (NOT %(in_grace)s OR hard_height <= %(height)s)
+    WHERE height <= %(height)s AND urgent = %(urgent)s
+      AND (NOT %(in_grace)s OR hard_height <= %(height)s)
     ORDER BY height, channel_id
     LIMIT %(limit)s
 """
@@ -82,18 +85,27 @@ def add_many(conn: Connection, wakes: Sequence[tuple[int, WakeAt]]) -> None:
             "hard_heights": [wake.hard_height for _, wake in wakes],
             "reasons": [wake.reason for _, wake in wakes],
             "values": [wake.value_at_risk_sat for _, wake in wakes],
+            "urgent": [wake.urgent for _, wake in wakes],
         }
         conn.execute(ADD, facts)
 
 
 def due(
-    conn: Connection, height: BlockHeight, limit: int, *, in_grace: bool = False
+    conn: Connection,
+    height: BlockHeight,
+    limit: int,
+    *,
+    urgent: bool = False,
+    in_grace: bool = False,
 ) -> list[tuple[int, BlockHeight]]:
     """(channel id, height) of what falls due up to `height`, the lowest height first.
 
-    `in_grace`: only what can't wait any longer (users_ask L13).
+    Args:
+        urgent: what an HTLC depends on; else all the rest.
+        in_grace: only what can't wait any longer (users_ask L13).
     """
-    rows = conn.execute(DUE, {"height": height, "limit": limit, "in_grace": in_grace})
+    facts = {"height": height, "limit": limit, "urgent": urgent, "in_grace": in_grace}
+    rows = conn.execute(DUE, facts)
     return [(channel_id, BlockHeight(due_height)) for due_height, channel_id in rows]
 
 

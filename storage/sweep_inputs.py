@@ -23,13 +23,14 @@ from contractcourt.units import BlockHeight, Blocks, FeeratePerKw
 from storage.database import Connection
 
 WANT = """
-    INSERT INTO sweep_inputs AS w (outpoint, channel_id, node, want, started_height)
-    SELECT given.outpoint, given.channel_id, given.node, given.want,
+    INSERT INTO sweep_inputs AS w (outpoint, channel_id, node, want, urgent, started_height)
+    SELECT given.outpoint, given.channel_id, given.node, given.want, given.urgent,
            coalesce((SELECT height FROM chain_cursor), 0)
     FROM unnest(%(outpoints)s::bytea[], %(channel_ids)s::bigint[], %(nodes)s::text[],
-                %(wants)s::text[]) AS given (outpoint, channel_id, node, want)
+                %(wants)s::text[], %(urgent)s::boolean[])
+        AS given (outpoint, channel_id, node, want, urgent)
     ON CONFLICT (outpoint) DO UPDATE
-    SET want = EXCLUDED.want,
+    SET want = EXCLUDED.want, urgent = EXCLUDED.urgent,
         state = CASE w.state WHEN 'dropped' THEN 'wanted' ELSE w.state END,
         started_height = CASE w.state WHEN 'dropped' THEN EXCLUDED.started_height
                                       ELSE w.started_height END
@@ -52,7 +53,8 @@ _IN_NO_BROADCAST = """
         WHERE i.outpoint = w.outpoint AND b.state = 'open')
 """
 FREE = f"""{_SELECT}
-    WHERE w.node = %(node)s AND w.state = 'wanted' AND {_UNSPENT} AND {_IN_NO_BROADCAST}
+    WHERE w.node = %(node)s AND w.urgent = %(urgent)s AND w.state = 'wanted'
+      AND {_UNSPENT} AND {_IN_NO_BROADCAST}
     ORDER BY w.created_at, w.outpoint
     LIMIT %(limit)s
 """
@@ -165,6 +167,7 @@ def want(conn: Connection, wishes: Sequence[tuple[int, Wish]]) -> None:
             "channel_ids": [channel_id for channel_id, _ in latest.values()],
             "nodes": [wish.channel.node for _, wish in latest.values()],
             "wants": [encode(wish).decode() for _, wish in latest.values()],
+            "urgent": [wish.effect.deadline is not None for _, wish in latest.values()],
         }
         conn.execute(WANT, facts)
 
@@ -179,9 +182,14 @@ def keep_only(conn: Connection, kept: Sequence[tuple[int, Collection[OutPoint]]]
         conn.execute(KEEP_ONLY, facts)
 
 
-def free(conn: Connection, node: str, limit: int = 2_000) -> list[StoredSweep]:
-    """What waits to be swept for a node, the oldest first."""
-    return _read(conn, FREE, {"node": node, "limit": limit})
+def free(
+    conn: Connection, node: str, limit: int = 2_000, *, urgent: bool = False
+) -> list[StoredSweep]:
+    """What waits to be swept for a node, the oldest first.
+
+    `urgent`: what has a deadline; else all the rest.
+    """
+    return _read(conn, FREE, {"node": node, "urgent": urgent, "limit": limit})
 
 
 def these(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:

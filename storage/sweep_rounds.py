@@ -1,9 +1,10 @@
-"""Rounds of sweeping: one for a node at a time, and none asked for is forgotten.
+"""Rounds of sweeping: for each node one at a time, and none asked for is forgotten.
 
 A round is claimed for a while, under an id made for this very claim: whoever was paused past its
 end gives nothing back that another process holds by now, whatever host name and process id they
-share (users_ask P5). Two rounds at once would do no harm, since outputs and coins are locked when
-a broadcast is stored; they would only sign in vain.
+share (users_ask P5). What has a deadline is swept in rounds of its own, `urgent` ones, which wait
+for no others (users_ask C7). Two rounds at once would do no harm, since outputs and coins are
+locked when a broadcast is stored; they would only sign in vain.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ from uuid import UUID
 from storage.database import Connection
 
 ASK = """
-    INSERT INTO sweep_rounds AS r (node, asked)
-    SELECT node, 1 FROM unnest(%(nodes)s::text[]) AS given (node)
-    ON CONFLICT (node) DO UPDATE SET asked = r.asked + 1
+    INSERT INTO sweep_rounds AS r (node, urgent, asked)
+    SELECT node, %(urgent)s, 1 FROM unnest(%(nodes)s::text[]) AS given (node)
+    ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1
 """
 ASK_ALL = """
-    INSERT INTO sweep_rounds AS r (node, asked)
-    SELECT n.name, 1 FROM nodes AS n
-    WHERE EXISTS (SELECT 1 FROM sweep_inputs AS w WHERE w.node = n.name AND w.state = 'wanted')
+    INSERT INTO sweep_rounds AS r (node, urgent, asked)
+    SELECT n.name, lane.urgent, 1
+    FROM nodes AS n CROSS JOIN (VALUES (true), (false)) AS lane (urgent)
+    WHERE EXISTS (SELECT 1 FROM sweep_inputs AS w
+                  WHERE w.node = n.name AND w.state = 'wanted' AND w.urgent = lane.urgent)
        OR EXISTS (SELECT 1 FROM broadcasts AS b
-                  WHERE b.node = n.name AND b.state = 'open' AND b.purpose IN ('sweep', 'bump'))
-    ON CONFLICT (node) DO UPDATE SET asked = r.asked + 1
+                  WHERE b.node = n.name AND b.state = 'open' AND b.purpose IN ('sweep', 'bump')
+                    AND b.urgent = lane.urgent)
+    ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1
 """
 BEGIN = """
     UPDATE sweep_rounds
     SET claim = %(claim)s,
         busy_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-    WHERE node = %(node)s AND done < asked
+    WHERE node = %(node)s AND urgent = %(urgent)s AND done < asked
       AND (busy_until IS NULL OR busy_until < clock_timestamp() OR claim = %(claim)s)
     RETURNING asked
 """
@@ -47,7 +51,8 @@ GIVE_BACK = """
 """
 WAITING = """
     SELECT node FROM sweep_rounds
-    WHERE done < asked AND (busy_until IS NULL OR busy_until < clock_timestamp())
+    WHERE urgent = %(urgent)s AND done < asked
+      AND (busy_until IS NULL OR busy_until < clock_timestamp())
     ORDER BY node
 """
 
@@ -59,13 +64,14 @@ class Claim:
     node: str
     id: UUID
     asked: int
+    urgent: bool = False
 
 
-def ask(conn: Connection, nodes: Iterable[str]) -> None:
+def ask(conn: Connection, nodes: Iterable[str], *, urgent: bool = False) -> None:
     """Something has changed for these nodes: a round shall follow."""
     wanted = sorted(set(nodes))
     if wanted:
-        conn.execute(ASK, {"nodes": wanted})
+        conn.execute(ASK, {"nodes": wanted, "urgent": urgent})
 
 
 def ask_all(conn: Connection) -> None:
@@ -73,14 +79,16 @@ def ask_all(conn: Connection) -> None:
     conn.execute(ASK_ALL)
 
 
-def begin(conn: Connection, node: str, claim_id: UUID, seconds: float) -> Claim | None:
+def begin(
+    conn: Connection, node: str, claim_id: UUID, seconds: float, *, urgent: bool = False
+) -> Claim | None:
     """Take the node's round for so long; None if there is none to do, or another does it.
 
     `claim_id` is made anew for each round, and is the same when its commit is tried again.
     """
-    facts = {"node": node, "seconds": seconds, "claim": claim_id}
+    facts = {"node": node, "urgent": urgent, "seconds": seconds, "claim": claim_id}
     row = conn.execute(BEGIN, facts).fetchone()
-    return None if row is None else Claim(node, claim_id, int(row[0]))
+    return None if row is None else Claim(node, claim_id, int(row[0]), urgent)
 
 
 def end(conn: Connection, claim: Claim) -> bool:
@@ -98,6 +106,6 @@ def give_back(conn: Connection, claim: Claim) -> None:
     conn.execute(GIVE_BACK, {"node": claim.node, "claim": claim.id})
 
 
-def waiting(conn: Connection) -> list[str]:
+def waiting(conn: Connection, *, urgent: bool = False) -> list[str]:
     """Nodes whose round nobody does."""
-    return [row[0] for row in conn.execute(WAITING)]
+    return [row[0] for row in conn.execute(WAITING, {"urgent": urgent})]

@@ -21,6 +21,7 @@ def arbitrate_task(ids: list[int], idempotency_key: str) -> None:
 
 def hand_on(outcome: Outcome) -> None:
     """Have the effects carried out. They are stored: without the broker they are only late."""
-    wakeups.carry_out(outcome.outbox)
+    wakeups.sweep(outcome.urgent_sweeping, urgent=True)
+    wakeups.carry_out(outcome.outbox, outcome.urgent)
     wakeups.wake(sorted(outcome.woken))
-    wakeups.sweep(sorted(outcome.sweeping))
+    wakeups.sweep(outcome.sweeping)

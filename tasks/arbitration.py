@@ -45,14 +45,17 @@ _MOST_ROUNDS = 10_000
 class Outcome:
     """What a round of arbitrating did.
 
-    `outbox`: (id, kind) of effects to carry out now; `woken`: other channels with news to apply;
-    `sweeping`: nodes with something new to sweep.
+    `outbox`: (id, kind) of effects to carry out now, `urgent` the ids of those that can't wait;
+    `woken`: other channels with news to apply; `sweeping`: nodes with something new to sweep,
+    `urgent_sweeping` those with something that has a deadline.
     """
 
     applied: int = 0
     outbox: list[tuple[int, str]] = field(default_factory=list)
     woken: set[int] = field(default_factory=set)
     sweeping: set[str] = field(default_factory=set)
+    urgent: set[int] = field(default_factory=set)
+    urgent_sweeping: set[str] = field(default_factory=set)
 
     def add(self, other: Outcome) -> None:
         """Count another step in."""
@@ -60,6 +63,8 @@ class Outcome:
         self.outbox += other.outbox
         self.woken |= other.woken
         self.sweeping |= other.sweeping
+        self.urgent |= other.urgent
+        self.urgent_sweeping |= other.urgent_sweeping
 
 
 def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
@@ -118,7 +123,14 @@ def apply_pending(
 
 
 def _outcome(applied: int, written: Written) -> Outcome:
-    return Outcome(applied, written.outbox, set(written.woken), set(written.sweeping))
+    return Outcome(
+        applied,
+        written.outbox,
+        set(written.woken),
+        set(written.sweeping),
+        set(written.urgent),
+        set(written.urgent_sweeping),
+    )
 
 
 def _apply(

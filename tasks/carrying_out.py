@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from contractcourt.advance import Verdict
+from contractcourt.arbitrator.urgency import is_urgent
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.contract import ContractStage
@@ -71,13 +72,15 @@ class Advanced:
 class Written:
     """What has to be told once it is committed.
 
-    (id, kind) of what waits in the outbox now, other channels to be woken, nodes with something
-    new to sweep.
+    (id, kind) of what waits in the outbox now and the ids of what is urgent of it, other channels
+    to be woken, nodes with something new to sweep, and with something that has a deadline.
     """
 
     outbox: list[tuple[int, str]]
+    urgent: frozenset[int]
     woken: frozenset[int]
     sweeping: frozenset[str]
+    urgent_sweeping: frozenset[str]
 
 
 def write(conn: Connection, advanced: list[Advanced]) -> Written:
@@ -89,21 +92,35 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     for channel in advanced:
         for verdict in channel.verdicts:
             for effect in verdict.effects:
-                rows.sort_in(conn, channel.channel_id, effect)
+                rows.sort_in(conn, channel.channel_id, verdict.case, effect)
     rows.flush(conn)
     changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])
-    sweeping = _write_wishes(conn, advanced)
+    sweeping, urgent_sweeping = _write_wishes(conn, advanced)
     for channel in advanced:
         if _htlcs_changed(channel):
             htlc_index.replace(conn, channel.channel_id, channel.after)
     ids = outbox.put_many(conn, rows.outbox)
     kinds = [outbox.kind_of(effect) for _, effect in rows.outbox]
-    return Written(list(zip(ids, kinds, strict=True)), frozenset(rows.woken), sweeping)
+    urgent = frozenset(
+        outbox_id for outbox_id, hurries in zip(ids, rows.urgent, strict=True) if hurries
+    )
+    return Written(
+        list(zip(ids, kinds, strict=True)),
+        urgent,
+        frozenset(rows.woken),
+        sweeping,
+        urgent_sweeping,
+    )
 
 
-def _write_wishes(conn: Connection, advanced: list[Advanced]) -> frozenset[str]:
-    """What is to be swept, and no longer; the nodes for which something is new."""
+def _write_wishes(
+    conn: Connection, advanced: list[Advanced]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """What is to be swept, and no longer.
+
+    The nodes for which something is new that can wait, and something that has a deadline.
+    """
     wishes = []
     for channel in advanced:
         for verdict in channel.verdicts:
@@ -114,9 +131,13 @@ def _write_wishes(conn: Connection, advanced: list[Advanced]) -> frozenset[str]:
     sweep_inputs.want(conn, wishes)
     moved = [c for c in advanced if _may_drop_wishes(c)]
     sweep_inputs.keep_only(conn, [(c.channel_id, _kept_wishes(c)) for c in moved])
-    nodes = frozenset(wish.channel.node for _, wish in wishes)
-    sweep_rounds.ask(conn, nodes)
-    return nodes
+    asked = [
+        frozenset(w.channel.node for _, w in wishes if (w.effect.deadline is not None) is urgent)
+        for urgent in (False, True)
+    ]
+    for urgent, nodes in enumerate(asked):
+        sweep_rounds.ask(conn, nodes, urgent=bool(urgent))
+    return asked[0], asked[1]
 
 
 def _may_drop_wishes(channel: Advanced) -> bool:
@@ -150,6 +171,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self.outbox: list[tuple[int, outbox.OutboxEffect]] = []
+        self.urgent: list[bool] = []
         self.woken: set[int] = set()
         self._watch: list[tuple[int, WatchOutpoint]] = []
         self._unwatch: list[tuple[int, OutPoint]] = []
@@ -157,7 +179,7 @@ class _Rows:
         self._closed: list[tuple[int, MarkChannelClosed]] = []
         self._resolved: list[tuple[int, MarkFullyResolved]] = []
 
-    def sort_in(self, conn: Connection, channel_id: int, effect: Effect) -> None:
+    def sort_in(self, conn: Connection, channel_id: int, case: Case, effect: Effect) -> None:
         """Keep one effect for its table. A mark that undoes others is written in its place."""
         match effect:
             case WatchOutpoint():
@@ -191,7 +213,7 @@ class _Rows:
                     idempotency_key="court",
                 )
                 force_closes.set_closing_txid(conn, channel_id, effect.commitment.txid)
-                self.outbox.append((channel_id, effect))
+                self._put_out(channel_id, case, effect)
             case RememberRevokedState():
                 revoked_states.remember(conn, channel_id, effect.number, effect.htlcs)
             case RecallRevokedState():
@@ -199,12 +221,16 @@ class _Rows:
             case SharePreimage():
                 self._share(conn, channel_id, effect)
             case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
-                self.outbox.append((channel_id, effect))
+                self._put_out(channel_id, case, effect)
             case SweepOutput() | BumpCommitment():
                 # Written with the policy of their case: see `_write_wishes`.
                 pass
             case unreachable:
                 assert_never(unreachable)
+
+    def _put_out(self, channel_id: int, case: Case, effect: outbox.OutboxEffect) -> None:
+        self.outbox.append((channel_id, effect))
+        self.urgent.append(is_urgent(case, effect))
 
     def _recall(self, conn: Connection, channel_id: int, number: int) -> None:
         """The answer stands on the docket in this same commit; applying it is the next step."""

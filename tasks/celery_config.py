@@ -41,12 +41,14 @@ timezone = "UTC"
 enable_utc = True
 
 task_default_queue = "arbitrate"
-task_queues = [Queue(name) for name in ("arbitrate", "publish", "notify", "reconcile")]
+#: `urgent` is no other task but the same ones, for what may not wait behind the rest (C7).
+task_queues = [Queue(name) for name in ("urgent", "arbitrate", "publish", "notify", "reconcile")]
 task_routes = {
     "contractcourt.arbitrate": {"queue": "arbitrate"},
     "contractcourt.force_close": {"queue": "arbitrate"},
     "contractcourt.publish": {"queue": "publish"},
     "contractcourt.sweep": {"queue": "publish"},
+    "contractcourt.hurry": {"queue": "urgent"},
     "contractcourt.rebroadcast": {"queue": "publish"},
     "contractcourt.ask_local_point": {"queue": "publish"},
     "contractcourt.notify": {"queue": "notify"},

@@ -64,8 +64,14 @@ def _publish_commitment(
         send(held, [stored])
         reach(CrashPoint.PUBLISH_SENT)
         if channel.anchors:
-            held.db.run(lambda conn: sweep_rounds.ask(conn, [channel.node]))
-            wakeups.sweep([channel.node])
+            # Whether its anchor has a deadline is known to the round alone.
+            for urgent in (True, False):
+                _ask_for_round(held, channel.node, urgent=urgent)
+
+
+def _ask_for_round(held: Resources, node: str, *, urgent: bool) -> None:
+    held.db.run(lambda conn: sweep_rounds.ask(conn, [node], urgent=urgent))
+    wakeups.sweep([node], urgent=urgent)
 
 
 def _publish_htlc_transaction(

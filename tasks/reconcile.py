@@ -17,6 +17,7 @@ from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
+from tasks.rebroadcast import begin_rounds
 from tasks.resources import Resources, resources
 
 _log = structlog.get_logger()
@@ -40,7 +41,7 @@ def reconcile(held: Resources) -> tuple[int, int]:
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
     held.db.run(lambda conn: archive.make_room(conn, datetime.now(UTC)))
-    wakeups.sweep(held.db.run(sweep_rounds.waiting))
+    begin_rounds(held)
     reach(CrashPoint.RECONCILE_SWEEPS)
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))
     if waiting:
@@ -62,7 +63,9 @@ def want_forgotten_sweeps(conn: Connection) -> int:
         if stored is not None:
             wishes += [(channel_id, wish) for wish in _wishes(stored.case, outpoint)]
     sweep_inputs.want(conn, wishes)
-    sweep_rounds.ask(conn, {wish.channel.node for _, wish in wishes})
+    for urgent in (True, False):
+        hurrying = [w for _, w in wishes if (w.effect.deadline is not None) is urgent]
+        sweep_rounds.ask(conn, {wish.channel.node for wish in hurrying}, urgent=urgent)
     return len(wishes)
 
 

@@ -1,4 +1,7 @@
-"""`contractcourt.sweep`: a round of sweeping for each node that something has changed for."""
+"""`contractcourt.sweep`: a round of sweeping for each node that something has changed for.
+
+What has a deadline is swept by rounds of its own, in the urgent queue (users_ask C7).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from contractcourt.alarms import AlarmKind
 from storage import alarms, blocks, sweep_inputs, sweep_rounds
 from storage.database import Connection
 from storage.sweep_rounds import Claim
-from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.market import market
@@ -22,29 +24,40 @@ _log = structlog.get_logger()
 
 
 @app.task(name="contractcourt.sweep")
-def sweep_task(nodes: list[str], idempotency_key: str) -> None:
-    """Sweep for these nodes."""
+def sweep_task(nodes: list[str], idempotency_key: str, urgent: bool = False) -> None:
+    """Sweep for these nodes: what has a deadline, or all the rest."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
         for node in nodes:
-            sweep_node(resources(), node)
+            sweep_node(resources(), node, urgent=urgent)
 
 
-def sweep_node(held: Resources, node: str) -> None:
+@app.task(name="contractcourt.hurry")
+def hurry_task(idempotency_key: str) -> None:
+    """The chain has moved: do the urgent rounds that nobody does."""
+    with structlog.contextvars.bound_contextvars(wake=idempotency_key):
+        held = resources()
+        for node in held.db.run(lambda conn: sweep_rounds.waiting(conn, urgent=True)):
+            sweep_node(held, node, urgent=True)
+
+
+def sweep_node(held: Resources, node: str, *, urgent: bool = False) -> None:
     """Rounds until nothing more is asked for. One that fails is found again by `reconcile`."""
     # No task outlives its hard time limit: a claim that is older belongs to nobody any more.
     seconds = float(held.settings.task_time_limit_seconds)
     again = True
     while again:
-        claim = _claim(held, node, seconds)
+        claim = _claim(held, node, seconds, urgent=urgent)
         if claim is None:
             return
         reach(CrashPoint.ROUND_BEGUN)
         again = _round(held, claim)
 
 
-def _claim(held: Resources, node: str, seconds: float) -> Claim | None:
+def _claim(held: Resources, node: str, seconds: float, *, urgent: bool) -> Claim | None:
     claim_id = uuid.uuid4()
-    return held.db.run(lambda conn: sweep_rounds.begin(conn, node, claim_id, seconds))
+    return held.db.run(
+        lambda conn: sweep_rounds.begin(conn, node, claim_id, seconds, urgent=urgent)
+    )
 
 
 def _round(held: Resources, claim: Claim) -> bool:
@@ -57,7 +70,7 @@ def _round(held: Resources, claim: Claim) -> bool:
     cursor = held.db.run(blocks.cursor)
     try:
         if cursor is not None:
-            SweepRound(held, node, cursor.height, market(held)).run()
+            SweepRound(held, node, cursor.height, market(held), urgent=claim.urgent).run()
     except BaseException as error:
         held.db.run(lambda conn: sweep_rounds.give_back(conn, claim))
         if not isinstance(error, SignerUnavailable):
@@ -75,15 +88,11 @@ def _tell_signer_away(held: Resources, node: str, error: SignerUnavailable) -> N
     _log.warning("sweeping waits for the signer", node=node, error=str(error))
 
     def tell(conn: Connection) -> None:
-        waiting = sweep_inputs.free(conn, node)
+        waiting = [
+            one for urgent in (True, False) for one in sweep_inputs.free(conn, node, urgent=urgent)
+        ]
         total = sum(one.input.value_sat for one in waiting)
         message = f"{len(waiting)} outputs of {total} sat wait for the signer: {error}"
         alarms.keep_raised(conn, None, AlarmKind.SIGNER_AWAY, message, node=node)
 
     held.db.run(tell)
-
-
-def ask(held: Resources, nodes: list[str]) -> None:
-    """Ask for a round for these nodes, and tell the workers."""
-    held.db.run(lambda conn: sweep_rounds.ask(conn, nodes))
-    wakeups.sweep(nodes)

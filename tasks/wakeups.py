@@ -6,13 +6,15 @@ people: the same key in two log lines is one message delivered twice.
 Each call answers whether the broker took it. What it did not take stands in Postgres, committed,
 where `reconcile` finds it: nobody has to do anything about it (P5). A broker that is away is found
 out at once, and is not asked again for a moment, so that nobody waits for it.
+
+What is urgent goes to a queue of its own, which a worker of its own takes from (users_ask C7).
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 from kombu.connection import Connection
@@ -28,6 +30,7 @@ CHUNK = 100
 #: kombu's own way is to try for many seconds; whoever wakes here holds a lease or an answer.
 _IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 2, "socket_timeout": 2}
 _ASK_AGAIN_AFTER_SECONDS = 1.0
+URGENT_QUEUE = "urgent"
 
 _TASK_OF = {
     "publish_commitment": "contractcourt.publish",
@@ -37,38 +40,48 @@ _TASK_OF = {
 }
 
 
-def wake(channel_ids: Sequence[int]) -> bool:
+def wake(channel_ids: Sequence[int], *, urgent: bool = False) -> bool:
     """Tell the workers that these channels have something to apply."""
-    return _send("contractcourt.arbitrate", sorted(set(channel_ids)))
+    return _send("contractcourt.arbitrate", sorted(set(channel_ids)), urgent=urgent)
 
 
-def carry_out(rows: Iterable[tuple[int, str]]) -> bool:
-    """Tell the workers of outbox rows, as (id, kind)."""
-    by_task: dict[str, list[int]] = {}
+def carry_out(rows: Iterable[tuple[int, str]], urgent: Collection[int] = ()) -> bool:
+    """Tell the workers of outbox rows, as (id, kind); `urgent` has the ids of the urgent ones."""
+    by_task: dict[tuple[str, bool], list[int]] = {}
     for outbox_id, kind in rows:
-        by_task.setdefault(_TASK_OF[kind], []).append(outbox_id)
-    told = [_send(task, ids) for task, ids in by_task.items()]
+        by_task.setdefault((_TASK_OF[kind], outbox_id in urgent), []).append(outbox_id)
+    told = [_send(task, ids, urgent=hurries) for (task, hurries), ids in by_task.items()]
     return all(told)
 
 
-def sweep(nodes: Sequence[str]) -> bool:
-    """Tell the workers that something has changed for these nodes' sweeps."""
-    told = [_send_one("contractcourt.sweep", {"nodes": [node]}) for node in sorted(set(nodes))]
+def sweep(nodes: Iterable[str], *, urgent: bool = False) -> bool:
+    """Tell the workers that something has changed for these nodes' sweeps.
+
+    `urgent`: for what has a deadline; else for all the rest.
+    """
+    told = [
+        _send_one("contractcourt.sweep", {"nodes": [node], "urgent": urgent}, urgent=urgent)
+        for node in sorted(set(nodes))
+    ]
     return all(told)
 
 
 def new_block() -> bool:
     """Tell the workers that the chain has moved: what is open is published again."""
-    return _send_one("contractcourt.rebroadcast", {})
-
-
-def _send(task: str, ids: Sequence[int]) -> bool:
-    chunks = [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
-    told = [_send_one(task, {"ids": chunk}) for chunk in chunks]
+    told = [
+        _send_one("contractcourt.hurry", {}, urgent=True),
+        _send_one("contractcourt.rebroadcast", {}, urgent=False),
+    ]
     return all(told)
 
 
-def _send_one(task: str, kwargs: dict[str, object]) -> bool:
+def _send(task: str, ids: Sequence[int], *, urgent: bool) -> bool:
+    chunks = [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+    told = [_send_one(task, {"ids": chunk}, urgent=urgent) for chunk in chunks]
+    return all(told)
+
+
+def _send_one(task: str, kwargs: dict[str, object], *, urgent: bool) -> bool:
     if _broker.is_away():
         return False
     key = f"wake:{uuid.uuid4()}"
@@ -78,6 +91,7 @@ def _send_one(task: str, kwargs: dict[str, object]) -> bool:
                 task,
                 kwargs={**kwargs, "idempotency_key": key},
                 task_id=key,
+                queue=URGENT_QUEUE if urgent else None,
                 producer=producer,
                 retry=False,
                 ignore_result=True,

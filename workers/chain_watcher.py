@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -26,6 +27,7 @@ from storage.errors import CursorMismatch
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
 from workers.watcher import following
+from workers.watcher.following import Woken
 from workers.watcher.heartbeat import Heartbeat
 from workers.watcher.leadership import Leadership
 from workers.watcher.look_back import LookBack
@@ -58,6 +60,13 @@ class Step(Enum):
     WAITING = "waiting"
 
 
+class Wake(Protocol):
+    """Tells the workers of channels that have something to apply."""
+
+    def __call__(self, channel_ids: Sequence[int], *, urgent: bool = False) -> bool:
+        """`urgent`: they may not wait behind others. Answers whether the broker took it."""
+
+
 class ChainWatcher:
     """One watcher. `step` is one round; `run` repeats it until told to stop.
 
@@ -81,7 +90,7 @@ class ChainWatcher:
         chain: ChainView,
         *,
         network: str,
-        wake: Callable[[Sequence[int]], bool] = wakeups.wake,
+        wake: Wake = wakeups.wake,
         new_block: Callable[[], bool] = wakeups.new_block,
         lease_seconds: float = 3.0,
         holder: UUID | None = None,
@@ -234,7 +243,7 @@ class ChainWatcher:
                 return None
             reach(CrashPoint.BLOCK_READ)
             with self._db.transaction() as conn:
-                channel_ids = following.connect(
+                woken = following.connect(
                     conn, block, self._watchlist, epoch, in_grace=self._in_grace()
                 )
                 above = _standing(conn)
@@ -244,8 +253,8 @@ class ChainWatcher:
             return None
         reach(CrashPoint.BLOCK_COMMITTED)
         self._obstacle.passed()
-        self._report(block, len(channel_ids), state)
-        self._wake_up(channel_ids)
+        self._report(block, len(woken.channels), state)
+        self._wake_first(woken)
         reach(CrashPoint.WATCHER_WOKE)
         return above
 
@@ -259,7 +268,7 @@ class ChainWatcher:
     def _disconnect(self, cursor: Cursor, epoch: int) -> Cursor:
         try:
             with self._db.transaction() as conn:
-                channel_ids = following.disconnect(conn, cursor, self._watchlist, epoch)
+                woken = following.disconnect(conn, cursor, self._watchlist, epoch)
                 below = _standing(conn)
                 reach(CrashPoint.REORG_BEFORE_COMMIT)
         except CursorMismatch as error:
@@ -270,7 +279,7 @@ class ChainWatcher:
             raise
         reach(CrashPoint.REORG_COMMITTED)
         _log.warning("reorg", height=cursor.height, hash=str(cursor.hash), back_to=below.height)
-        self._wake_up(channel_ids)
+        self._wake_first(woken)
         return below
 
     def _fire_deadlines(self, cursor: Cursor, epoch: int) -> None:
@@ -278,17 +287,23 @@ class ChainWatcher:
         while True:
             self._leadership.keep()
             with self._db.transaction() as conn:
-                channel_ids = following.fire_due(
+                woken = following.fire_due(
                     conn, cursor.height, cursor.step, epoch, in_grace=self._in_grace()
                 )
-            if not channel_ids:
+            if not woken:
                 return
-            self._wake_up(channel_ids)
+            self._wake_first(woken)
 
     def _in_grace(self) -> bool:
         return time.monotonic() < self._grace_ends
 
     # -- waking --
+
+    def _wake_first(self, woken: Woken) -> None:
+        """What is urgent is told before all the rest, and to workers of its own."""
+        if woken.urgent:
+            self._wake(sorted(woken.urgent), urgent=True)
+        self._wake_up(woken.channels - woken.urgent)
 
     def _wake_up(self, channel_ids: set[int]) -> None:
         """The commit stands; without the broker the wake-up is only late."""

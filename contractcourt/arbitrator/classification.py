@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from contractcourt.arbitrator.urgency import obscuring_factor
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import closing, numbers, points, secrets
 from contractcourt.bolt3.recognition import CommitmentOutput, OutputKind, recognise_outputs
@@ -55,9 +56,7 @@ def commitment_number(channel: Channel, tx: Transaction) -> int | None:
     """The number a commitment of this channel carries, or None when it has no such shape."""
     if tx.version != 2 or len(tx.inputs) != 1:
         return None
-    opener, accepter = channel.side(channel.opener), channel.side(channel.opener.other)
-    factor = numbers.obscuring_factor(opener.payment_basepoint, accepter.payment_basepoint)
-    return numbers.decode(tx.locktime, tx.inputs[0].sequence, factor)
+    return numbers.decode(tx.locktime, tx.inputs[0].sequence, obscuring_factor(channel))
 
 
 def _own_commitment(case: Case, txid: Txid) -> LocalCommitment | None:

@@ -43,11 +43,13 @@ class Hearing:
         reason: str,
         value_at_risk_sat: int = 0,
         hard_height: BlockHeight | None = None,
+        *,
+        urgent: bool = False,
     ) -> None:
         """Ask to be woken, unless that height is already behind us."""
         if height > self.case.best_height:
             at_risk = Satoshi(value_at_risk_sat)
-            self.want(WakeAt(BlockHeight(height), reason, at_risk, hard_height))
+            self.want(WakeAt(BlockHeight(height), reason, at_risk, hard_height, urgent))
 
     def alarm(self, kind: AlarmKind, message: str) -> None:
         """Tell the operator, and the node."""

@@ -25,7 +25,7 @@ import msgspec
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import htlcs
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.case import Case, ForceClose, State
+from contractcourt.case import COURT, Case, ForceClose, State
 from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     CloseKind,
@@ -111,7 +111,7 @@ def _in_default(hearing: Hearing, trigger: Trigger) -> None:
     match trigger:
         case Trigger.CHAIN:
             if htlcs.some_action_due(hearing.case) and hearing.case.funding_spend is None:
-                _decide_broadcast(hearing, requested_by="court", reason="an HTLC is due")
+                _decide_broadcast(hearing, requested_by=COURT, reason="an HTLC is due")
         case Trigger.USER:
             # The request itself is heard by `request`; a bare user trigger asks for nothing.
             return

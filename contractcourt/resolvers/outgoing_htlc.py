@@ -18,7 +18,9 @@ def act(hearing: Hearing, contract: Contract) -> bool:
     if htlc is None:
         return False
     if hearing.case.best_height < htlc.cltv_expiry:
-        hearing.wake_at(htlc.cltv_expiry, "an offered HTLC times out", contract.value_sat)
+        hearing.wake_at(
+            htlc.cltv_expiry, "an offered HTLC times out", contract.value_sat, urgent=True
+        )
         return False
     if contract.commitment_owner is Side.LOCAL:
         return second_level.publish(hearing, contract, None)

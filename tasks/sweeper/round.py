@@ -1,5 +1,7 @@
 """One round of sweeping for one node: tend what is out, then send what is free.
 
+An urgent round looks at what has a deadline alone, the others at all the rest.
+
 Every open sweep is sent again or outbid, and taken apart when a part of it is contested. What no
 open sweep spends is grouped, tried on the Bitcoin node, and only then stored and sent; a group
 that is refused is halved until the member is found that is to blame (users_ask L6, L7).
@@ -46,9 +48,18 @@ _LOCAL = frozenset({PublishOutcome.POLICY, PublishOutcome.UNKNOWN})
 class SweepRound:
     """The round. Raises SignerUnavailable or ChainError when it has to be done again."""
 
-    def __init__(self, held: Resources, node: str, height: BlockHeight, market: Market) -> None:
+    def __init__(
+        self,
+        held: Resources,
+        node: str,
+        height: BlockHeight,
+        market: Market,
+        *,
+        urgent: bool = False,
+    ) -> None:
         self._held = held
         self._node = node
+        self._urgent = urgent
         self._height = height
         self._market = market
         self._wallet = held.db.run(lambda conn: NodeWallet.read(conn, node))
@@ -58,12 +69,15 @@ class SweepRound:
     def run(self) -> None:
         """Tend, then sweep."""
         self._held.db.run(broadcasts.settle)
-        for broadcast in self._held.db.run(lambda conn: broadcasts.open_sweeps(conn, self._node)):
+        for broadcast in self._held.db.run(self._open_sweeps):
             self._tend(broadcast)
             reach(CrashPoint.SWEEP_TENDED)
         self._sweep_what_is_free()
 
     # -- what is out --
+
+    def _open_sweeps(self, conn: Connection) -> list[Broadcast]:
+        return broadcasts.open_sweeps(conn, self._node, urgent=self._urgent)
 
     def _tend(self, out: Broadcast) -> None:
         members = self._held.db.run(lambda conn: sweep_inputs.these(conn, out.inputs))
@@ -102,7 +116,7 @@ class SweepRound:
     # -- what is free --
 
     def _sweep_what_is_free(self) -> None:
-        free = self._held.db.run(lambda conn: sweep_inputs.free(conn, self._node))
+        free = self._held.db.run(self._free)
         self._remember(free)
         alone = {stored.outpoint for stored in free if stored.alone}
         inputs = [stored.input for stored in free]
@@ -114,6 +128,9 @@ class SweepRound:
                 self._findings.note(group, "our commitment pays enough by itself")
             else:
                 self._carry(group)
+
+    def _free(self, conn: Connection) -> list[StoredSweep]:
+        return sweep_inputs.free(conn, self._node, urgent=self._urgent)
 
     def _carry(self, group: Group) -> None:
         made = attempt(self._held, group, self._wallet.at(self._height), self._market)
@@ -212,6 +229,7 @@ class SweepRound:
             inputs=spent,
             price=made.price,
             parent_txid=parent,
+            urgent=self._urgent,
         )
         reach(CrashPoint.SWEEP_BEFORE_COMMIT)
         return stored

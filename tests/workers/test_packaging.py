@@ -97,14 +97,22 @@ def test_every_service_of_ours_runs_a_command_that_exists(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    assert set(ours) == {"migrate", "signer", "gateway", "watcher", "worker", "beat", "flower"}
+    workers = {"worker", "urgent"}
+    assert set(ours) == {"migrate", "signer", "gateway", "watcher", *workers, "beat", "flower"}
     flower = ours.pop("flower")
     assert flower["entrypoint"] == ["python", "-m", "celery", "-A", "tasks.app", "flower"]
     for name, service in ours.items():
-        assert service["command"][0] == name
+        command = "worker" if name in workers else name
+        assert service["command"][0] == command
         with pytest.raises(SystemExit) as left:
-            main([name, *service["command"][1:], "--help"])
+            main([command, *service["command"][1:], "--help"])
         assert not left.value.code, capsys.readouterr()
+
+
+def test_c7_urgent_work_has_a_worker_of_its_own(ours: dict[str, dict[str, Any]]) -> None:
+    command = ours["urgent"]["command"]
+    assert command[command.index("--queues") + 1] == "urgent"
+    assert "--queues" not in ours["worker"]["command"]
 
 
 def test_every_variable_of_ours_is_a_setting(ours: dict[str, dict[str, Any]]) -> None:

@@ -108,17 +108,20 @@ class Watched:
 
 
 class Watcher:
-    """One watcher whose wake-ups are kept in `woken`, and its view of the node in `chain`."""
+    """One watcher. Its wake-ups are kept in `woken`, the urgent ones in `woken_first` too."""
 
     def __init__(self, db: Database, chain: ChainView, **options: Any) -> None:
         self.woken: list[int] = []
+        self.woken_first: list[int] = []
         self.blocks_told = 0
         options.setdefault("wake", self._wake)
         options.setdefault("network", "regtest")
         self.watcher = ChainWatcher(db, chain, new_block=self._new_block, **options)
 
-    def _wake(self, channel_ids: Sequence[int]) -> bool:
+    def _wake(self, channel_ids: Sequence[int], *, urgent: bool = False) -> bool:
         self.woken += channel_ids
+        if urgent:
+            self.woken_first += channel_ids
         return True
 
     def _new_block(self) -> bool:

@@ -20,7 +20,8 @@ ReadyFile = Annotated[
     Path | None,
     typer.Option("--ready-file", help="Created when this process is ready for work.", hidden=True),
 ]
-_QUEUES = "arbitrate,publish,notify,reconcile"
+#: Urgent work has a worker of its own; the others lend a hand when they are free (users_ask C7).
+_QUEUES = "urgent,arbitrate,publish,notify,reconcile"
 
 
 def _begin(process: str, data_dir: Path, **given: Any) -> Settings:

@@ -24,6 +24,7 @@ class Ready(StrEnum):
     GATEWAY = "gateway"
     SIGNER = "signer"
     WORKER = "worker"
+    URGENT = "urgent"
     FLOWER = "flower"
 
 
@@ -43,16 +44,18 @@ def _ask(part: Ready, settings: Settings) -> str | None:
         case Ready.SIGNER:
             return probes.http(f"http://127.0.0.1:{settings.signer_port}/healthz")
         case Ready.WORKER:
-            return _ping_worker()
+            return _ping_worker("court")
+        case Ready.URGENT:
+            return _ping_worker("urgent")
         case Ready.FLOWER:
             return probes.http(_FLOWER)
         case unreachable:
             assert_never(unreachable)
 
 
-def _ping_worker() -> str | None:
+def _ping_worker(fleet_name: str) -> str | None:
     from tasks.app import app
 
-    name = f"court@{socket.gethostname()}"
+    name = f"{fleet_name}@{socket.gethostname()}"
     answers = app.control.inspect(destination=[name], timeout=_PING_SECONDS).ping()
     return None if answers else f"{name} did not answer within {_PING_SECONDS:.0f} s"

@@ -57,8 +57,9 @@ def release(
             raise CommandFailed(
                 f"{outpoint} is not in quarantine: `contractcourt sweep list` shows what is"
             )
-        sweep_rounds.ask(conn, [node])
-    told = wake_workers(data_dir, WakeUp(nodes=(node,)))
+        for urgent in (True, False):
+            sweep_rounds.ask(conn, [node], urgent=urgent)
+    told = wake_workers(data_dir, WakeUp(nodes=(node,), urgent_nodes=(node,)))
     print(f"released: {outpoint} is swept again for {node}")
     if not told:
         print("Redis does not answer: the workers will find it at their next round")

@@ -177,4 +177,6 @@ def _wake_up(outcome: Outcome) -> WakeUp:
         effects=tuple(outcome.outbox),
         channels=tuple(sorted(outcome.woken)),
         nodes=tuple(sorted(outcome.sweeping)),
+        urgent_effects=frozenset(outcome.urgent),
+        urgent_nodes=tuple(sorted(outcome.urgent_sweeping)),
     )

@@ -20,16 +20,21 @@ class WakeUp:
 
     `effects` are outbox rows as (id, kind), `channels` have docket entries to apply, `nodes`
     something new to sweep, and `publish_again` asks that what is broadcast and open be sent once
-    more.
+    more. `urgent_effects` are the ids of those rows that can't wait, `urgent_nodes` have something
+    new to sweep that has a deadline.
     """
 
     effects: tuple[tuple[int, str], ...] = ()
     channels: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
     publish_again: bool = False
+    urgent_effects: frozenset[int] = frozenset()
+    urgent_nodes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.effects or self.channels or self.nodes or self.publish_again)
+        return bool(
+            self.effects or self.channels or self.nodes or self.publish_again or self.urgent_nodes
+        )
 
 
 Wake = Callable[[WakeUp], None]
@@ -37,8 +42,10 @@ Wake = Callable[[WakeUp], None]
 
 def publish(wake_ups: Sequence[WakeUp]) -> bool:
     """Tell the workers; whether the broker took it all."""
+    urgent = frozenset[int]().union(*(wake_up.urgent_effects for wake_up in wake_ups))
     told = [
-        wakeups.carry_out([effect for wake_up in wake_ups for effect in wake_up.effects]),
+        wakeups.sweep([n for wake_up in wake_ups for n in wake_up.urgent_nodes], urgent=True),
+        wakeups.carry_out([effect for wake_up in wake_ups for effect in wake_up.effects], urgent),
         wakeups.wake([channel for wake_up in wake_ups for channel in wake_up.channels]),
         wakeups.sweep([node for wake_up in wake_ups for node in wake_up.nodes]),
     ]

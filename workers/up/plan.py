@@ -21,6 +21,11 @@ from workers.up.secrets import Secrets
 _PYTHON = (sys.executable, "-m")
 _CLI = (*_PYTHON, "workers.cli")
 LOOPBACK = "127.0.0.1"
+#: One process that takes nothing but what may not wait behind other work (users_ask C7).
+_ONLY_URGENT = (
+    *("worker", "--queues", "urgent", "--name", "urgent@%h"),
+    *("--concurrency", "1"),
+)
 
 
 class CannotPlan(ContractCourtError):
@@ -144,7 +149,7 @@ class Fleet:
         return Part("signer", program, lambda port: probes.http(f"{url(port)}/healthz"))
 
     def workers(self, signer_port: int, gateway_port: int | None) -> list[Part]:
-        """Gateway, watcher, Celery worker, beat and Flower. `gateway_port` 0 is any free one."""
+        """Gateway, watcher, Celery workers, beat and Flower. `gateway_port` 0 is any free one."""
         signing = {
             f"{PREFIX}SIGNER_URL": url(signer_port),
             f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
@@ -157,8 +162,9 @@ class Fleet:
                 lambda _: probes.watcher(self._addresses.postgres),
                 listens=False,
             ),
-            self._celery("worker", signing),
-            self._celery("beat", {}),
+            self._celery("worker", signing, self._concurrency()),
+            self._celery("urgent", signing, _ONLY_URGENT),
+            self._celery("beat", {}, ("beat",)),
             self._flower(),
         ]
 
@@ -181,19 +187,18 @@ class Fleet:
             fixed_port=bool(asked),
         )
 
-    def _celery(self, name: str, more: dict[str, str]) -> Part:
+    def _concurrency(self) -> tuple[str, ...]:
+        return ("worker", "--concurrency", str(self._settings.worker_concurrency))
+
+    def _celery(self, name: str, more: dict[str, str], command: tuple[str, ...]) -> Part:
         ready = self._run_dir / f"{name}.ready"
 
         def program(_port: int) -> Program:
             ready.unlink(missing_ok=True)
             return Program(
                 name,
-                (*_CLI, name, "--ready-file", str(ready)),
-                {
-                    **self._stores,
-                    **more,
-                    f"{PREFIX}WORKER_CONCURRENCY": str(self._settings.worker_concurrency),
-                },
+                (*_CLI, *command, "--ready-file", str(ready)),
+                {**self._stores, **more},
                 # Celery's warm shutdown ends the tasks at hand; each ends within its time limit.
                 stop_seconds=self._settings.task_time_limit_seconds + 5.0,
             )

@@ -7,8 +7,8 @@ back tell its events again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from chain.view import ChainView
@@ -16,7 +16,18 @@ from contractcourt.bitcoin.block import BlockSpend, parse_header, spends_of
 from contractcourt.errors import MalformedBlock
 from contractcourt.events import HeightReached, SpendConfirmed, SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, HexBytes
-from storage import blocks, deadlines, docket, fee_coins, lease, spends, sweep_rounds, watches
+from storage import (
+    blocks,
+    cases,
+    contracts,
+    deadlines,
+    docket,
+    fee_coins,
+    lease,
+    spends,
+    sweep_rounds,
+    watches,
+)
 from storage.blocks import Cursor
 from storage.database import Connection
 from storage.docket import NewEntry
@@ -46,6 +57,23 @@ class Block:
             raise UnreadableBlock(self.height, self.hash, error) from error
 
 
+@dataclass(slots=True)
+class Woken:
+    """The channels with news on their dockets; `urgent` those that may not wait behind others."""
+
+    channels: set[int] = field(default_factory=set)
+    urgent: set[int] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.channels)
+
+    def add(self, channel_ids: Iterable[int], *, urgent: bool) -> None:
+        """Wake these too."""
+        self.channels.update(channel_ids)
+        if urgent:
+            self.urgent.update(channel_ids)
+
+
 def next_block(chain: ChainView, cursor: Cursor) -> Block | None:
     """The block after the cursor; None at the tip, or when a reorg is under way.
 
@@ -64,7 +92,7 @@ def next_block(chain: ChainView, cursor: Cursor) -> Block | None:
 
 def connect(
     conn: Connection, block: Block, watchlist: Watchlist, epoch: int, *, in_grace: bool = False
-) -> set[int]:
+) -> Woken:
     """Put the block's events on the dockets and move the cursor up; the channels concerned."""
     watchlist.refresh(conn)
     found = block.spends(watchlist)
@@ -93,8 +121,24 @@ def connect(
     wallet_coins.connect(conn, block.height, block.hash, block.raw)
     # The sweepers bid anew with every block; asked for here, no round can be lost.
     sweep_rounds.ask_all(conn)
-    fired = fire_due(conn, block.height, step, epoch, in_grace=in_grace)
-    return {entry.channel_id for entry in entries} | fired
+    woken = fire_due(conn, block.height, step, epoch, in_grace=in_grace)
+    woken.add({entry.channel_id for entry in entries}, urgent=False)
+    woken.add(_may_be_breached(conn, entries), urgent=True)
+    return woken
+
+
+def _may_be_breached(conn: Connection, entries: Sequence[NewEntry]) -> set[int]:
+    """Channels in which the peer published a revoked commitment, or moves on what it holds."""
+    spent = [(e.channel_id, e.event) for e in entries if isinstance(e.event, SpendConfirmed)]
+    if not spent:
+        return set()
+    revocations = cases.revocations(conn, [channel_id for channel_id, _ in spent])
+    suspect = {
+        channel_id
+        for channel_id, event in spent
+        if channel_id in revocations and revocations[channel_id].covers(event.tx)
+    }
+    return suspect | contracts.revoked(conn, [(c, event.outpoint) for c, event in spent])
 
 
 def _spend_entry(channel_id: int, spend: BlockSpend, block: Block, step: int) -> NewEntry:
@@ -119,14 +163,18 @@ def _need_no_look_back(conn: Connection, found: Sequence[BlockSpend], watchlist:
 
 def fire_due(
     conn: Connection, height: BlockHeight, step: int, epoch: int, *, in_grace: bool = False
-) -> set[int]:
+) -> Woken:
     """Wake cases whose deadlines are at or below `height`; the channels woken.
 
-    At most `_MOST_DUE`: call again until nobody is woken. `in_grace`: only what can't wait.
+    At most `_MOST_DUE`, what is urgent before all the rest: call again until nobody is woken.
+    `in_grace`: only what can't wait.
     """
-    due = deadlines.due(conn, height, _MOST_DUE, in_grace=in_grace)
+    woken = Woken()
+    urgent = deadlines.due(conn, height, _MOST_DUE, urgent=True, in_grace=in_grace)
+    left = _MOST_DUE - len(urgent)
+    due = urgent + deadlines.due(conn, height, left, in_grace=in_grace)
     if not due:
-        return set()
+        return woken
     lease.hold(conn, lease.CHAIN_WATCHER, epoch)
     lowest: dict[int, BlockHeight] = {}
     for channel_id, due_height in due:
@@ -139,10 +187,12 @@ def fire_due(
         ],
     )
     deadlines.delete_fired(conn, due)
-    return set(lowest)
+    woken.add(set(lowest), urgent=False)
+    woken.add({channel_id for channel_id, _ in urgent}, urgent=True)
+    return woken
 
 
-def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: int) -> set[int]:
+def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: int) -> Woken:
     """Take back the cursor's block with its events and move down; the channels concerned."""
     watchlist.refresh(conn)
     step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
@@ -162,7 +212,9 @@ def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: in
         for channel_id in sorted({spend.channel_id, *watchlist.channels_of(spend.outpoint)})
     ]
     docket.append_many(conn, entries)
-    return {entry.channel_id for entry in entries}
+    woken = Woken()
+    woken.add({entry.channel_id for entry in entries}, urgent=False)
+    return woken
 
 
 def record_earlier_spends(
