@@ -21,7 +21,7 @@ the commands, and the channel points and nodes of your court."""
 
 def write() -> str:
     """The page."""
-    app = typer.main.get_command(application([]))
+    app: Any = typer.main.get_command(application([]))
     codes = ((str(one.value), sentence(words)) for one, words in MEANINGS.items())
     blocks = [_INTRODUCTION, "## Exit codes", table(("code", "meaning"), codes)]
     heading = None
@@ -30,7 +30,7 @@ def write() -> str:
         if panel != heading:
             heading = panel
             blocks.append(f"## {panel}")
-        blocks += _section(path, command)
+        blocks += _section(path, command, app.commands[path[0]].epilog)
     return page("The command line", "`workers/cli`", *blocks)
 
 
@@ -57,7 +57,7 @@ def _panel_order(app: Any, path: tuple[str, ...]) -> int:
     return panels.index(panel) if panel in panels else len(panels)
 
 
-def _section(path: tuple[str, ...], command: Any) -> list[str]:
+def _section(path: tuple[str, ...], command: Any, epilog: str | None) -> list[str]:
     shown = [one for one in command.params if not one.hidden]
     arguments = [one for one in shown if not one.opts[0].startswith("-")]
     options = [one for one in shown if one.opts[0].startswith("-")]
@@ -73,14 +73,15 @@ def _section(path: tuple[str, ...], command: Any) -> list[str]:
             ("", "meaning", "default"),
             [_row(one) for one in [*arguments, *options]],
         ),
-        _examples(command),
+        _examples(path, epilog),
     ]
 
 
-def _examples(command: Any) -> str:
-    lines = [line.strip() for line in (command.epilog or "").splitlines()]
-    commands = [line for line in lines if line.startswith("contractcourt ")]
-    return fenced("text", "\n".join(commands)) if commands else ""
+def _examples(path: tuple[str, ...], epilog: str | None) -> str:
+    """Those of this command, among those of its group."""
+    calls = f"contractcourt {' '.join(path)}"
+    lines = [line for line in (epilog or "").splitlines() if f"{line} ".startswith(f"{calls} ")]
+    return fenced("text", "\n".join(lines)) if lines else ""
 
 
 def _row(one: Any) -> tuple[str, str, str]:

@@ -18,7 +18,7 @@ from tasks import arbitration
 from tests.conftest import free_port
 from tests.storage import examples
 from workers.cli import main
-from workers.cli.exits import Exit
+from workers.cli.exits import MEANINGS, Exit
 
 SWEEP_SCRIPT = str(examples.SWEEP_SCRIPT)
 
@@ -259,11 +259,22 @@ def test_a_mistyped_setting_stops_every_command(
         assert "CONTRACTCOURT_NETWROK" in stopped.err
 
 
+def test_exit_codes_are_those_that_help_and_the_page_tell(run: Run) -> None:
+    told = " ".join(run("--help").out.split())
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
+    assert set(MEANINGS) == set(Exit)
+    for code, words in MEANINGS.items():
+        assert f"{code.value} {words}" in told
+        assert f"| {code.value} | {words} |" in page
+
+
 def test_every_command_explains_itself(run: Run) -> None:
     everything = run("--help")
     assert everything.code == Exit.OK
-    names = "demo up replay channels channel docket deadlines audit doctor force-close node keys"
-    names += " migrate watcher gateway worker beat signer devnet"
+    names = (
+        "demo up replay watch channels channel docket deadlines audit doctor force-close node keys"
+    )
+    names += " alarms sweep account migrate watcher gateway worker beat signer devnet"
     for name in names.split():
         assert f" {name} " in everything.out
         assert run(name, "--help").code == Exit.OK

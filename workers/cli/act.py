@@ -20,7 +20,14 @@ from workers.cli import tables
 from workers.cli.access import find, transaction
 from workers.cli.exits import CommandFailed
 from workers.cli.node_policy import policy
-from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir, SweepScripts
+from workers.cli.options import (
+    DEFAULT_DATA_DIR,
+    AsJson,
+    ChannelPoint,
+    DataDir,
+    NodeName,
+    SweepScripts,
+)
 from workers.cli.waking import wake_workers
 
 node = typer.Typer(no_args_is_help=True, help="Register the nodes that the court serves.")
@@ -88,7 +95,7 @@ def list_nodes(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) ->
 
 @node.command("rotate-secret")
 def rotate_secret(
-    name: Name,
+    name: NodeName,
     overlap: Annotated[
         int | None,
         typer.Option("--overlap", min=0, help="Seconds that the present one stays valid. [86400]"),

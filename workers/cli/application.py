@@ -20,6 +20,7 @@ _COMMANDS: dict[str, tuple[str | None, str, str]] = {
     "demo": (_LOCAL, "local", "demo"),
     "up": (_LOCAL, "local", "up"),
     "replay": (_LOCAL, "local", "replay"),
+    "watch": (_LOOK, "watch", "watch"),
     "channels": (_LOOK, "look", "channels"),
     "channel": (_LOOK, "look", "channel"),
     "docket": (_LOOK, "look", "docket"),
@@ -40,6 +41,42 @@ _COMMANDS: dict[str, tuple[str | None, str, str]] = {
     "signer": (_FLEET, "fleet", "signer"),
     "devnet": (_FLEET, "fleet", "devnet"),
     "ready": (None, "ready", "ready"),
+}
+
+#: Command -> what one may type; --help and docs/reference/cli.md show them.
+_EXAMPLES = {
+    "up": ("contractcourt up --data-dir ./court --workers 4",),
+    "watch": (
+        "contractcourt watch",
+        "contractcourt watch --once --json",
+    ),
+    "channels": (
+        "contractcourt channels --node alice --state waiting_full_resolution",
+        "contractcourt channels --json | jq -r '.[].channel_point'",
+    ),
+    "channel": ("contractcourt channel TXID:VOUT",),
+    "docket": ("contractcourt docket TXID:VOUT --after 40",),
+    "deadlines": ("contractcourt deadlines --limit 10",),
+    "alarms": (
+        "contractcourt alarms",
+        "contractcourt alarms clear 7",
+    ),
+    "audit": ("contractcourt audit && echo every case is what the law says",),
+    "force-close": ('contractcourt force-close TXID:VOUT --reason "the peer is gone"',),
+    "node": (
+        "contractcourt node add alice --sweep-script 0014...",
+        "contractcourt node rotate-secret alice --overlap 3600",
+        "contractcourt node policy alice --set final_depth=3",
+    ),
+    "keys": ("contractcourt keys import alice-channel.json && shred -u alice-channel.json",),
+    "sweep": (
+        "contractcourt sweep list",
+        "contractcourt sweep release TXID:VOUT",
+    ),
+    "worker": (
+        "contractcourt worker --concurrency 4",
+        "contractcourt worker --queues arbitrate --name arbiter@%h",
+    ),
 }
 
 _HELP = (
@@ -63,8 +100,11 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     for name in [asked] if asked in _COMMANDS else _COMMANDS:
         panel, module, attribute = _COMMANDS[name]
         command = getattr(import_module(f"workers.cli.{module}"), attribute)
+        # A blank line ends a paragraph of --help, and so keeps each example on its own line.
+        examples = "\n\n".join(("Examples:", *_EXAMPLES[name])) if name in _EXAMPLES else None
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name, rich_help_panel=panel)
+            app.add_typer(command, name=name, rich_help_panel=panel, epilog=examples)
         else:
-            app.command(name, rich_help_panel=panel, hidden=panel is None)(command)
+            hidden = panel is None
+            app.command(name, rich_help_panel=panel, epilog=examples, hidden=hidden)(command)
     return app

@@ -14,6 +14,7 @@ from storage.database import Database
 from tasks.proof import Difference, prove
 from workers.cli import tables
 from workers.cli.access import database, find
+from workers.cli.completion import complete_channel_point
 from workers.cli.exits import Exit
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, channel_point_of
 
@@ -23,7 +24,12 @@ _PAGE = 500
 def audit(
     channel_point: Annotated[
         OutPoint | None,
-        typer.Argument(metavar="[CP]", parser=channel_point_of, help="One channel; else all."),
+        typer.Argument(
+            metavar="[CP]",
+            parser=channel_point_of,
+            autocompletion=complete_channel_point,
+            help="One channel; else all.",
+        ),
     ] = None,
     whole: Annotated[
         bool,

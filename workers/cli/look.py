@@ -15,6 +15,7 @@ from storage.channels import ChannelRow
 from storage.database import Connection
 from workers.cli import pictures, tables
 from workers.cli.access import find, transaction
+from workers.cli.completion import complete_node
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir
 from workers.gateway import views
 from workers.gateway.case_view import deadline, whole_case
@@ -24,8 +25,12 @@ _PAGE = 1000
 
 
 def channels(
-    state: Annotated[State | None, typer.Option("--state", case_sensitive=False)] = None,
-    node: Annotated[str | None, typer.Option("--node", help="Of this node only.")] = None,
+    state: Annotated[
+        State | None, typer.Option("--state", case_sensitive=False, help="In this state only.")
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option("--node", autocompletion=complete_node, help="Of this node only.")
+    ] = None,
     limit: Limit = 1000,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,

@@ -15,12 +15,12 @@ from storage.errors import UnknownNode
 from tasks import policies
 from workers.cli import tables
 from workers.cli.access import transaction
-from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, NodeName
 from workers.cli.waking import wake_workers
 
 
 def policy(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: NodeName,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=NUMBER", help="Change a field; may be repeated."),

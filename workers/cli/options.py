@@ -10,12 +10,14 @@ import typer
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import Script
 from tasks.settings import DEFAULT_DATA_DIR
+from workers.cli.completion import complete_channel_point, complete_node
 
 __all__ = [
     "DEFAULT_DATA_DIR",
     "AsJson",
     "ChannelPoint",
     "DataDir",
+    "NodeName",
     "SweepScripts",
     "channel_point_of",
     "outpoint_of",
@@ -58,7 +60,15 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for machines.")]
 ChannelPoint = Annotated[
     OutPoint,
-    typer.Argument(metavar="CP", parser=channel_point_of, help="The channel point, TXID:VOUT."),
+    typer.Argument(
+        metavar="CP",
+        parser=channel_point_of,
+        autocompletion=complete_channel_point,
+        help="The channel point, TXID:VOUT.",
+    ),
+]
+NodeName = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=complete_node, help="A registered node.")
 ]
 SweepScripts = Annotated[
     list[Script],

@@ -14,7 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from workers.doctor import Finding
 
-_STATE_COLOURS = {
+STATE_COLOURS = {
     "DEFAULT": "green",
     "BROADCAST_COMMIT": "yellow",
     "COMMITMENT_BROADCASTED": "yellow",
@@ -70,8 +70,8 @@ def _cell(value: object) -> str:
     match value:
         case None:
             return "-"
-        case str() if value in _STATE_COLOURS:
-            return f"[{_STATE_COLOURS[value]}]{value}[/]"
+        case str() if value in STATE_COLOURS:
+            return f"[{STATE_COLOURS[value]}]{value}[/]"
         case bool():
             return "yes" if value else "no"
         case int():
