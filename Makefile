@@ -53,6 +53,10 @@ docs: venv ## Write the pages of docs/ that follow from the code
 e2e: venv ## The tests that start a whole court as its users do, one by one, with their names
 	$(BIN)/pytest -m e2e -v $(PYTEST_ARGS)
 
+.PHONY: hosts
+hosts: venv ## Parts of a court on hosts of their own, whose cables are cut (namespaces, as root)
+	@sh tests/hosts/run.sh $(BIN)/pytest -m hosts tests/hosts $(PYTEST_ARGS)
+
 .PHONY: replay
 replay: venv ## Replay recorded closings of real channels (FIXTURES=folder)
 	@$(BIN)/contractcourt replay $(FIXTURES)

@@ -8,7 +8,7 @@ from contextlib import closing
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.bitcoin_core import BitcoinCore, feerate_per_kw
@@ -102,6 +102,7 @@ def test_b9_rates_are_exact_and_rounded_up(sat_per_kvb: int) -> None:
     assert sat_per_kvb <= 4 * rate < sat_per_kvb + 4
 
 
+@settings(deadline=None)
 @given(st.integers(0, 21_000_000 * 10**8))
 def test_b9_amounts_pass_through_no_float(value: int) -> None:
     text = f"{value // 10**8}.{value % 10**8:08d}"
