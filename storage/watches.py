@@ -7,7 +7,7 @@ change that commits late is never missed; some changes are read twice, which doe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import args_row
@@ -47,8 +47,8 @@ CHANGED_SINCE = f"""
       AND changed_in < pg_snapshot_xmax(pg_current_snapshot())
     ORDER BY id
 """
-ACTIVE = f"""
-    SELECT {_COLUMNS} FROM watches
+ACTIVE = """
+    SELECT id, outpoint, channel_id FROM watches
     WHERE id > %(after_id)s AND removed_at IS NULL
     ORDER BY id
     LIMIT %(limit)s
@@ -86,11 +86,10 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class WatchChanges:
-    """What changed since a position, and the position to read on from."""
+    """What changed since a position."""
 
     added: tuple[Watch, ...]
     removed: tuple[Watch, ...]
-    position: int
 
 
 def add(conn: Connection, channel_id: int, watch: WatchOutpoint) -> None:
@@ -126,21 +125,39 @@ def remove_many(conn: Connection, watches: Iterable[tuple[int, OutPoint]]) -> No
         conn.execute(REMOVE, facts)
 
 
-def load_since(conn: Connection, position: int) -> WatchChanges:
-    """What changed since `position`; 0 reads all that is watched.
+def position(conn: Connection) -> int:
+    """Where to read on from later, taken before reading: no change is missed in between."""
+    return int(conn.execute(POSITION).fetchall()[0][0])
+
+
+def active(conn: Connection, page: int = 50_000) -> Iterator[tuple[bytes, int]]:
+    """(outpoint, channel id) of all that is watched.
+
+    Page by page, so that no statement nears its time limit, and plain, so that a start with a
+    million of them builds nothing it throws away.
+    """
+    after_id = 0
+    while True:
+        with conn.cursor(binary=True) as cursor:
+            found = cursor.execute(ACTIVE, {"after_id": after_id, "limit": page}).fetchall()
+        for _, outpoint, channel_id in found:
+            yield outpoint, channel_id
+        if len(found) < page:
+            return
+        after_id = found[-1][0]
+
+
+def changed_since(conn: Connection, position: int) -> WatchChanges:
+    """What changed since `position`.
 
     A change may be answered twice, in this call and the next; apply them as set operations.
     Changes of the caller's own open transaction are not answered.
     """
-    next_position = int(conn.execute(POSITION).fetchall()[0][0])
-    if position == 0:
-        return WatchChanges(tuple(_all_active(conn)), (), next_position)
     with conn.cursor(row_factory=args_row(_watch)) as cursor:
         changed = cursor.execute(CHANGED_SINCE, {"position": str(position)}).fetchall()
     return WatchChanges(
         added=tuple(watch for watch in changed if not watch.removed),
         removed=tuple(watch for watch in changed if watch.removed),
-        position=next_position,
     )
 
 
@@ -165,18 +182,6 @@ def list_for(conn: Connection, channel_id: int) -> list[Watch]:
     """What is watched for one channel."""
     with conn.cursor(row_factory=args_row(_watch)) as cursor:
         return cursor.execute(OF_CHANNEL, {"channel_id": channel_id}).fetchall()
-
-
-def _all_active(conn: Connection, page: int = 100_000) -> list[Watch]:
-    """All watches, page by page, so that no statement nears its time limit."""
-    watches: list[Watch] = []
-    while True:
-        after_id = watches[-1].id if watches else 0
-        with conn.cursor(row_factory=args_row(_watch)) as cursor:
-            found = cursor.execute(ACTIVE, {"after_id": after_id, "limit": page}).fetchall()
-        watches.extend(found)
-        if len(found) < page:
-            return watches
 
 
 def _watch(

@@ -151,23 +151,26 @@ class TestWatches:
                 watches.add(conn, channel_id, self.watch(number))
                 watches.add(conn, channel_id, self.watch(number))
         with db.transaction() as conn:
-            first = watches.load_since(conn, 0)
-        assert [watch.outpoint for watch in first.added] == [outpoint(1), outpoint(2)]
+            begin = watches.position(conn)
+            first = list(watches.active(conn, page=1))
+        assert first == [(outpoint(1), channel_id), (outpoint(2), channel_id)]
         with db.transaction() as conn:
+            [before] = watches.find(conn, [outpoint(1)])
             watches.remove(conn, channel_id, outpoint(1))
             watches.add(conn, channel_id, self.watch(3))
         with db.transaction() as conn:
-            later = watches.load_since(conn, first.position)
-            anew = watches.load_since(conn, 0)
+            then = watches.position(conn)
+            later = watches.changed_since(conn, begin)
+            anew = [watched for watched, _ in watches.active(conn)]
         assert [watch.outpoint for watch in later.added] == [outpoint(3)]
         assert [watch.outpoint for watch in later.removed] == [outpoint(1)]
-        assert [watch.outpoint for watch in anew.added] == [outpoint(2), outpoint(3)]
+        assert anew == [outpoint(2), outpoint(3)]
         with db.transaction() as conn:
             watches.add(conn, channel_id, self.watch(1))
         with db.transaction() as conn:
-            again = watches.load_since(conn, later.position)
+            again = watches.changed_since(conn, then)
             assert [watch.outpoint for watch in again.added] == [outpoint(1)]
-            assert [found.id for found in watches.find(conn, [outpoint(1)])] == [first.added[0].id]
+            assert [found.id for found in watches.find(conn, [outpoint(1)])] == [before.id]
 
     def test_a_watch_that_commits_late_is_not_missed(self, db: Database, channel_id: int) -> None:
         """It began before one that committed first: a sequence number would hide it for ever."""
@@ -176,20 +179,20 @@ class TestWatches:
             with db.transaction() as quick:
                 watches.add(quick, channel_id, self.watch(2))
             with db.transaction() as conn:
-                early = watches.load_since(conn, 0)
+                begin = watches.position(conn)
+                early = [watched for watched, _ in watches.active(conn)]
         with db.transaction() as conn:
-            late = watches.load_since(conn, early.position)
-        assert [watch.outpoint for watch in early.added] == [outpoint(2)]
+            late = watches.changed_since(conn, begin)
+        assert early == [outpoint(2)]
         assert outpoint(1) in [watch.outpoint for watch in late.added]
 
     def test_nothing_new_is_an_empty_answer(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
             watches.add(conn, channel_id, self.watch(1))
         with db.transaction() as conn:
-            first = watches.load_since(conn, 0)
-            second = watches.load_since(conn, first.position)
+            begin = watches.position(conn)
+            second = watches.changed_since(conn, begin)
         assert (second.added, second.removed) == ((), ())
-        assert [watch.outpoint for watch in first.added] == [outpoint(1)]
 
 
 class TestDeadlines:

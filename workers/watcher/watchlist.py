@@ -5,7 +5,6 @@ from __future__ import annotations
 from contractcourt.bitcoin.outpoint import OutPoint
 from storage import watches
 from storage.database import Connection
-from storage.watches import Watch
 
 
 class Watchlist:
@@ -13,7 +12,7 @@ class Watchlist:
 
     def __init__(self) -> None:
         self._channels: dict[bytes, tuple[int, ...]] = {}
-        self._position = 0
+        self._position: int | None = None
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -32,23 +31,26 @@ class Watchlist:
 
     def refresh(self, conn: Connection) -> None:
         """Take in what changed since the last time; the first time reads everything."""
-        changes = watches.load_since(conn, self._position)
-        for watch in changes.added:
-            self._add(watch)
-        for watch in changes.removed:
-            self._remove(watch)
-        self._position = changes.position
-
-    def _add(self, watch: Watch) -> None:
-        key = bytes(watch.outpoint)
-        held = self._channels.get(key, ())
-        if watch.channel_id not in held:
-            self._channels[key] = (*held, watch.channel_id)
-
-    def _remove(self, watch: Watch) -> None:
-        key = bytes(watch.outpoint)
-        left = tuple(c for c in self._channels.get(key, ()) if c != watch.channel_id)
-        if left:
-            self._channels[key] = left
+        position = watches.position(conn)
+        if self._position is None:
+            for outpoint, channel_id in watches.active(conn):
+                self._add(outpoint, channel_id)
         else:
-            self._channels.pop(key, None)
+            changes = watches.changed_since(conn, self._position)
+            for watch in changes.added:
+                self._add(bytes(watch.outpoint), watch.channel_id)
+            for watch in changes.removed:
+                self._remove(bytes(watch.outpoint), watch.channel_id)
+        self._position = position
+
+    def _add(self, outpoint: bytes, channel_id: int) -> None:
+        held = self._channels.get(outpoint, ())
+        if channel_id not in held:
+            self._channels[outpoint] = (*held, channel_id)
+
+    def _remove(self, outpoint: bytes, channel_id: int) -> None:
+        left = tuple(c for c in self._channels.get(outpoint, ()) if c != channel_id)
+        if left:
+            self._channels[outpoint] = left
+        else:
+            self._channels.pop(outpoint, None)
