@@ -1,24 +1,88 @@
-"""A full block against the watched outpoints, over the time of only walking its bytes."""
+"""A full block against the watched outpoints, over the time of only walking its bytes.
+
+And the list itself, as the watcher holds it: bytes for each outpoint, seconds to load it.
+"""
 
 from __future__ import annotations
 
+import json
 import random
-import statistics
-import time
-from collections.abc import Callable
+import subprocess
+import sys
 
+from bench import ground, population
+from bench.timing import exponent, median_seconds
 from contractcourt.bitcoin.block import spends_of
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut, compact_size
 from contractcourt.units import Txid
 
+FULL = {"runs": 15, "largest": 1_000_000, "loaded": 1_000_000}
+
 _FULL_WEIGHT = 4_000_000
-_RUNS = 15
-_SIZES = (1_000, 10_000, 100_000, 1_000_000)
+
+#: In a process of its own, whose memory nothing else has touched.
+_LOAD = """
+import json, sys, time
+from bench.timing import resident_bytes
+from storage.database import Database
+from workers.watcher.watchlist import Watchlist
+db = Database(sys.argv[1])
+with db.transaction() as conn:
+    conn.execute("SELECT 1")
+    watchlist = Watchlist()
+    before, began, worked = resident_bytes(), time.perf_counter(), time.process_time()
+    watchlist.refresh(conn)
+    taken = time.perf_counter() - began, time.process_time() - worked
+    held = resident_bytes() - before
+print(json.dumps([len(watchlist), held, *taken]))
+"""
 
 
-def _outpoint(source: random.Random) -> OutPoint:
-    return OutPoint.of(Txid(source.randbytes(32)), source.randrange(4))
+def run(runs: int = 7, largest: int = 1_000_000, loaded: int = 200_000) -> dict[str, object]:
+    """Ratios by number of watched outpoints, and what the list costs.
+
+    Args:
+        runs: how often each block is read; the median counts.
+        largest: the largest number of watched outpoints, in memory.
+        loaded: channels whose watches the watcher loads from Postgres.
+    """
+    source = random.Random(2009)
+    block = full_block(source)
+    floor = median_seconds(lambda: spends_of(block, ()), runs)
+    watched: set[bytes] = set()
+    ratios: dict[int, float] = {}
+    for size in (1_000, 10_000, 100_000, 1_000_000):
+        if size > largest:
+            break
+        while len(watched) < size:
+            watched.add(bytes(_outpoint(source)))
+        held = dict.fromkeys(watched, (1,))
+        ratios[size] = median_seconds(lambda held=held: spends_of(block, held), runs) / floor  # type: ignore[misc]
+    return {
+        "block_bytes": len(block),
+        "walk_cpu_ms": round(floor * 1000, 2),
+        "ratio_by_watched": {size: round(ratio, 2) for size, ratio in ratios.items()},
+        "exponent_of_watched": round(exponent(list(ratios), list(ratios.values())), 3),
+        "watchlist": _load(loaded),
+    }
+
+
+def _load(channels: int) -> dict[str, object]:
+    """What a watcher's start does, on a real table."""
+    with ground.postgres() as url, ground.database(url) as db:
+        population.fill(db, channels)
+        ended = subprocess.run(
+            [sys.executable, "-c", _LOAD, db.url], capture_output=True, text=True, check=True
+        )
+    count, held, wall, worked = json.loads(ended.stdout.splitlines()[-1])
+    assert count == channels
+    return {
+        "outpoints": count,
+        "bytes_for_each": round(held / count),
+        "load_seconds": round(wall, 2),
+        "load_cpu_seconds": round(worked, 2),
+    }
 
 
 def full_block(source: random.Random) -> bytes:
@@ -39,25 +103,5 @@ def full_block(source: random.Random) -> bytes:
     return bytes(80) + compact_size(len(transactions)) + b"".join(transactions)
 
 
-def _median_seconds(work: Callable[[], object]) -> float:
-    def once() -> float:
-        began = time.perf_counter()
-        work()
-        return time.perf_counter() - began
-
-    once()
-    return statistics.median(once() for _ in range(_RUNS))
-
-
-def run() -> dict[str, object]:
-    """Ratios by number of watched outpoints; the floor is the walk that watches nothing."""
-    source = random.Random(2009)
-    block = full_block(source)
-    floor = _median_seconds(lambda: spends_of(block, ()))
-    ratios = {}
-    watched: set[bytes] = set()
-    for size in _SIZES:
-        while len(watched) < size:
-            watched.add(bytes(_outpoint(source)))
-        ratios[str(size)] = round(_median_seconds(lambda: spends_of(block, watched)) / floor, 2)
-    return {"bytes": len(block), "floor_ms": round(floor * 1000, 2), "ratio_by_watched": ratios}
+def _outpoint(source: random.Random) -> OutPoint:
+    return OutPoint.of(Txid(source.randbytes(32)), source.randrange(4))

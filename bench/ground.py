@@ -81,7 +81,7 @@ def redis_server() -> Iterator[str]:
     )  # fmt: skip
     url = f"redis://127.0.0.1:{port}/0"
     try:
-        _wait(lambda: probes.redis(url) is None)
+        _wait(lambda: probes.redis_server(url) is None)
         yield url
     finally:
         server.terminate()

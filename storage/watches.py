@@ -130,7 +130,7 @@ def position(conn: Connection) -> int:
     return int(conn.execute(POSITION).fetchall()[0][0])
 
 
-def active(conn: Connection, page: int = 50_000) -> Iterator[tuple[bytes, int]]:
+def active(conn: Connection, page: int = 10_000) -> Iterator[tuple[bytes, int]]:
     """(outpoint, channel id) of all that is watched.
 
     Page by page, so that no statement nears its time limit, and plain, so that a start with a

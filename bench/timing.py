@@ -1,0 +1,41 @@
+"""Times and memory: wall beside processor time, because a machine is hardly ever idle."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def median_seconds(work: Callable[[], object], runs: int) -> float:
+    """The median processor time of one call in this process, after one that does not count."""
+    work()
+    taken = []
+    for _ in range(runs):
+        began = time.process_time()
+        work()
+        taken.append(time.process_time() - began)
+    return statistics.median(taken)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that so large a share of the others stays below; NaN of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
+
+
+def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The power of its size that a cost grows with: the slope in double logarithms."""
+    xs = [math.log(size) for size in sizes]
+    ys = [math.log(cost) for cost in costs]
+    return statistics.linear_regression(xs, ys).slope
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """What a process holds in memory now (Linux)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
