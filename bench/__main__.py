@@ -15,11 +15,6 @@ from bench.machine import machine
 _BENCHES = (
     "block_scan",
     "quiet_block",
-    "updates",
-    "rescan",
-    "held_snapshot",
-    "retention",
-    "soak",
 )
 _RESULTS = Path(__file__).parent / "results"
 

@@ -48,7 +48,7 @@ def run(runs: int = 7, largest: int = 1_000_000, loaded: int = 200_000) -> dict[
         loaded: channels whose watches the watcher loads from Postgres.
     """
     source = random.Random(2009)
-    block = full_block(source)
+    block = block_of(_FULL_WEIGHT, source)
     floor = median_seconds(lambda: spends_of(block, ()), runs)
     watched: set[bytes] = set()
     ratios: dict[int, float] = {}
@@ -59,11 +59,12 @@ def run(runs: int = 7, largest: int = 1_000_000, loaded: int = 200_000) -> dict[
             watched.add(bytes(_outpoint(source)))
         held = dict.fromkeys(watched, (1,))
         ratios[size] = median_seconds(lambda held=held: spends_of(block, held), runs) / floor  # type: ignore[misc]
+    sizes, costs = list(ratios), list(ratios.values())
     return {
         "block_bytes": len(block),
         "walk_cpu_ms": round(floor * 1000, 2),
         "ratio_by_watched": {size: round(ratio, 2) for size, ratio in ratios.items()},
-        "exponent_of_watched": round(exponent(list(ratios), list(ratios.values())), 3),
+        "exponent_of_watched": round(exponent(sizes, costs), 3),
         "watchlist": _load(loaded),
     }
 
@@ -85,11 +86,11 @@ def _load(channels: int) -> dict[str, object]:
     }
 
 
-def full_block(source: random.Random) -> bytes:
-    """Header and transactions of two inputs and two outputs, up to the weight limit."""
+def block_of(weight_limit: int, source: random.Random) -> bytes:
+    """Header and transactions of two inputs and two outputs, up to so many weight units."""
     transactions: list[bytes] = []
     weight = 0
-    while weight < _FULL_WEIGHT - 2_000:
+    while weight < weight_limit - 2_000:
         inputs = tuple(
             TxIn(
                 _outpoint(source), sequence=0, witness=(source.randbytes(72), source.randbytes(33))

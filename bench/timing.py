@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from storage.database import Database
+
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:
     """The median processor time of one call in this process, after one that does not count."""
@@ -39,3 +41,24 @@ def resident_bytes(pid: int | str = "self") -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has had (Linux)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+class Stopwatch:
+    """Time of this thread's work and of the one Postgres session it uses."""
+
+    def __init__(self, db: Database) -> None:
+        with db.transaction() as conn:
+            self._session = conn.info.backend_pid
+
+    def wall(self) -> float:
+        """Seconds by the clock."""
+        return time.perf_counter()
+
+    def cpu(self) -> float:
+        """Seconds of processor time, of both."""
+        return time.process_time() + cpu_seconds(self._session)
