@@ -47,6 +47,8 @@ class AlarmKind(StrEnum):
     BLOCK_UNAVAILABLE = "block_unavailable"
     LOOK_BACK_BLOCKED = "look_back_blocked"
     REORG_TOO_DEEP = "reorg_too_deep"
+    DEAD_LETTER = "dead_letter"
+    ENDPOINT_SILENT = "endpoint_silent"
     LAW_BROKEN = "law_broken"
     DOCKET_PART_MISSING = "docket_part_missing"
     DOCKET_NOT_PROVED = "docket_not_proved"

@@ -33,9 +33,13 @@ CLEAR_KIND = """
     WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
       AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
 """
-LIST_OPEN = """
-    SELECT a.id, a.channel_id, c.channel_point, a.node, a.kind, a.message, a.raised_at
+_SELECT = """
+    SELECT a.id, a.channel_id, c.channel_point, coalesce(a.node, c.node), a.kind, a.message,
+           a.raised_at, a.cleared_at
     FROM alarms AS a LEFT JOIN channels AS c ON c.id = a.channel_id
+"""
+FIND = f"{_SELECT} WHERE a.id = ANY(%(ids)s)"
+LIST_OPEN = f"""{_SELECT}
     WHERE a.cleared_at IS NULL
       AND (%(channel_id)s::bigint IS NULL OR a.channel_id = %(channel_id)s)
     ORDER BY a.id
@@ -45,7 +49,10 @@ LIST_OPEN = """
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One open alarm; of no channel when it concerns a node, or the court itself."""
+    """One alarm; of no channel when it concerns a node, or the court itself.
+
+    `cleared_at` is None while it is open.
+    """
 
     id: int
     channel_id: int | None
@@ -54,6 +61,7 @@ class Alarm:
     kind: str
     message: str
     raised_at: datetime
+    cleared_at: datetime | None
 
 
 def raise_alarm(
@@ -95,6 +103,12 @@ def clear_kind(
     conn.execute(CLEAR_KIND, {"channel_id": channel_id, "node": node, "kind": kind})
 
 
+def find(conn: Connection, ids: Sequence[int]) -> list[Alarm]:
+    """These alarms, open or over."""
+    with conn.cursor(row_factory=args_row(_alarm)) as cursor:
+        return cursor.execute(FIND, {"ids": list(ids)}).fetchall()
+
+
 def list_open(conn: Connection, *, channel_id: int | None = None, limit: int = 1000) -> list[Alarm]:
     """Open alarms, oldest first; of one channel when it is given."""
     with conn.cursor(row_factory=args_row(_alarm)) as cursor:
@@ -109,6 +123,7 @@ def _alarm(
     kind: str,
     message: str,
     raised_at: datetime,
+    cleared_at: datetime | None,
 ) -> Alarm:
     point = None if channel_point is None else OutPoint(channel_point)
-    return Alarm(alarm_id, channel_id, point, node, kind, message, raised_at)
+    return Alarm(alarm_id, channel_id, point, node, kind, message, raised_at, cleared_at)

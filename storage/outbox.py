@@ -1,8 +1,8 @@
 """The outbox: effects stored in the commit that wanted them, carried out after it.
 
 A row is unsent until `mark_sent`; whoever carries it out holds it by `take` meanwhile. Effects
-may be carried out twice and are harmless twice. Webhooks to a node keep their order: of each
-channel only the oldest unsent one can be taken.
+may be carried out twice and are harmless twice. Webhooks stand here too; `storage.letters` sends
+those, in their order.
 """
 
 from __future__ import annotations
@@ -31,23 +31,19 @@ OutboxEffect = PublishCommitment | PublishHtlcTransaction | NotifyNode | AskLoca
 LONGEST_WAIT_SECONDS = 3600
 
 PUT = """
-    INSERT INTO outbox (channel_id, kind, effect)
-    SELECT channel_id, kind, effect
+    INSERT INTO outbox (channel_id, kind, effect, endpoint)
+    SELECT given.channel_id, given.kind, given.effect,
+           CASE WHEN given.kind = 'notify_node'
+                THEN (SELECT node FROM channels WHERE id = given.channel_id) END
     FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(effects)s::text[])
         WITH ORDINALITY AS given (channel_id, kind, effect, place)
     ORDER BY place
     RETURNING id
 """
-#: A webhook waits for the older ones of its channel, whoever holds those.
-_NEXT_IN_ORDER = """(o.kind <> 'notify_node' OR NOT EXISTS (
-          SELECT 1 FROM outbox AS older
-          WHERE older.channel_id = o.channel_id AND older.kind = 'notify_node'
-            AND older.sent_at IS NULL AND older.id < o.id))"""
 _COLUMNS = "o.id, o.channel_id, o.kind, o.effect, o.attempts, o.created_at"
 TAKE_THESE = f"""
     SELECT {_COLUMNS} FROM outbox AS o
     WHERE o.id = ANY(%(ids)s) AND o.sent_at IS NULL AND o.kind = ANY(%(kinds)s)
-      AND {_NEXT_IN_ORDER}
     ORDER BY o.id
     LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
@@ -55,7 +51,6 @@ TAKE_THESE = f"""
 TAKE_DUE = f"""
     SELECT {_COLUMNS} FROM outbox AS o
     WHERE o.sent_at IS NULL AND o.due_at <= clock_timestamp() AND o.kind = ANY(%(kinds)s)
-      AND {_NEXT_IN_ORDER}
     ORDER BY o.due_at, o.id
     LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
@@ -71,24 +66,17 @@ MARK_FAILED = """
             secs => least(%(longest)s::float8, power(2, least(attempts, 20))))
     WHERE id = %(id)s AND sent_at IS NULL
 """
-STALE = f"""
+STALE = """
     SELECT o.id, o.kind FROM outbox AS o
-    WHERE o.sent_at IS NULL
+    WHERE o.sent_at IS NULL AND o.endpoint IS NULL
       AND o.due_at <= clock_timestamp() - make_interval(secs => %(older_than_seconds)s)
-      AND {_NEXT_IN_ORDER}
     ORDER BY o.due_at, o.id
     LIMIT %(limit)s
-"""
-NEXT_NOTIFICATION = """
-    SELECT id FROM outbox
-    WHERE channel_id = %(channel_id)s AND kind = 'notify_node' AND sent_at IS NULL
-    ORDER BY id
-    LIMIT 1
 """
 UNSENT = """
     SELECT o.id, o.channel_id, o.kind, o.effect, o.attempts, o.created_at
     FROM outbox AS o
-    WHERE o.channel_id = %(channel_id)s AND o.sent_at IS NULL
+    WHERE o.channel_id = %(channel_id)s AND o.sent_at IS NULL AND o.kind <> 'notify_operator'
     ORDER BY o.id
 """
 FORGET_SENT = """
@@ -98,12 +86,8 @@ FORGET_SENT = """
         ORDER BY sent_at
         LIMIT %(limit)s)
 """
-ALL_KINDS = (
-    "publish_commitment",
-    "notify_node",
-    "ask_local_point",
-    "publish_htlc_transaction",
-)
+#: What `take` is for: everything but letters.
+ALL_KINDS = ("publish_commitment", "ask_local_point", "publish_htlc_transaction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +125,7 @@ def take(
     kinds: Sequence[str] = ALL_KINDS,
     limit: int = 100,
 ) -> list[OutboxRow]:
-    """Lock and read unsent rows, by `ids` or whatever is due; held ones are left out.
-
-    A webhook whose channel has an older unsent one is left out too: ask again after that one.
-    """
+    """Lock and read unsent rows, by `ids` or whatever is due; held ones are left out."""
     facts = {"ids": None if ids is None else list(ids), "kinds": list(kinds), "limit": limit}
     query = TAKE_DUE if ids is None else TAKE_THESE
     with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:
@@ -168,19 +149,13 @@ def mark_failed(conn: Connection, outbox_id: int, error: str) -> None:
 
 
 def stale(conn: Connection, older_than_seconds: float, limit: int) -> list[tuple[int, str]]:
-    """(id, kind) of unsent rows that have been due for so long, the longest first."""
+    """(id, kind) of unsent rows that have been due for so long, the longest first. No letters."""
     facts = {"older_than_seconds": older_than_seconds, "limit": limit}
     return [(outbox_id, kind) for outbox_id, kind in conn.execute(STALE, facts)]
 
 
-def next_notification(conn: Connection, channel_id: int) -> int | None:
-    """The id of the channel's oldest unsent webhook."""
-    row = conn.execute(NEXT_NOTIFICATION, {"channel_id": channel_id}).fetchone()
-    return None if row is None else int(row[0])
-
-
 def unsent(conn: Connection, channel_id: int) -> list[OutboxRow]:
-    """What waits to be carried out for one channel, oldest first, without locking it."""
+    """What the law wanted of one channel and waits, oldest first, without locking it."""
     with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:
         return cursor.execute(UNSENT, {"channel_id": channel_id}).fetchall()
 

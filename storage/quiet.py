@@ -15,7 +15,8 @@ AT_REST = """
     SELECT EXISTS (SELECT 1 FROM chain_cursor WHERE height = %(height)s)
        AND NOT EXISTS (SELECT 1 FROM unapplied)
        AND NOT EXISTS (SELECT 1 FROM sweep_rounds WHERE done < asked)
-       AND NOT EXISTS (SELECT 1 FROM outbox WHERE sent_at IS NULL AND attempts = 0)
+       AND NOT EXISTS (SELECT 1 FROM outbox
+                       WHERE sent_at IS NULL AND attempts = 0 AND kind <> 'notify_operator')
        AND NOT EXISTS (SELECT 1 FROM deadlines WHERE height <= %(height)s)
        AND NOT EXISTS (SELECT 1 FROM watches WHERE NOT looked_back AND removed_at IS NULL)
        AND NOT EXISTS (

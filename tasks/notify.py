@@ -1,87 +1,192 @@
-"""`contractcourt.notify`: webhooks to the nodes, at least once, in order for each channel."""
+"""`contractcourt.notify`: webhooks to nodes and the operator, at least once, in order per channel.
+
+A wake-up names an endpoint, whose claim makes this worker the only one that sends to it. Letters
+of many channels go out side by side; of one channel never two at a time. What is not taken stays
+in the outbox, where `reconcile` finds it when its time has come.
+"""
 
 from __future__ import annotations
 
-import json
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 
-import httpx2
 import structlog
-from standardwebhooks import Webhook
 
-from contractcourt.case import Case
-from contractcourt.effects import NotifyNode
-from storage import nodes, outbox
+from contractcourt.alarms import AlarmKind
+from storage import alarms, endpoints, letters, nodes
 from storage.database import Connection
-from storage.nodes import Node
-from storage.outbox import OutboxRow
+from storage.letters import Letter
 from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
-from tasks.errands import take
+from tasks.post import Address, Answer, Fate, Post
 from tasks.resources import Resources, resources
+from tasks.settings import Settings
 
 _log = structlog.get_logger()
-_TIMEOUT_SECONDS = 5.0
+
+#: Letters on their way to one endpoint at the same time.
+SIDE_BY_SIDE = 8
+#: After so long a task hands on to the next one, so that other work gets its turn.
+_ROUND_SECONDS = 10.0
+#: Longer than any task lives: a claim of a worker that died lapses by itself.
+_CLAIM_SECONDS = 10.0
+_DROPPED_AT_ONCE = 1_000
+#: Rounds without an answer, about a quarter of an hour, after which somebody should look.
+_ALARMING_SILENCE = 10
 
 
 @app.task(name="contractcourt.notify")
-def notify_task(ids: list[int], idempotency_key: str) -> None:
-    """Send what these outbox rows hold, and whatever then is next in its channel's order."""
+def notify_task(ids: list[int], idempotency_key: str, endpoints: list[str] | None = None) -> None:
+    """Send what waits for the endpoints of these outbox rows, or for these endpoints."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
         held = resources()
-        for row, case in take(held, ids, "notify_node"):
-            reach(CrashPoint.NOTIFY_TAKEN)
-            if isinstance(row.effect, NotifyNode):
-                _notify(held, row, case, row.effect)
+        names = set(endpoints or ())
+        if ids:
+            names |= held.db.run(lambda conn: letters.endpoints_of(conn, ids))
+        for name in sorted(names):
+            deliver(held, name)
 
 
 @cache
-def _client() -> httpx2.Client:
-    return httpx2.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+def _post(allow_private: bool) -> Post:
+    return Post(allow_private=allow_private)
 
 
-def _notify(held: Resources, row: OutboxRow, case: Case, effect: NotifyNode) -> None:
-    node = held.db.run(lambda conn: nodes.get_node(conn, case.channel.node))
-    # A node that named no address reads the docket; for it there is nothing to send.
-    error = None if node is None or node.webhook_url is None else _post(node, row, effect)
-
-    reach(CrashPoint.NOTIFY_SENT)
-
-    def note(conn: Connection) -> int | None:
-        if error is not None:
-            outbox.mark_failed(conn, row.id, error)
-            return None
-        outbox.mark_sent(conn, row.id)
-        return outbox.next_notification(conn, row.channel_id)
-
-    following = held.db.run(note)
-    reach(CrashPoint.NOTIFY_STORED)
-    if following is not None:
-        wakeups.carry_out([(following, "notify_node")])
-
-
-def _post(node: Node, row: OutboxRow, effect: NotifyNode) -> str | None:
-    """None when the node took it, else why not."""
-    now = datetime.now(UTC)
-    message_id = f"msg_{row.id}"
-    body = json.dumps(
-        {"type": effect.event_type, "timestamp": row.created_at.isoformat(), "data": effect.data}
-    )
-    headers = {
-        "content-type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(node.secrets[0]).sign(message_id, now, body),
-    }
+def deliver(held: Resources, name: str) -> None:
+    """Send what may go to this endpoint now, unless somebody does or it is left alone."""
+    seconds = held.settings.task_time_limit_seconds + _CLAIM_SECONDS
+    claim_id = uuid.uuid4()
+    failures = held.db.run(lambda conn: endpoints.claim(conn, name, claim_id, seconds))
+    if failures is None:
+        return
     try:
-        answer = _client().post(str(node.webhook_url), content=body, headers=headers)
-    except httpx2.HTTPError as error:
-        return f"{type(error).__name__}: {error}"
-    if answer.is_success:
+        failures = _send_all(held, name, failures)
+    finally:
+        held.db.run(lambda conn: endpoints.release(conn, name, claim_id))
+    # What came while we held it found it busy, and left it to us.
+    if not failures and held.db.run(lambda conn: letters.take(conn, name, 1)):
+        wakeups.deliver([name])
+
+
+def _send_all(held: Resources, name: str, failures: int) -> int:
+    """Until nothing is due, it does not answer, or the time is up; rounds without an answer."""
+    address = held.db.run(lambda conn: _address(conn, held.settings, name))
+    ends_at = time.monotonic() + _ROUND_SECONDS
+    while time.monotonic() < ends_at:
+        if address is None:
+            if not _drop(held, name):
+                return 0
+            continue
+        # One that did not answer is asked with a single letter first.
+        limit = 1 if failures else SIDE_BY_SIDE
+        due = held.db.run(partial(letters.take, endpoint=name, limit=limit))
+        if not due:
+            return failures
+        reach(CrashPoint.NOTIFY_TAKEN)
+        answered = list(zip(due, _send_each(held, due, address), strict=True))
+        reach(CrashPoint.NOTIFY_SENT)
+        before = failures
+        failures = held.db.run(partial(_note, settings=held.settings, name=name, answered=answered))
+        reach(CrashPoint.NOTIFY_STORED)
+        if failures:
+            return failures
+        if before:
+            held.db.run(
+                lambda conn: alarms.clear_kind(
+                    conn, None, AlarmKind.ENDPOINT_SILENT, node=_node(name)
+                )
+            )
+    return failures
+
+
+def _drop(held: Resources, name: str) -> int:
+    """Letters that nobody listens for are done: taken, not sent, and stored so."""
+    reach(CrashPoint.NOTIFY_TAKEN)
+    reach(CrashPoint.NOTIFY_SENT)
+    dropped = held.db.run(lambda conn: letters.drop(conn, name, _DROPPED_AT_ONCE))
+    reach(CrashPoint.NOTIFY_STORED)
+    return dropped
+
+
+def _address(conn: Connection, settings: Settings, name: str) -> Address | None:
+    """Where it is; None when nobody listens: a node without an URL reads the docket."""
+    if name == endpoints.OPERATOR:
+        url, secret = settings.operator_webhook_url, settings.operator_webhook_secret
+        return None if url is None or secret is None else Address(name, url, (secret,))
+    node = nodes.get_node(conn, name)
+    if node is None or node.webhook_url is None:
         return None
+    return Address(name, node.webhook_url, node.secrets)
+
+
+def _send_each(held: Resources, due: Sequence[Letter], address: Address) -> list[Answer]:
+    post = _post(held.settings.allow_private_webhooks)
+
+    def send(letter: Letter) -> Answer:
+        return post.send(letter, address, datetime.now(UTC))
+
+    if len(due) == 1:
+        return [send(due[0])]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
+        return list(threads.map(send, due))
+
+
+def _note(
+    conn: Connection, settings: Settings, name: str, answered: Sequence[tuple[Letter, Answer]]
+) -> int:
+    """Keep what became of each, in one transaction; rounds in a row without any answer."""
+    letters.mark_taken(conn, [x.id for x, answer in answered if answer.fate is Fate.TAKEN])
+    silence = ""
+    for letter, answer in answered:
+        if answer.fate is Fate.UNANSWERED:
+            silence = answer.reason
+            letters.mark_unanswered(conn, letter.id, answer.reason)
+        elif answer.fate is Fate.REFUSED:
+            _note_refusal(conn, settings, name, letter, answer.reason)
+    if any(answer.fate is not Fate.UNANSWERED for _, answer in answered):
+        endpoints.note_answer(conn, name)
+        return 0
+    failures = endpoints.note_silence(conn, name, silence)
+    _log.warning("webhooks unanswered", endpoint=name, reason=silence, rounds=failures)
+    if failures >= _ALARMING_SILENCE:
+        words = f"no webhook reaches {name}: {silence}. All of them wait, none is lost"
+        alarms.keep_raised(conn, None, AlarmKind.ENDPOINT_SILENT, words, node=_node(name))
+    return failures
+
+
+def _answers_again(conn: Connection, name: str) -> None:
+    alarms.clear_kind(conn, None, AlarmKind.ENDPOINT_SILENT, node=_node(name))
+
+
+def _note_refusal(
+    conn: Connection, settings: Settings, name: str, letter: Letter, reason: str
+) -> None:
+    died = letters.mark_refused(conn, letter.id, reason, settings.webhook_refusals)
+    message_id = letters.message_id(letter.id)
     _log.warning(
-        "webhook refused", node=node.name, type=effect.event_type, status=answer.status_code
+        "webhook refused",
+        endpoint=name,
+        message_id=message_id,
+        type=letter.event_type,
+        reason=reason,
+        dead=died,
     )
-    return f"the node answered {answer.status_code}"
+    # An alarm about a letter to the operator would be another letter to the operator.
+    if died and name != endpoints.OPERATOR:
+        alarms.raise_alarm(
+            conn,
+            letter.channel_id,
+            AlarmKind.DEAD_LETTER,
+            f"{name} refused {message_id} ({letter.event_type}) {settings.webhook_refusals} "
+            f"times: {reason}. Later webhooks go on and name it as missing. Mend {name}, then: "
+            f"contractcourt webhooks replay {letter.id}",
+        )
+
+
+def _node(name: str) -> str | None:
+    return None if name == endpoints.OPERATOR else name

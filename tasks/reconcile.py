@@ -11,7 +11,7 @@ from contractcourt.arbitrator import following
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
-from storage import cases, docket, outbox, sweep_inputs, sweep_rounds
+from storage import cases, docket, endpoints, outbox, sweep_inputs, sweep_rounds
 from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
@@ -50,6 +50,7 @@ def reconcile(held: Resources) -> tuple[int, int]:
     unsent = held.db.run(lambda conn: outbox.stale(conn, _OLDER_THAN_SECONDS, LIMIT))
     if unsent:
         wakeups.carry_out(unsent)
+    wakeups.deliver(held.db.run(lambda conn: endpoints.waiting(conn, _OLDER_THAN_SECONDS)))
     if waiting or unsent:
         _log.info("reconciled", channels=len(waiting), outbox=len(unsent))
     return len(waiting), len(unsent)

@@ -139,6 +139,13 @@ class Settings(BaseSettings):
     alone needs it."""
     allow_private_webhooks: bool = False
     """Allow notify URLs that resolve to private or loopback addresses (always in `up`)."""
+    webhook_refusals: int = Field(35, ge=1, le=1000)
+    """A webhook that its endpoint refused so often is a dead letter; 35 refusals take a day."""
+    operator_webhook_url: str | None = Field(None, repr=False)
+    """Where the operator takes alarms, signed with `operator_webhook_secret`."""
+    operator_webhook_secret: str | None = Field(None, repr=False, pattern="^whsec_")
+    """Signs what goes to `operator_webhook_url`, by the Standard Webhooks scheme: `whsec_` and
+    base64 of 24 to 64 random bytes."""
 
     # -- Rhythm --
     poll_seconds: float = Field(1.0, gt=0, le=60)
@@ -192,13 +199,18 @@ class Settings(BaseSettings):
     """One JSON object a line, or lines for people."""
 
     @model_validator(mode="after")
-    def _tasks_fit_the_visibility_timeout(self) -> Settings:
+    def _settings_fit_together(self) -> Settings:
         if self.task_time_limit_seconds * VISIBILITY_FACTOR > self.visibility_timeout_seconds:
             raise ValueError(
                 f"task_time_limit_seconds x {VISIBILITY_FACTOR} must not exceed "
                 "visibility_timeout_seconds, or the broker delivers tasks a second time while "
                 "they run: lower CONTRACTCOURT_TASK_TIME_LIMIT_SECONDS or raise "
                 "CONTRACTCOURT_VISIBILITY_TIMEOUT_SECONDS"
+            )
+        if (self.operator_webhook_url is None) != (self.operator_webhook_secret is None):
+            raise ValueError(
+                f"{PREFIX}OPERATOR_WEBHOOK_URL and {PREFIX}OPERATOR_WEBHOOK_SECRET go together: "
+                "set both, or neither"
             )
         if self.task_soft_time_limit_seconds >= self.task_time_limit_seconds:
             raise ValueError(

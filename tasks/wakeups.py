@@ -36,6 +36,7 @@ _TASK_OF = {
     "publish_commitment": "contractcourt.publish",
     "publish_htlc_transaction": "contractcourt.publish",
     "notify_node": "contractcourt.notify",
+    "notify_operator": "contractcourt.notify",
     "ask_local_point": "contractcourt.ask_local_point",
 }
 
@@ -51,6 +52,15 @@ def carry_out(rows: Iterable[tuple[int, str]], urgent: Collection[int] = ()) -> 
     for outbox_id, kind in rows:
         by_task.setdefault((_TASK_OF[kind], outbox_id in urgent), []).append(outbox_id)
     told = [_send(task, ids, urgent=hurries) for (task, hurries), ids in by_task.items()]
+    return all(told)
+
+
+def deliver(endpoints: Iterable[str]) -> bool:
+    """Tell the workers that letters wait for these endpoints."""
+    told = [
+        _send_one("contractcourt.notify", {"ids": [], "endpoints": [endpoint]}, urgent=False)
+        for endpoint in sorted(set(endpoints))
+    ]
     return all(told)
 
 

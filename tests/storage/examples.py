@@ -94,9 +94,9 @@ def add_node(conn: Connection, name: str = NODE) -> None:
     nodes.add_node(conn, name, [SWEEP_SCRIPT])
 
 
-def open_channel(conn: Connection, number: int = 1) -> int:
-    """Register a channel of the known node, with its first docket entry and its case."""
-    facts = channel(number)
+def open_channel(conn: Connection, number: int = 1, node: str = NODE) -> int:
+    """Register a channel of a known node, with its first docket entry and its case."""
+    facts = channel(number, node)
     channel_id = channels.register(conn, facts)
     assert channel_id is not None
     docket.append(conn, channel_id, ChannelOpened(facts), idempotency_key="open", source="node")

@@ -47,7 +47,7 @@ class TestOutbox:
                 [
                     (channel_id, HTLC_TIMEOUT),
                     (channel_id, AskLocalPoint(7)),
-                    (channel_id, notice(1)),
+                    (channel_id, AskLocalPoint(8)),
                 ],
             )
         assert ids == sorted(ids)
@@ -56,7 +56,7 @@ class TestOutbox:
             assert [(row.id, row.effect) for row in taken] == [
                 (ids[0], HTLC_TIMEOUT),
                 (ids[1], AskLocalPoint(7)),
-                (ids[2], notice(1)),
+                (ids[2], AskLocalPoint(8)),
             ]
             assert outbox.take(two) == []
             outbox.mark_sent_many(one, ids[:2])
@@ -64,35 +64,22 @@ class TestOutbox:
             assert [row.id for row in outbox.take(conn)] == ids[2:]
             assert outbox.take(conn, ids, kinds=["publish_htlc_transaction"]) == []
 
-    def test_webhooks_of_a_channel_never_overtake(self, db: Database, channel_id: int) -> None:
-        with db.transaction() as conn:
-            other = examples.open_channel(conn, 2)
-            first, second = outbox.put_many(
-                conn, [(channel_id, notice(1)), (channel_id, notice(2))]
-            )
-            elsewhere = outbox.put(conn, other, notice(3))
-        with db.transaction() as one, db.transaction() as two:
-            assert [row.id for row in outbox.take(one, [first, second])] == [first]
-            # The first is held, not sent: the second must wait, another channel must not.
-            assert [row.id for row in outbox.take(two)] == [elsewhere]
-            assert outbox.take(two, [second]) == []
-            outbox.mark_sent(one, first)
-        with db.transaction() as conn:
-            assert outbox.next_notification(conn, channel_id) == second
-            assert [row.id for row in outbox.take(conn, [first, second])] == [second]
-
     def test_a_failed_one_waits_and_is_found_again(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            failed, behind = outbox.put_many(
-                conn, [(channel_id, notice(1)), (channel_id, notice(2))]
-            )
-            assert outbox.stale(conn, 0, 10) == [(failed, "notify_node")]
-            outbox.mark_failed(conn, failed, "connection refused")
+            failed = outbox.put(conn, channel_id, HTLC_TIMEOUT)
+            assert outbox.stale(conn, 0, 10) == [(failed, "publish_htlc_transaction")]
+            outbox.mark_failed(conn, failed, "the signer is away")
             assert outbox.stale(conn, 0, 10) == []
             assert outbox.take(conn) == []
-            # Asked for by name it is tried at once, and is still ahead of the next.
-            assert [row.attempts for row in outbox.take(conn, [failed, behind])] == [1]
-            assert [row.id for row in outbox.unsent(conn, channel_id)] == [failed, behind]
+            # Asked for by name it is tried at once.
+            assert [row.attempts for row in outbox.take(conn, [failed])] == [1]
+
+    def test_letters_are_left_to_those_who_send_them(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            outbox.put(conn, channel_id, notice(1))
+            assert outbox.stale(conn, 0, 10) == []
+            assert outbox.take(conn) == []
+            assert len(outbox.unsent(conn, channel_id)) == 1
 
     def test_c10_an_effect_is_stored_with_its_case_or_not_at_all(
         self, db: Database, channel_id: int

@@ -7,13 +7,13 @@ import re
 import uuid
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from contractcourt.bitcoin.script import is_standard_sweep
 from contractcourt.units import Script
 from storage import nodes
+from tasks.destinations import DestinationRefused, destination
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
 from workers.cli import tables
@@ -52,7 +52,7 @@ def add_node(
     _check_name(name)
     _check_sweep_scripts(sweep_scripts)
     if webhook_url is not None:
-        _check_webhook_url(webhook_url)
+        _check_webhook_url(webhook_url, data_dir)
     with transaction(data_dir) as conn:
         secret = nodes.add_node(conn, name, sweep_scripts, webhook_url)
     _show_secret(name, secret, as_json=as_json)
@@ -188,10 +188,13 @@ def _check_sweep_scripts(scripts: list[Script]) -> None:
             )
 
 
-def _check_webhook_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise typer.BadParameter(f"{url!r} is not an http or https URL")
+def _check_webhook_url(url: str, data_dir: Path) -> None:
+    """What an address says by itself; what its name resolves to is looked at before each letter."""
+    allow_private = load_settings(data_dir=data_dir).allow_private_webhooks
+    try:
+        destination(url, allow_private=allow_private)
+    except DestinationRefused as refused:
+        raise typer.BadParameter(f"{url!r}: {refused}") from None
 
 
 def _show_secret(name: str, secret: str, *, as_json: bool) -> None:

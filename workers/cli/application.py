@@ -33,6 +33,7 @@ _COMMANDS: dict[str, tuple[str | None, str, str]] = {
     "node": (_ACT, "act", "node"),
     "keys": (_ACT, "act", "keys"),
     "sweep": (_ACT, "sweep", "app"),
+    "webhooks": (_ACT, "webhooks", "app"),
     "migrate": (_FLEET, "fleet", "migrate"),
     "watcher": (_FLEET, "fleet", "watcher"),
     "gateway": (_FLEET, "fleet", "gateway"),

@@ -12,6 +12,8 @@ from workers.gateway.problems import Problem
 #: A place in a list: answer only what follows it.
 After = Annotated[int, Query(ge=0, le=2**63 - 1)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+#: A node, or the operator, as webhooks are addressed.
+EndpointName = Annotated[str, Query(pattern=r"^(@operator|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$")]
 NodeName = Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 

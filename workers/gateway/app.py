@@ -17,6 +17,7 @@ from tasks.settings import Settings
 from tasks.signer_client import SignerClient
 from workers.gateway import (
     channels_api,
+    dead_letters_api,
     docs_page,
     force_close_api,
     health,
@@ -50,7 +51,7 @@ def create_app(court: Court) -> FastAPI:
     )
     openapi.install(app)
     problems.install(app)
-    for routes in (webhooks, channels_api, force_close_api, health, page):
+    for routes in (webhooks, channels_api, dead_letters_api, force_close_api, health, page):
         app.include_router(routes.routes(court))
     app.include_router(docs_page.routes(app))
     # The last added stands outermost: refused bodies are counted too.

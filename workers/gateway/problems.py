@@ -46,6 +46,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "forbidden": (403, "This token does not allow that"),
     "unknown-node": (404, "No such node"),
     "unknown-channel": (404, "No such channel"),
+    "unknown-letter": (404, "No such dead letter"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "This path does not take that method"),
     "slow-body": (408, "The body came too slowly"),

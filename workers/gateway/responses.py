@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from storage.dead_letters import Replay
 from workers.gateway.fields import ReasonField
 from workers.gateway.problems import MEDIA_TYPE, ProblemDetails
 
@@ -238,6 +239,35 @@ class DocketPage(BaseModel):
     channel_point: str
     entries: list[DocketEntryView]
     next_after: int | None
+
+
+class DeadLetterView(BaseModel):
+    """A webhook that its endpoint kept refusing. `message_id` is its `webhook-id`."""
+
+    id: int
+    message_id: str
+    endpoint: str
+    channel_point: str | None
+    type: str
+    attempts: int
+    last_error: str
+    created_at: datetime
+    died_at: datetime
+    replayed_at: datetime | None
+
+
+class DeadLetterList(BaseModel):
+    """Dead letters as written; `next_after` is the `after` of the next page, if there is one."""
+
+    dead_letters: list[DeadLetterView]
+    next_after: int | None
+
+
+class ReplayAnswer(BaseModel):
+    """`replayed` sends it again; `already_replayed`: somebody asked before."""
+
+    id: int
+    outcome: Literal[Replay.REPLAYED, Replay.ALREADY_REPLAYED]
 
 
 class Health(BaseModel):

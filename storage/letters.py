@@ -1,0 +1,180 @@
+"""Letters: the webhooks among the outbox's rows, in order for each channel.
+
+Of a channel only the oldest unsent letter can be taken. One that its endpoint keeps refusing
+becomes a dead letter; those behind it go on, and each names what is missing before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+
+from contractcourt.codec import decode
+from contractcourt.effects import NotifyNode
+from storage import alarms
+from storage.alarms import Alarm
+from storage.database import Connection
+from storage.outbox import LONGEST_WAIT_SECONDS
+
+TAKE_DUE = """
+    SELECT o.id, o.channel_id, o.effect, o.attempts, o.refusals, o.created_at,
+           ARRAY(SELECT d.id FROM dead_letters AS d
+                 WHERE d.channel_id = o.channel_id AND d.endpoint = o.endpoint
+                   AND d.id < o.id AND d.replayed_at IS NULL
+                 ORDER BY d.id)
+    FROM outbox AS o
+    WHERE o.endpoint = %(endpoint)s AND o.sent_at IS NULL AND o.due_at <= clock_timestamp()
+      AND NOT EXISTS (
+          SELECT 1 FROM outbox AS older
+          WHERE older.channel_id = o.channel_id AND older.kind = o.kind
+            AND older.sent_at IS NULL AND older.id < o.id)
+    ORDER BY o.due_at, o.id
+    LIMIT %(limit)s
+"""
+ENDPOINTS_OF = "SELECT DISTINCT endpoint FROM outbox WHERE id = ANY(%(ids)s) AND endpoint <> ''"
+#: In order, and so many at a time that no statement takes long.
+DROP_DUE = """
+    UPDATE outbox SET sent_at = clock_timestamp()
+    WHERE id IN (SELECT id FROM outbox
+                 WHERE endpoint = %(endpoint)s AND sent_at IS NULL
+                 ORDER BY due_at, id
+                 LIMIT %(limit)s)
+"""
+MARK_TAKEN = """
+    UPDATE outbox SET sent_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
+    WHERE id = ANY(%(ids)s) AND sent_at IS NULL
+"""
+#: The endpoint is asked again by the endpoint's own clock, not by the letter's.
+MARK_UNANSWERED = """
+    UPDATE outbox SET attempts = attempts + 1, last_error = %(error)s, due_at = clock_timestamp()
+    WHERE id = %(id)s AND sent_at IS NULL
+"""
+MARK_REFUSED = """
+    UPDATE outbox
+    SET attempts = attempts + 1, refusals = refusals + 1, last_error = %(error)s,
+        due_at = clock_timestamp() + make_interval(
+            secs => least(%(longest)s::float8, power(2, least(refusals, 20))))
+    WHERE id = %(id)s AND sent_at IS NULL
+    RETURNING refusals
+"""
+BURY = """
+    WITH given_up AS (
+        DELETE FROM outbox WHERE id = %(id)s AND sent_at IS NULL
+        RETURNING id, endpoint, channel_id, kind, effect, attempts, last_error, created_at
+    )
+    INSERT INTO dead_letters AS d
+        (id, endpoint, channel_id, kind, effect, attempts, last_error, created_at)
+    SELECT * FROM given_up
+    ON CONFLICT (id) DO UPDATE
+        SET attempts = d.attempts + EXCLUDED.attempts, last_error = EXCLUDED.last_error,
+            died_at = clock_timestamp(), replayed_at = NULL
+"""
+
+
+class NotifyOperator(msgspec.Struct, frozen=True, tag="notify_operator"):
+    """Tell the operator that an alarm was raised or is over. A trigger of `alarms` writes it."""
+
+    alarm_id: int
+    event_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One webhook to send. `missing`: older ones of its channel that were given up."""
+
+    id: int
+    channel_id: int | None
+    event_type: str
+    data: dict[str, Any]
+    attempts: int
+    refusals: int
+    created_at: datetime
+    missing: tuple[int, ...]
+
+
+def message_id(letter_id: int) -> str:
+    """The webhook-id of a letter: the same however often it is sent."""
+    return f"msg_{letter_id}"
+
+
+def take(conn: Connection, endpoint: str, limit: int) -> list[Letter]:
+    """What may be sent to an endpoint now, at most one of each channel, the longest due first.
+
+    Nothing is locked: whoever sends has claimed the endpoint.
+    """
+    facts = {"endpoint": endpoint, "limit": limit}
+    rows = conn.execute(TAKE_DUE, facts).fetchall()
+    effects = [read(row[2]) for row in rows]
+    about = [effect.alarm_id for effect in effects if isinstance(effect, NotifyOperator)]
+    raised = {alarm.id: alarm for alarm in alarms.find(conn, about)}
+    return [
+        Letter(
+            id=row[0],
+            channel_id=row[1],
+            event_type=effect.event_type,
+            data=_data(effect, raised),
+            attempts=row[3],
+            refusals=row[4],
+            created_at=row[5],
+            missing=tuple(row[6]),
+        )
+        for row, effect in zip(rows, effects, strict=True)
+    ]
+
+
+def read(effect: str) -> NotifyNode | NotifyOperator:
+    """A letter's effect as the outbox holds it."""
+    union = cast("type[NotifyNode | NotifyOperator]", NotifyNode | NotifyOperator)
+    return decode(effect, union)
+
+
+def _data(effect: NotifyNode | NotifyOperator, raised: Mapping[int, Alarm]) -> dict[str, Any]:
+    if isinstance(effect, NotifyNode):
+        return effect.data
+    alarm = raised[effect.alarm_id]
+    return {
+        "alarm_id": alarm.id,
+        "kind": alarm.kind,
+        "message": alarm.message,
+        "channel_point": None if alarm.channel_point is None else str(alarm.channel_point),
+        "node": alarm.node,
+        "raised_at": alarm.raised_at.isoformat(),
+        "cleared_at": None if alarm.cleared_at is None else alarm.cleared_at.isoformat(),
+    }
+
+
+def endpoints_of(conn: Connection, ids: Sequence[int]) -> set[str]:
+    """Whom these outbox rows go to."""
+    return {row[0] for row in conn.execute(ENDPOINTS_OF, {"ids": list(ids)})}
+
+
+def drop(conn: Connection, endpoint: str, limit: int) -> int:
+    """Nobody listens there: its letters are done unsent. How many."""
+    return conn.execute(DROP_DUE, {"endpoint": endpoint, "limit": limit}).rowcount
+
+
+def mark_taken(conn: Connection, ids: Sequence[int]) -> None:
+    """The endpoint took them."""
+    conn.execute(MARK_TAKEN, {"ids": list(ids)})
+
+
+def mark_unanswered(conn: Connection, letter_id: int, error: str) -> None:
+    """The endpoint did not answer, which says nothing of the letter."""
+    conn.execute(MARK_UNANSWERED, {"id": letter_id, "error": error})
+
+
+def mark_refused(conn: Connection, letter_id: int, error: str, most_refusals: int) -> bool:
+    """The endpoint does not want it: due again after 1 s, 2 s, 4 s ... at most an hour.
+
+    True when that was the last time: it is a dead letter now.
+    """
+    facts = {"id": letter_id, "error": error, "longest": LONGEST_WAIT_SECONDS}
+    row = conn.execute(MARK_REFUSED, facts).fetchone()
+    if row is None or row[0] < most_refusals:
+        return False
+    conn.execute(BURY, {"id": letter_id})
+    return True

@@ -1,0 +1,154 @@
+"""Webhooks never go to an address inside the network, whatever an URL or a name says."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from datetime import UTC, datetime
+
+import httpcore2
+import pytest
+
+from storage.letters import Letter
+from tasks.destinations import (
+    DestinationRefused,
+    GuardedNetwork,
+    destination,
+    is_public,
+    resolve,
+)
+from tasks.post import Address, Fate, Post
+
+INSIDE = [
+    "127.0.0.1",
+    "127.255.255.254",
+    "0.0.0.0",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "192.0.0.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::127.0.0.1",
+    "fe80::1",
+    "fec0::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2001:db8::1",
+]
+PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_an_address_inside_is_refused_in_every_spelling(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+    host = f"[{address}]" if ":" in address else address
+    with pytest.raises(DestinationRefused, match="inside the network"):
+        destination(f"https://{host}/hooks", allow_private=False)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_a_public_address_is_allowed(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f.1", "127.1"])
+def test_names_and_odd_spellings_are_looked_at_once_they_are_resolved(host: str) -> None:
+    with pytest.raises(DestinationRefused, match="inside the network"):
+        resolve(host, 443, allow_private=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://example.com/", "http or https"),
+        ("file:///etc/passwd", "http or https"),
+        ("gopher://example.com:70/", "http or https"),
+        ("https:///nohost", "http or https"),
+        ("https://user:secret@example.com/", "no user name"),
+        ("https://example.com:22/", "port 22"),
+        ("https://example.com:25/", "port 25"),
+        ("https://example.com:99999/", "not an URL"),
+        ("https://[::1/", "not an URL"),
+    ],
+)
+def test_urls_that_nothing_is_sent_to(url: str, why: str) -> None:
+    with pytest.raises(DestinationRefused, match=why) as refused:
+        destination(url, allow_private=False)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["https://example.com/x", "http://example.com:8080/"])
+def test_urls_of_the_web_are_fine(url: str) -> None:
+    assert destination(url, allow_private=False).host == "example.com"
+
+
+def test_one_address_inside_among_public_ones_refuses_the_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name that points to both is how a guard is tricked: whoever picks, picks wrongly."""
+    answers = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
+    with pytest.raises(DestinationRefused):
+        resolve("both.example", 443, allow_private=False)
+
+
+def test_a_name_is_resolved_once_and_the_checked_address_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second answer of a rebinding name server is never asked for."""
+    asked: list[str] = []
+
+    def rebind(host: str, port: int, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        first = "127.0.0.1" if asked.count("rebind.example") == 1 else "10.255.255.1"
+        address = first if host == "rebind.example" else host
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(socket, "getaddrinfo", rebind)
+        GuardedNetwork(allow_private=True).connect_tcp("rebind.example", port, 5).close()
+        server.accept()[0].close()
+    # What connects may look up the address that was checked, but never the name again.
+    assert asked.count("rebind.example") == 1
+    assert set(asked) <= {"rebind.example", "127.0.0.1"}
+
+
+def test_the_post_refuses_before_any_connection() -> None:
+    letter = Letter(1, 1, "channel.closed", {}, 0, 0, datetime.now(UTC), ())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        port = server.getsockname()[1]
+        post = Post(allow_private=False)
+        for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
+            address = Address("alice", f"http://{host}:{port}/", ("whsec_c2VjcmV0",))
+            answer = post.send(letter, address, datetime.now(UTC))
+            assert answer.fate is Fate.UNANSWERED
+            assert "inside the network" in answer.reason
+        post.close()
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_name_that_does_not_resolve_is_a_network_error() -> None:
+    with pytest.raises(httpcore2.ConnectError, match="does not resolve"):
+        GuardedNetwork(allow_private=False).connect_tcp("nowhere.invalid", 443, 1)
