@@ -27,7 +27,10 @@ _NUMBERS = count(1)
 class Host:
     """One host. `reach` gives it a way to a server, `run` starts a process on it."""
 
-    def __init__(self, address: str, prefix: tuple[str, ...], cable: str | None) -> None:
+    def __init__(
+        self, name: str, address: str, prefix: tuple[str, ...] = (), cable: str | None = None
+    ) -> None:
+        self.name = name
         self._address = address
         self._prefix = prefix
         self._cable = cable
@@ -42,6 +45,10 @@ class Host:
         self._relays.append(relay)
         login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
         return urlunsplit(parts._replace(netloc=f"{login}{self._address}:{relay.port}"))
+
+    def reach_all(self, urls: Mapping[str, str]) -> dict[str, str]:
+        """`reach` for each of these."""
+        return {name: self.reach(url) for name, url in urls.items()}
 
     def run(
         self, name: str, argv: tuple[str, ...], environment: Mapping[str, str], logs: Path
@@ -87,13 +94,14 @@ def kind() -> str:
 def new_host() -> Iterator[Host]:
     """A host for the length of a `with`."""
     with ExitStack() as stack:
-        host = _namespace(stack) if have_namespaces() else Host("127.0.0.1", (), None)
+        name = f"host{next(_NUMBERS)}"
+        host = _namespace(name, stack) if have_namespaces() else Host(name, "127.0.0.1")
         stack.callback(host.close)
         yield host
 
 
-def _namespace(stack: ExitStack) -> Host:
-    number = next(_NUMBERS)
+def _namespace(name: str, stack: ExitStack) -> Host:
+    number = name.removeprefix("host")
     holder = subprocess.Popen(
         ["unshare", "--net", "sleep", _HOST_LIVES_SECONDS], preexec_fn=leash(signal.SIGKILL)
     )
@@ -116,7 +124,7 @@ def _namespace(stack: ExitStack) -> Host:
         ("link", "set", "eth0", "up"),
     ):
         _ip(*command, inside=inside)
-    return Host(address, inside, cable)
+    return Host(name, address, inside, cable)
 
 
 def _ip(*arguments: str, inside: tuple[str, ...] = ()) -> None:
