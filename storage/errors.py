@@ -42,7 +42,7 @@ class BrokenDocket(StorageError):
 
 
 class MigrationLocked(StorageError):
-    """Another migrator held the migration lock for too long; try again when it is done."""
+    """Another migrator, or whoever uses a table, was in the way for too long; try again later."""
 
 
 class InvalidIndexes(StorageError):

@@ -2,6 +2,10 @@
 
 The lock is a transaction's, polled and bounded: a migrator that dies gives it back with its
 transaction, and its half-made tables with it. Give this a direct connection, not a pooler's.
+
+The fleet works on meanwhile. A change of a table must wait for whoever uses it, and whoever comes
+later waits behind that: so it is waited for only a moment, then everything is let go and tried
+again.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ from storage.errors import InvalidIndexes, MigrationLocked
 MIGRATION_LOCK = 0x636F757274
 
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%(key)s)"
-MIGRATION_LIMITS = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '15min'"
+MIGRATION_LIMITS = "SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '15min'"
+#: For the others, after a table could not be had.
+_LET_THROUGH_SECONDS = 0.5
 MAKE_ROOM = "SELECT make_docket_part((clock_timestamp() AT TIME ZONE 'UTC')::date)"
 INVALID_INDEXES = """
     SELECT c.relname
@@ -41,27 +47,50 @@ def migrate(url: str, *, wait_seconds: float = 60.0) -> list[str]:
     """Apply every revision that is missing, and name those applied, in order.
 
     Raises:
-        MigrationLocked: another migrator was still at work after `wait_seconds`.
+        MigrationLocked: another migrator was still at work after `wait_seconds`, or a table in
+            use.
         InvalidIndexes: an index of the schema is marked invalid.
         psycopg.Error: Postgres could not be reached or refused.
     """
-    applied: list[str] = []
+    give_up_at = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return _migrate_once(url, wait_seconds)
+        except psycopg.errors.LockNotAvailable as busy:
+            if time.monotonic() >= give_up_at:
+                raise MigrationLocked(
+                    f"a table was in use whenever it was asked for, for {wait_seconds:.0f} s: "
+                    "nothing is changed; try again, or end the long transaction "
+                    "(pg_stat_activity names it)"
+                ) from busy
+        time.sleep(_LET_THROUGH_SECONDS)
 
-    def note(*, step: Any, **_: Any) -> None:
-        applied.append(step.up_revision_id)
 
+def _migrate_once(url: str, wait_seconds: float) -> list[str]:
     with _plain_errors(), _engine(url).begin() as connection:
         connection.exec_driver_sql(MIGRATION_LIMITS)
         _wait_for_lock(connection, wait_seconds)
-        config = _config()
-        config.attributes["connection"] = connection
-        config.attributes["on_version_apply"] = note
-        command.upgrade(config, "head")
+        applied = apply(connection)
         # A court that stood still for long has no room on its docket for what comes now.
         connection.exec_driver_sql(MAKE_ROOM)
         invalid = [row[0] for row in connection.exec_driver_sql(INVALID_INDEXES)]
         if invalid:
             raise InvalidIndexes(f"invalid indexes: {', '.join(invalid)}; drop and rebuild them")
+    return applied
+
+
+def apply(connection: sqlalchemy.Connection, revision: str = "head") -> list[str]:
+    """Apply the revisions that are missing up to this one, in the transaction of the caller."""
+    applied: list[str] = []
+
+    def note(*, step: Any, **_: Any) -> None:
+        applied.append(step.up_revision_id)
+
+    config = _config()
+    config.attributes["connection"] = connection
+    config.attributes["on_version_apply"] = note
+    if is_behind(MigrationContext.configure(connection).get_current_revision()):
+        command.upgrade(config, revision)
     return applied
 
 
@@ -76,6 +105,15 @@ def head_revision() -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return head
+
+
+def is_behind(revision: str | None) -> bool:
+    """Whether this code needs a later schema than that.
+
+    Revisions are numbered in order and only add, so a schema that is ahead serves this code too:
+    while a fleet is upgraded the version before works on beside the new one.
+    """
+    return revision is None or revision < head_revision()
 
 
 def _config() -> Config:

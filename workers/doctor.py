@@ -18,7 +18,7 @@ from chain.bitcoin_core import BitcoinCore
 from chain.errors import ChainError
 from storage import blocks, lease
 from storage.database import Database
-from storage.migrate import current_revision, head_revision
+from storage.migrate import current_revision, head_revision, is_behind
 from tasks.settings import VISIBILITY_FACTOR, Settings
 
 OLDEST_POSTGRES = 14
@@ -78,10 +78,11 @@ def check_postgres(settings: Settings) -> list[Finding]:
     if version < OLDEST_POSTGRES:
         advice = f"use Postgres {OLDEST_POSTGRES} or later"
         return [_wrong("postgres", f"is version {version}, which is too old", advice)]
-    if revision != head:
+    if is_behind(revision):
         state = f"its schema is at {revision or 'nothing'}, this code needs {head}"
         return [_wrong("postgres", state, "run `contractcourt migrate`")]
-    return [_fine("postgres", f"version {version}, schema {revision}")]
+    ahead = "" if revision == head else f", ahead of this code's {head}, which it serves too"
+    return [_fine("postgres", f"version {version}, schema {revision}{ahead}")]
 
 
 def check_redis(settings: Settings) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from fastapi import APIRouter, Response
 
-from storage.migrate import current_revision, head_revision
+from storage.migrate import current_revision, head_revision, is_behind
 from workers.gateway.court import Court
 from workers.gateway.problems import unavailable
 from workers.gateway.responses import Health, Readiness, refusals
@@ -36,15 +36,15 @@ def routes(court: Court) -> APIRouter:
 
 
 def _ready_revision(court: Court) -> str:
-    wanted = head_revision()
     try:
         # The pool first: its errors are psycopg's own, and it is what a webhook would use.
         with court.db.transaction():
             present = current_revision(court.db.url)
     except psycopg.Error as error:
         raise unavailable("Postgres cannot be reached") from error
-    if present != wanted:
+    if present is None or is_behind(present):
         raise unavailable(
-            f"the schema is at {present or 'nothing'}, not {wanted}: run contractcourt migrate"
+            f"the schema is at {present or 'nothing'}, before {head_revision()}: "
+            "run contractcourt migrate"
         )
-    return wanted
+    return present

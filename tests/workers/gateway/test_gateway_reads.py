@@ -278,6 +278,15 @@ def test_probes_tell_a_living_gateway_from_a_ready_one(empty_database_url: str) 
     assert "migrate" in ready.json()["detail"]
 
 
+def test_a_gateway_of_the_version_before_stays_ready_on_a_newer_schema(db: Database) -> None:
+    with db.transaction() as conn:
+        conn.execute("UPDATE alembic_version SET version_num = '9999'")
+    court = Court(db=db, access=Access(), metrics=metrics_of(db), wake=lambda _: None)
+    with serving(create_app(court)) as url, httpx2.Client(base_url=url) as http:
+        ready = http.get("/readyz")
+    assert (ready.status_code, ready.json()["revision"]) == (200, "9999")
+
+
 def test_a_database_that_is_away_means_come_again() -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/none"
     with closing(Database(nowhere, wait_seconds=0.2)) as db:
