@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import commands, configuration, http_api, metrics, state_machine
+from docs.generate import alarms, commands, configuration, http_api, metrics, state_machine
 
 DOCS = Path(__file__).parent.parent
 #: Page -> what writes it.
@@ -28,6 +28,10 @@ def main() -> int:
         print(f"docs/{page} {'is not what the code says' if check else 'is written anew'}")
     if check and stale:
         print("run `make docs` and commit what it writes", file=sys.stderr)
+    gaps = alarms.gaps((DOCS / alarms.PAGE).read_text())
+    for gap in gaps:
+        print(f"{gap}: say its cause and what to do", file=sys.stderr)
+    if gaps or (check and stale):
         return 1
     print(f"{len(PAGES)} pages of docs/ are what the code says")
     return 0
