@@ -16,7 +16,7 @@ from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.scripts import funding_script_pubkey
 from contractcourt.case import Case, LocalPoint, RevokedState, State
-from contractcourt.effects import Effect, WatchOutpoint
+from contractcourt.effects import HTLC_DUE, Effect, WatchOutpoint
 from contractcourt.errors import LawError
 from contractcourt.events import (
     ChannelOpened,
@@ -171,7 +171,7 @@ def _set_alarm_clocks(hearing: Hearing) -> None:
     if hearing.case.closed:
         return
     for height, due in sorted(htlcs.due_heights(hearing.case).items()):
-        hearing.wake_at(height, "an HTLC is due", due.at_risk_sat, due.hard_height, urgent=True)
+        hearing.wake_at(height, HTLC_DUE, due.at_risk_sat, due.hard_height, urgent=True)
 
 
 def _look_again(hearing: Hearing) -> None:

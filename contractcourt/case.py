@@ -42,6 +42,27 @@ class State(StrEnum):
 CLOSED_STATES = frozenset(
     {State.CONTRACT_CLOSED, State.WAITING_FULL_RESOLUTION, State.FULLY_RESOLVED}
 )
+_BEFORE_THE_CLOSE = (State.DEFAULT, State.BROADCAST_COMMIT, State.COMMITMENT_BROADCASTED)
+
+#: Every step that a case may take forward (`arbitrator/machine.py`).
+STEPS_FORWARD = frozenset(
+    {
+        (State.DEFAULT, State.BROADCAST_COMMIT),
+        (State.BROADCAST_COMMIT, State.COMMITMENT_BROADCASTED),
+        *((state, State.CONTRACT_CLOSED) for state in _BEFORE_THE_CLOSE),
+        *((state, State.FULLY_RESOLVED) for state in _BEFORE_THE_CLOSE),
+        (State.CONTRACT_CLOSED, State.WAITING_FULL_RESOLUTION),
+        (State.CONTRACT_CLOSED, State.FULLY_RESOLVED),
+        (State.WAITING_FULL_RESOLUTION, State.FULLY_RESOLVED),
+    }
+)
+#: Every step back: a reorg took a close, or a contract's spend, back; or a preimage came late.
+STEPS_BACK = frozenset(
+    {
+        *((closed, state) for closed in CLOSED_STATES for state in _BEFORE_THE_CLOSE),
+        (State.FULLY_RESOLVED, State.WAITING_FULL_RESOLUTION),
+    }
+)
 
 
 #: Who asks for a force close when nobody else did: an HTLC is due.

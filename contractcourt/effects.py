@@ -123,6 +123,12 @@ class UnwatchOutpoint(msgspec.Struct, frozen=True, tag="unwatch_outpoint"):
     outpoint: OutPoint
 
 
+#: Reasons to be woken after which waiting on loses money. All others are only appointments.
+HTLC_DUE = "an HTLC is due"
+HTLC_EXPIRES = "a received HTLC expires"
+PRESSING = (HTLC_DUE, HTLC_EXPIRES)
+
+
 class WakeAt(msgspec.Struct, frozen=True, tag="wake_at"):
     """Give the case a `HeightReached` when the chain is at `height`.
 

@@ -34,7 +34,7 @@ INSERT_CHANNELS = """
     )
     SELECT id, channel_point FROM channel
 """
-_SELECT_CHANNELS = """
+SELECT_CHANNELS = """
     SELECT c.id, c.channel_point, c.node, c.capacity_sat, c.state, r.close_kind, r.closing_txid,
            r.closed_height, r.fully_resolved_height, c.created_at,
            coalesce(k.applied_seq, 0), h.last_seq
@@ -43,9 +43,9 @@ _SELECT_CHANNELS = """
     LEFT JOIN cases AS k ON k.channel_id = c.id
     LEFT JOIN channel_resolutions AS r ON r.channel_id = c.id
 """
-FIND_CHANNEL = f"{_SELECT_CHANNELS} WHERE c.channel_point = %(channel_point)s"
-FIND_CHANNELS = f"{_SELECT_CHANNELS} WHERE c.id = ANY(%(ids)s) ORDER BY c.id"
-LIST_CHANNELS = f"""{_SELECT_CHANNELS}
+FIND_CHANNEL = f"{SELECT_CHANNELS} WHERE c.channel_point = %(channel_point)s"
+FIND_CHANNELS = f"{SELECT_CHANNELS} WHERE c.id = ANY(%(ids)s) ORDER BY c.id"
+LIST_CHANNELS = f"""{SELECT_CHANNELS}
     WHERE c.id > %(after)s
       AND (%(state)s::text IS NULL OR c.state = %(state)s)
       AND (%(node)s::text IS NULL OR c.node = %(node)s)
@@ -141,13 +141,13 @@ def register_many(conn: Connection, channels: Sequence[Channel]) -> dict[OutPoin
 
 def find(conn: Connection, channel_point: OutPoint) -> ChannelRow | None:
     """The channel with this lasting name."""
-    with conn.cursor(row_factory=args_row(_channel_row)) as cursor:
+    with conn.cursor(row_factory=args_row(channel_row)) as cursor:
         return cursor.execute(FIND_CHANNEL, {"channel_point": channel_point}).fetchone()
 
 
 def by_ids(conn: Connection, channel_ids: Sequence[int]) -> list[ChannelRow]:
     """The channels with these ids, by id; unknown ids are left out."""
-    with conn.cursor(row_factory=args_row(_channel_row)) as cursor:
+    with conn.cursor(row_factory=args_row(channel_row)) as cursor:
         return cursor.execute(FIND_CHANNELS, {"ids": list(channel_ids)}).fetchall()
 
 
@@ -166,7 +166,7 @@ def list_channels(
         "after": after,
         "limit": limit,
     }
-    with conn.cursor(row_factory=args_row(_channel_row)) as cursor:
+    with conn.cursor(row_factory=args_row(channel_row)) as cursor:
         return cursor.execute(LIST_CHANNELS, facts).fetchall()
 
 
@@ -236,7 +236,7 @@ def mark_unresolved(conn: Connection, channel_id: int) -> None:
     conn.execute(SET_UNRESOLVED, {"channel_id": channel_id})
 
 
-def _channel_row(
+def channel_row(
     channel_id: int,
     channel_point: bytes,
     node: str,
@@ -250,6 +250,7 @@ def _channel_row(
     applied_seq: int,
     last_seq: int,
 ) -> ChannelRow:
+    """A row of `SELECT_CHANNELS`."""
     return ChannelRow(
         id=channel_id,
         channel_point=OutPoint(channel_point),

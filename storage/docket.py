@@ -66,6 +66,13 @@ ENTRIES = f"""
     ORDER BY d.seq
     LIMIT %(limit)s
 """
+LATEST = f"""
+    SELECT {_ENTRY_COLUMNS}
+    FROM docket AS d
+    WHERE d.channel_id = %(channel_id)s AND (%(before)s::bigint IS NULL OR d.seq < %(before)s)
+    ORDER BY d.seq DESC
+    LIMIT %(limit)s
+"""
 UNAPPLIED_CHANNELS = """
     SELECT channel_id
     FROM unapplied
@@ -176,6 +183,15 @@ def entries(
     facts = {"channel_id": channel_id, "after": after, "limit": limit}
     with conn.cursor(row_factory=args_row(_docket_entry)) as cursor:
         return cursor.execute(ENTRIES, facts).fetchall()
+
+
+def latest(
+    conn: Connection, channel_id: int, *, before: int | None = None, limit: int = 50
+) -> list[DocketEntry]:
+    """A channel's last entries, those with a number below `before`, the newest first."""
+    facts = {"channel_id": channel_id, "before": before, "limit": limit}
+    with conn.cursor(row_factory=args_row(_docket_entry)) as cursor:
+        return cursor.execute(LATEST, facts).fetchall()
 
 
 def unapplied_channels(conn: Connection, older_than_seconds: float, limit: int) -> list[int]:

@@ -18,19 +18,22 @@ from contractcourt.channel import Channel
 from contractcourt.codec import decode, encode
 from contractcourt.effects import BumpCommitment, SweepOutput
 from contractcourt.policy import Policy
-from contractcourt.sweeping.inputs import SweepInput
+from contractcourt.sweeping.inputs import SweepInput, value_at_stake
 from contractcourt.units import BlockHeight, Blocks, FeeratePerKw
 from storage.database import Connection
 
 WANT = """
-    INSERT INTO sweep_inputs AS w (outpoint, channel_id, node, want, urgent, started_height)
-    SELECT given.outpoint, given.channel_id, given.node, given.want, given.urgent,
+    INSERT INTO sweep_inputs AS w (outpoint, channel_id, node, want, urgent, deadline, value_sat,
+                                   started_height)
+    SELECT given.outpoint, given.channel_id, given.node, given.want,
+           given.deadline IS NOT NULL, given.deadline, given.value_sat,
            coalesce((SELECT height FROM chain_cursor), 0)
     FROM unnest(%(outpoints)s::bytea[], %(channel_ids)s::bigint[], %(nodes)s::text[],
-                %(wants)s::text[], %(urgent)s::boolean[])
-        AS given (outpoint, channel_id, node, want, urgent)
+                %(wants)s::text[], %(deadlines)s::integer[], %(values)s::bigint[])
+        AS given (outpoint, channel_id, node, want, deadline, value_sat)
     ON CONFLICT (outpoint) DO UPDATE
-    SET want = EXCLUDED.want, urgent = EXCLUDED.urgent,
+    SET want = EXCLUDED.want, urgent = EXCLUDED.urgent, deadline = EXCLUDED.deadline,
+        value_sat = EXCLUDED.value_sat,
         state = CASE w.state WHEN 'dropped' THEN 'wanted' ELSE w.state END,
         started_height = CASE w.state WHEN 'dropped' THEN EXCLUDED.started_height
                                       ELSE w.started_height END
@@ -167,7 +170,8 @@ def want(conn: Connection, wishes: Sequence[tuple[int, Wish]]) -> None:
             "channel_ids": [channel_id for channel_id, _ in latest.values()],
             "nodes": [wish.channel.node for _, wish in latest.values()],
             "wants": [encode(wish).decode() for _, wish in latest.values()],
-            "urgent": [wish.effect.deadline is not None for _, wish in latest.values()],
+            "deadlines": [wish.effect.deadline for _, wish in latest.values()],
+            "values": [value_at_stake(wish.effect) for _, wish in latest.values()],
         }
         conn.execute(WANT, facts)
 

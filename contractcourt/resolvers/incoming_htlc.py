@@ -5,6 +5,7 @@ from __future__ import annotations
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.channel import Side
 from contractcourt.contract import Contract
+from contractcourt.effects import HTLC_EXPIRES
 from contractcourt.resolvers import second_level
 from contractcourt.resolvers.sweeping import sweep
 
@@ -16,7 +17,7 @@ def act(hearing: Hearing, contract: Contract) -> bool:
         return False
     preimage = hearing.case.preimage_of(htlc.payment_hash)
     if preimage is None:
-        hearing.wake_at(htlc.cltv_expiry, "a received HTLC expires", contract.value_sat)
+        hearing.wake_at(htlc.cltv_expiry, HTLC_EXPIRES, contract.value_sat)
         return False
     if contract.commitment_owner is Side.LOCAL:
         return second_level.publish(hearing, contract, preimage)

@@ -52,9 +52,12 @@ class SweepInput:
     @property
     def value_sat(self) -> Satoshi:
         """What is at stake here, for telling the more urgent from the less."""
-        if isinstance(self.want, BumpCommitment):
-            return self.want.budget_sat
-        return self.contract.value_sat
+        return value_at_stake(self.want)
+
+
+def value_at_stake(want: SweepOutput | BumpCommitment) -> Satoshi:
+    """What depends on this being mined: an output's value, or what a commitment may cost."""
+    return want.budget_sat if isinstance(want, BumpCommitment) else want.contract.value_sat
 
 
 def is_second_level(contract: Contract) -> bool:

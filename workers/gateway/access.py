@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from workers.gateway.problems import Problem
+
+
+class Role(StrEnum):
+    """What a token makes of its holder."""
+
+    OPERATOR = "operator"
+    VIEWER = "viewer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +41,22 @@ class Access:
         """Raises Problem 401 when reads are protected and no known token is given."""
         if not self.protect_reads:
             return
-        token = _bearer(authorization)
-        if not (_same(token, self.operator_token) or _same(token, self.viewer_token)):
+        if self.role_of_bearer(authorization) is None:
             raise _unauthorized("the operator's or a viewer's token")
+
+    def role_of(self, token: str) -> Role | None:
+        """Whose token this is; None when it is nobody's."""
+        if _same(token, self.operator_token):
+            return Role.OPERATOR
+        return Role.VIEWER if _same(token, self.viewer_token) else None
+
+    def role_of_bearer(self, authorization: str | None) -> Role | None:
+        """Whose token an Authorization header carries."""
+        return self.role_of(_bearer(authorization))
+
+    def token_of(self, role: Role) -> str | None:
+        """The token that makes somebody this."""
+        return self.operator_token if role is Role.OPERATOR else self.viewer_token
 
 
 def _bearer(authorization: str | None) -> str:

@@ -7,6 +7,9 @@ from typing import Annotated
 from fastapi import Query
 
 from contractcourt.bitcoin.outpoint import OutPoint
+from storage import channels
+from storage.channels import ChannelRow
+from storage.database import Connection
 from workers.gateway.problems import Problem
 
 #: A place in a list: answer only what follows it.
@@ -31,3 +34,11 @@ def channel_point(text: str) -> OutPoint:
 def unknown_channel(text: str) -> Problem:
     """404: nobody opened this channel here."""
     return Problem("unknown-channel", f"no channel {text} was opened here: send channel.opened")
+
+
+def find_channel(conn: Connection, text: str) -> ChannelRow:
+    """The channel of a path's `{cp}`. Raises Problem 422 or 404."""
+    row = channels.find(conn, channel_point(text))
+    if row is None:
+        raise unknown_channel(text)
+    return row

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import signal
+import socket
+import sys
 import time
+from collections.abc import Collection
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
 
-from storage import census
+from storage import census, sight
 from storage.census import Census
 from storage.database import Database
+from storage.sight import Sight
 from tasks.settings import Settings
 from tasks.signer_client import SignerClient
 from workers.gateway import (
@@ -22,12 +26,13 @@ from workers.gateway import (
     force_close_api,
     health,
     openapi,
-    page,
     problems,
     webhooks,
 )
 from workers.gateway.access import Access
 from workers.gateway.court import Court
+from workers.gateway.desk import routes as desk
+from workers.gateway.desk.stream import Stream
 from workers.gateway.limits import BodyLimit
 from workers.gateway.metrics import Counted, GatewayMetrics
 from workers.gateway.wakeup import Waker
@@ -38,10 +43,11 @@ _POOL_WAIT_SECONDS = 5.0
 #: A webhook is answered without our point rather than late.
 _SIGNER_SECONDS = 2.0
 _MAX_HEADER_BYTES = 16_384
+_NOT_STARTED = 3
 
 
-def create_app(court: Court) -> FastAPI:
-    """The gateway's routes over one court."""
+def create_app(court: Court, stream: Stream | None = None) -> FastAPI:
+    """The gateway's routes over one court; `stream` is what its open pages listen to."""
     app = FastAPI(
         title="contractcourt",
         version="0.1.0",
@@ -51,8 +57,9 @@ def create_app(court: Court) -> FastAPI:
     )
     openapi.install(app)
     problems.install(app)
-    for routes in (webhooks, channels_api, dead_letters_api, force_close_api, health, page):
+    for routes in (webhooks, channels_api, dead_letters_api, force_close_api, health):
         app.include_router(routes.routes(court))
+    app.include_router(desk.routes(court, stream or stream_of(court.db)))
     app.include_router(docs_page.routes(app))
     # The last added stands outermost: refused bodies are counted too.
     app.add_middleware(BodyLimit, max_bytes=court.max_body_bytes)
@@ -68,6 +75,28 @@ def metrics_of(db: Database) -> GatewayMetrics:
             return census.count(conn)
 
     return GatewayMetrics(count)
+
+
+def stream_of(db: Database) -> Stream:
+    """What open pages listen to; it looks into `db` only while one does."""
+
+    def look(channel_ids: Collection[int]) -> Sight:
+        with db.transaction() as conn:
+            return sight.look(conn, channel_ids)
+
+    return Stream(look)
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of open pages first: a shutdown would wait for them in vain."""
+
+    def __init__(self, config: uvicorn.Config, stream: Stream) -> None:
+        super().__init__(config)
+        self._stream = stream
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stream.close()
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:
@@ -93,8 +122,9 @@ def serve(settings: Settings) -> None:
             signer=signer,
             max_body_bytes=settings.max_body_bytes,
         )
-        uvicorn.run(
-            create_app(court),
+        stream = stream_of(db)
+        config = uvicorn.Config(
+            create_app(court, stream),
             host=settings.gateway_host,
             port=settings.gateway_port,
             log_config=None,
@@ -103,6 +133,10 @@ def serve(settings: Settings) -> None:
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             timeout_graceful_shutdown=20,
         )
+        server = _Server(config, stream)
+        server.run()
+        if not server.started:
+            sys.exit(_NOT_STARTED)
 
 
 def _leave(*_: object) -> NoReturn:

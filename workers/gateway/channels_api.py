@@ -8,10 +8,8 @@ from fastapi import APIRouter, Depends, Header
 
 from contractcourt.case import State
 from storage import channels, deadlines, docket
-from storage.channels import ChannelRow
-from storage.database import Connection
 from workers.gateway import account_view, case_view, views
-from workers.gateway.addresses import After, Limit, NodeName, channel_point, unknown_channel
+from workers.gateway.addresses import After, Limit, NodeName, find_channel
 from workers.gateway.court import Court
 from workers.gateway.responses import (
     AccountView,
@@ -56,19 +54,19 @@ def routes(court: Court) -> APIRouter:
     def show_channel(cp: str) -> ChannelView:
         """One case: state, close, contracts, broadcasts with their raw transactions, risks."""
         with court.db.transaction() as conn:
-            return case_view.whole_case(conn, _find(conn, cp))
+            return case_view.whole_case(conn, find_channel(conn, cp))
 
     @router.get("/channels/{cp}/account", responses=refusals(404, 422))
     def show_account(cp: str) -> AccountView:
         """Who won each output of the close, by which transaction, at what fee."""
         with court.db.transaction() as conn:
-            return account_view.account(conn, _find(conn, cp))
+            return account_view.account(conn, find_channel(conn, cp))
 
     @router.get("/channels/{cp}/docket", responses=refusals(404, 422))
     def show_docket(cp: str, after: After = 0, limit: Limit = 100) -> DocketPage:
         """Everything that happened to a channel, in order. Secrets are blanked."""
         with court.db.transaction() as conn:
-            row = _find(conn, cp)
+            row = find_channel(conn, cp)
             entries = docket.entries(conn, row.id, after=after, limit=limit + 1)
         shown = entries[:limit]
         return DocketPage(
@@ -85,10 +83,3 @@ def routes(court: Court) -> APIRouter:
         return DeadlineList(deadlines=[case_view.deadline(due) for due in nearest])
 
     return router
-
-
-def _find(conn: Connection, cp: str) -> ChannelRow:
-    row = channels.find(conn, channel_point(cp))
-    if row is None:
-        raise unknown_channel(cp)
-    return row

@@ -8,10 +8,15 @@ from storage.channels import ChannelRow
 from storage.database import Connection
 from storage.docket import Source
 from tasks import force_close
+from tasks.crash_points import CrashPoint, reach
 from tasks.force_close import ForceCloseOutcome, NothingToPublish
+from workers.gateway.addresses import find_channel
+from workers.gateway.court import Court
 from workers.gateway.problems import Problem
 from workers.gateway.responses import ForceCloseAnswer
 from workers.gateway.wakeup import WakeUp
+
+_OPERATOR: Source = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +52,23 @@ def ask(
         closing_txid=None if asked.closing_txid is None else str(asked.closing_txid),
     )
     return Asked(answer, asked.seq, WakeUp(channels=(row.id,), publish_again=asked.send_again))
+
+
+def ask_as_operator(court: Court, cp: str, *, reason: str, key: str) -> Asked:
+    """The operator asks, in a transaction of its own. The same `key` gets the same answer.
+
+    Raises:
+        Problem: no such channel, or nothing to publish.
+    """
+    with court.db.transaction() as conn:
+        asked = ask(
+            conn,
+            find_channel(conn, cp),
+            requested_by=_OPERATOR,
+            reason=reason,
+            key=f"{_OPERATOR}:{key}",
+            source=_OPERATOR,
+        )
+        reach(CrashPoint.FORCE_CLOSE_BEFORE_COMMIT)
+    reach(CrashPoint.FORCE_CLOSE_COMMITTED)
+    return asked

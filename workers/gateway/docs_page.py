@@ -5,15 +5,45 @@ FastAPI's own page loads its scripts from a CDN; a court often stands where ther
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 
-from workers.gateway.page import document, table
+from workers.gateway.desk.pages import page
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """One parameter of a call, and where it stands."""
+
+    name: str
+    place: str
+    required: bool
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One status a call may answer with, and the schemas of its body."""
+
+    status: str
+    text: str
+    names: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One method of one path. `body` names the schemas of what is sent."""
+
+    method: str
+    path: str
+    text: str
+    parameters: list[_Parameter]
+    body: list[str]
+    answers: list[_Answer]
 
 
 def routes(app: FastAPI) -> APIRouter:
@@ -22,62 +52,32 @@ def routes(app: FastAPI) -> APIRouter:
 
     @router.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return _page(app.openapi())
+        openapi = app.openapi()
+        calls = [
+            _call(method, path, operation)
+            for path, methods in openapi["paths"].items()
+            for method, operation in methods.items()
+        ]
+        schemas = sorted(openapi["components"]["schemas"].items())
+        return page("api", api=openapi, calls=calls, schemas=schemas)
 
     return router
 
 
-def _page(openapi: dict[str, Any]) -> HTMLResponse:
-    operations = "".join(
-        _operation(method, path, operation)
-        for path, methods in openapi["paths"].items()
-        for method, operation in methods.items()
-    )
-    schemas = "".join(
-        f'<h3 id="{escape(name)}">{escape(name)}</h3>{_json(schema)}'
-        for name, schema in sorted(openapi["components"]["schemas"].items())
-    )
-    intro = escape(openapi["info"]["description"])
-    return document(
-        "contractcourt API",
-        f'<p>{intro}</p><p><a href="/openapi.json">openapi.json</a></p>'
-        f"<h2>Calls</h2>{operations}<h2>Schemas</h2>{schemas}",
-    )
-
-
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
-    text = escape(operation.get("description") or operation.get("summary", ""))
-    parameters = table(
-        ("parameter", "in", "needed", "schema"),
-        (
-            (
-                escape(parameter["name"]),
-                escape(parameter["in"]),
-                "yes" if parameter.get("required") else "no",
-                f"<code>{escape(json.dumps(parameter['schema']))}</code>",
-            )
-            for parameter in operation.get("parameters", ())
-        ),
-    )
-    body = operation.get("requestBody")
-    answers = table(
-        ("status", "meaning", "body"),
-        (
-            (escape(status), escape(answer.get("description", "")), _links(answer))
+def _call(method: str, path: str, operation: dict[str, Any]) -> _Call:
+    return _Call(
+        method=method.upper(),
+        path=path,
+        text=operation.get("description") or operation.get("summary", ""),
+        parameters=[
+            _Parameter(given["name"], given["in"], given.get("required", False), given["schema"])
+            for given in operation.get("parameters", ())
+        ],
+        body=sorted(set(_names(operation.get("requestBody")))),
+        answers=[
+            _Answer(status, answer.get("description", ""), sorted(set(_names(answer))))
             for status, answer in operation["responses"].items()
-        ),
-    )
-    return (
-        f"<h3><code>{escape(method.upper())} {escape(path)}</code></h3><p>{text}</p>"
-        + (parameters if operation.get("parameters") else "")
-        + (f"<p>Body: {_links(body)}</p>" if body else "")
-        + answers
-    )
-
-
-def _links(part: dict[str, Any]) -> str:
-    return ", ".join(
-        f'<a href="#{escape(name)}">{escape(name)}</a>' for name in sorted(set(_names(part)))
+        ],
     )
 
 
@@ -92,7 +92,3 @@ def _names(part: Any) -> Iterator[str]:
     elif isinstance(part, list):
         for inner in part:
             yield from _names(inner)
-
-
-def _json(schema: dict[str, Any]) -> str:
-    return f"<pre>{escape(json.dumps(schema, indent=2))}</pre>"

@@ -7,16 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 
-from storage import channels
-from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound, get_logger
 from workers.gateway import closing
-from workers.gateway.addresses import channel_point, unknown_channel
 from workers.gateway.court import Court
 from workers.gateway.responses import ForceCloseAnswer, ForceCloseRequest, refusals
 
 _log = get_logger(__name__)
-_REQUESTED_BY = "operator"
 
 
 def routes(court: Court) -> APIRouter:
@@ -42,27 +38,10 @@ def routes(court: Court) -> APIRouter:
         court.access.require_operator(authorization)
         reason = "" if request is None else request.reason
         with bound(channel_point=cp):
-            asked = _ask(court, cp, reason, idempotency_key or str(uuid.uuid4()))
+            key = idempotency_key or str(uuid.uuid4())
+            asked = closing.ask_as_operator(court, cp, reason=reason, key=key)
             _log.info("force_close_asked", outcome=asked.answer.outcome, reason=reason)
         court.wake(asked.wake_up)
         return asked.answer
 
     return router
-
-
-def _ask(court: Court, cp: str, reason: str, key: str) -> closing.Asked:
-    with court.db.transaction() as conn:
-        row = channels.find(conn, channel_point(cp))
-        if row is None:
-            raise unknown_channel(cp)
-        asked = closing.ask(
-            conn,
-            row,
-            requested_by=_REQUESTED_BY,
-            reason=reason,
-            key=f"{_REQUESTED_BY}:{key}",
-            source="operator",
-        )
-        reach(CrashPoint.FORCE_CLOSE_BEFORE_COMMIT)
-    reach(CrashPoint.FORCE_CLOSE_COMMITTED)
-    return asked
