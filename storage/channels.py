@@ -52,6 +52,7 @@ LIST_CHANNELS = f"""{SELECT_CHANNELS}
     ORDER BY c.id
     LIMIT %(limit)s
 """
+NODE_OF = "SELECT node FROM channels WHERE channel_point = %(channel_point)s"
 COUNT_OPEN_BY_NODE = """
     SELECT node, count(*) FROM channels
     WHERE closed_id IS NULL AND channel_type = %(channel_type)s
@@ -143,6 +144,12 @@ def find(conn: Connection, channel_point: OutPoint) -> ChannelRow | None:
     """The channel with this lasting name."""
     with conn.cursor(row_factory=args_row(channel_row)) as cursor:
         return cursor.execute(FIND_CHANNEL, {"channel_point": channel_point}).fetchone()
+
+
+def node_of(conn: Connection, channel_point: OutPoint) -> str | None:
+    """The node that opened this channel here."""
+    row = conn.execute(NODE_OF, {"channel_point": channel_point}).fetchone()
+    return None if row is None else str(row[0])
 
 
 def by_ids(conn: Connection, channel_ids: Sequence[int]) -> list[ChannelRow]:

@@ -47,3 +47,7 @@ class MigrationLocked(StorageError):
 
 class InvalidIndexes(StorageError):
     """The schema holds indexes that Postgres marks as invalid; drop and build them again."""
+
+
+class RolesMissing(StorageError):
+    """The cluster lacks a role of the court's; let a user with CREATEROLE migrate."""

@@ -1,4 +1,6 @@
-"""Brings the schema up: Alembic by its API, one transaction, one migrator at a time (P7).
+"""Brings the schema up, and what each role may do in it (`storage.roles`).
+
+Alembic by its API, one transaction, one migrator at a time (P7).
 
 The lock is a transaction's, polled and bounded: a migrator that dies gives it back with its
 transaction, and its half-made tables with it. Give this a direct connection, not a pooler's.
@@ -24,6 +26,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.pool import NullPool
 
+from storage import roles
+from storage.database import Connection
 from storage.errors import InvalidIndexes, MigrationLocked
 
 #: Any number, as long as every migrator of every version uses the same.
@@ -73,6 +77,7 @@ def _migrate_once(url: str, wait_seconds: float) -> list[str]:
         applied = apply(connection)
         # A court that stood still for long has no room on its docket for what comes now.
         connection.exec_driver_sql(MAKE_ROOM)
+        roles.establish(_psycopg(connection))
         invalid = [row[0] for row in connection.exec_driver_sql(INVALID_INDEXES)]
         if invalid:
             raise InvalidIndexes(f"invalid indexes: {', '.join(invalid)}; drop and rebuild them")
@@ -141,6 +146,12 @@ def _engine(url: str) -> sqlalchemy.Engine:
         creator=lambda: psycopg.connect(url, application_name="contractcourt-migrate"),
         poolclass=NullPool,
     )
+
+
+def _psycopg(connection: sqlalchemy.Connection) -> Connection:
+    driver: Connection | None = connection.connection.driver_connection
+    assert driver is not None
+    return driver
 
 
 def _wait_for_lock(connection: sqlalchemy.Connection, wait_seconds: float) -> None:

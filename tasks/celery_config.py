@@ -42,7 +42,9 @@ enable_utc = True
 
 task_default_queue = "arbitrate"
 #: `urgent` is no other task but the same ones, for what may not wait behind the rest (C7).
-task_queues = [Queue(name) for name in ("urgent", "arbitrate", "publish", "notify", "reconcile")]
+task_queues = [
+    Queue(name) for name in ("urgent", "arbitrate", "publish", "notify", "reconcile", "archive")
+]
 task_routes = {
     "contractcourt.arbitrate": {"queue": "arbitrate"},
     "contractcourt.force_close": {"queue": "arbitrate"},
@@ -53,7 +55,7 @@ task_routes = {
     "contractcourt.ask_local_point": {"queue": "publish"},
     "contractcourt.notify": {"queue": "notify"},
     "contractcourt.reconcile": {"queue": "reconcile"},
-    "contractcourt.archive": {"queue": "reconcile"},
+    "contractcourt.archive": {"queue": "archive"},
 }
 
 #: Beat only nudges: two beats, or none, change nothing but how soon (users_ask C16).

@@ -17,7 +17,7 @@ from functools import cache, partial
 import structlog
 
 from contractcourt.alarms import AlarmKind
-from storage import alarms, endpoints, letters, nodes
+from storage import alarms, endpoints, letters, node_secrets, nodes
 from storage.database import Connection
 from storage.letters import Letter
 from tasks import wakeups
@@ -121,7 +121,7 @@ def _address(conn: Connection, settings: Settings, name: str) -> Address | None:
     node = nodes.get_node(conn, name)
     if node is None or node.webhook_url is None:
         return None
-    return Address(name, node.webhook_url, node.secrets)
+    return Address(name, node.webhook_url, node_secrets.valid(conn, name))
 
 
 def _send_each(held: Resources, due: Sequence[Letter], address: Address) -> list[Answer]:

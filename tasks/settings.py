@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     network: Literal["main", "test", "testnet4", "signet", "regtest"] = "regtest"
     """The chain this court serves, in Bitcoin Core's names (`getblockchaininfo`)."""
 
+    database_logins: str | None = Field(None, repr=False)
+    """Users of Postgres that `migrate` and `up` make, one a process:
+    `watcher=USER:PASSWORD,gateway=...,worker=...,signer=...,reader=...`."""
+
     # -- The court's own processes --
     data_dir: Path = DEFAULT_DATA_DIR
     """The folder of `contractcourt up`. Its `endpoints.json` gives what no variable gives."""
@@ -308,6 +312,15 @@ def load_settings(*, from_endpoints: bool = True, **given: Any) -> Settings:
         return Settings(**given) if from_endpoints else _EnvironmentOnly(**given)
     except ValidationError as error:
         raise SettingsError(_in_plain_words(error)) from None
+
+
+def secret_variables() -> frozenset[str]:
+    """The environment variables whose value is a secret, or holds one."""
+    return frozenset(
+        str(info.validation_alias or f"{PREFIX}{name.upper()}")
+        for name, info in Settings.model_fields.items()
+        if not info.repr
+    )
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:

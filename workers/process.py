@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from tasks.settings import secret_variables
+
 _PR_SET_PDEATHSIG = 1
 _ROTATE_LOG_BYTES = 32 * 1024 * 1024
 
@@ -42,7 +44,8 @@ class Program:
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to our own environment; secrets go here, never into argv, where `ps` shows them."""
+    """Added to our own environment without its secrets; what a child needs of those goes here,
+    never into argv, where `ps` shows it."""
     account: Account | None = None
     working_folder: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
@@ -73,7 +76,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **program.environment},
+                env={**_handed_on(), **program.environment},
                 cwd=program.working_folder,
                 start_new_session=True,
                 user=program.account.uid if program.account else None,
@@ -127,6 +130,12 @@ class Process:
             if self.log_path.stat().st_size > _ROTATE_LOG_BYTES:
                 self.log_path.replace(self.log_path.with_suffix(".log.1"))
         return self.log_path.open("ab")
+
+
+def _handed_on() -> dict[str, str]:
+    """Our environment without the secrets: a child knows those that its program names."""
+    hidden = secret_variables()
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def leash(orphan_signal: signal.Signals) -> Callable[[], None]:

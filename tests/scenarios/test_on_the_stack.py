@@ -57,6 +57,16 @@ def test_the_audit_finds_no_difference_after_all_these_stories(court: RunningCou
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_each_process_was_a_user_of_its_own_and_was_refused_nothing(court: RunningCourt) -> None:
+    with court.client.db.transaction() as conn:
+        asked = "SELECT split_part(application_name, ':', 1), usename FROM pg_stat_activity"
+        users = {str(name): user for name, user in conn.execute(asked)}
+    for process in ("watcher", "gateway", "worker", "signer"):
+        assert users[f"contractcourt-{process}"] == f"court_{process}"
+    for log in sorted((court.data_dir / "logs").glob("*.log")):
+        assert "permission denied" not in log.read_text(errors="replace"), log.name
+
+
 def test_l25_every_account_adds_up_after_all_these_stories(court: RunningCourt) -> None:
     with court.client.db.transaction() as conn:
         rows = channels.list_channels(conn, limit=10_000)

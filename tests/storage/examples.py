@@ -17,7 +17,7 @@ from contractcourt.units import (
     Script,
     Txid,
 )
-from storage import cases, channels, docket, fee_coins, fee_wallets, nodes
+from storage import cases, channels, docket, fee_coins, fee_wallets, node_secrets, nodes
 from storage.database import Connection
 from storage.fee_coins import NewCoin
 
@@ -92,6 +92,7 @@ def height(number: int) -> HeightReached:
 
 def add_node(conn: Connection, name: str = NODE) -> None:
     nodes.add_node(conn, name, [SWEEP_SCRIPT])
+    node_secrets.issue(conn, name)
 
 
 def open_channel(conn: Connection, number: int = 1, node: str = NODE) -> int:

@@ -11,7 +11,7 @@ from contractcourt.case import State
 from contractcourt.contract import ContractStage, Spend
 from contractcourt.effects import CloseKind
 from contractcourt.units import BlockHeight
-from storage import channels, contracts, nodes
+from storage import channels, contracts, node_secrets, nodes
 from storage.database import Database
 from storage.errors import NodeExists, UnknownNode
 from tests.storage import examples
@@ -21,11 +21,13 @@ from tests.storage.examples import SWEEP_SCRIPT, block_hash, outpoint, txid
 class TestNodes:
     def test_registered_with_a_standard_webhooks_secret(self, db: Database) -> None:
         with db.transaction() as conn:
-            secret = nodes.add_node(conn, "alice", [SWEEP_SCRIPT], "https://alice.example/hook")
+            nodes.add_node(conn, "alice", [SWEEP_SCRIPT], "https://alice.example/hook")
+            secret = node_secrets.issue(conn, "alice")
+            assert node_secrets.valid(conn, "alice") == (secret,)
             found = nodes.get_node(conn, "alice")
             assert nodes.get_node(conn, "bob") is None
         assert found is not None
-        assert (found.sweep_scripts, found.secrets) == ((SWEEP_SCRIPT,), (secret,))
+        assert found.sweep_scripts == (SWEEP_SCRIPT,)
         prefix, _, key = secret.partition("_")
         assert prefix == "whsec"
         assert len(base64.b64decode(key, validate=True)) == 32
@@ -45,17 +47,15 @@ class TestNodes:
 
     def test_old_secrets_stay_valid_for_the_overlap(self, db: Database) -> None:
         with db.transaction() as conn:
-            first = nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
-            second = nodes.rotate_secret(conn, "alice", 3600)
-            found = nodes.get_node(conn, "alice")
-            assert found is not None
-            assert found.secrets == (second, first)
-            third = nodes.rotate_secret(conn, "alice", 0)
-            found = nodes.get_node(conn, "alice")
-            assert found is not None
-            assert found.secrets == (third, first)
+            nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
+            first = node_secrets.issue(conn, "alice")
+            second = node_secrets.rotate(conn, "alice", 3600)
+            assert node_secrets.valid(conn, "alice") == (second, first)
+            third = node_secrets.rotate(conn, "alice", 0)
+            assert node_secrets.valid(conn, "alice") == (third, first)
+            assert node_secrets.counts(conn) == {"alice": 2}
             with pytest.raises(UnknownNode):
-                nodes.rotate_secret(conn, "bob", 0)
+                node_secrets.rotate(conn, "bob", 0)
 
 
 class TestChannels:

@@ -14,7 +14,7 @@ import pytest
 from chain.bitcoin_core import BitcoinCore
 from contractcourt.alarms import AlarmKind
 from contractcourt.effects import NotifyNode
-from storage import alarms, dead_letters, endpoints, letters, nodes, outbox
+from storage import alarms, dead_letters, endpoints, letters, node_secrets, nodes, outbox
 from storage.database import Database
 from tasks import notify
 from tasks.notify import deliver
@@ -54,9 +54,7 @@ def listen_at(db: Database, url: str) -> str:
     """Where alice takes her webhooks; her secret."""
     with db.transaction() as conn:
         conn.execute("UPDATE nodes SET webhook_url = %s WHERE name = %s", (url, NODE))
-        node = nodes.get_node(conn, NODE)
-    assert node is not None
-    return node.secrets[0]
+        return node_secrets.valid(conn, NODE)[0]
 
 
 def tell(db: Database, channel_id: int, *numbers: int) -> list[int]:
@@ -114,7 +112,7 @@ def test_both_secrets_sign_while_one_replaces_the_other(
     held: Resources, db: Database, channel_id: int, mailbox: Mailbox
 ) -> None:
     with db.transaction() as conn:
-        new = nodes.rotate_secret(conn, NODE, overlap_seconds=3600)
+        new = node_secrets.rotate(conn, NODE, overlap_seconds=3600)
     tell(db, channel_id, 1)
     deliver(held, NODE)  # the node still knows the old one alone
     mailbox.secret = new
@@ -214,6 +212,7 @@ def test_a_dead_endpoint_keeps_nobody_from_the_others(
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         with db.transaction() as conn:
             nodes.add_node(conn, "bob", [examples.SWEEP_SCRIPT], url)
+            node_secrets.issue(conn, "bob")
             for number in range(50, 90):
                 channel = examples.open_channel(conn, number, "bob")
                 outbox.put(conn, channel, NotifyNode("channel.closing", {"number": number}))

@@ -12,7 +12,7 @@ import pytest
 
 from contractcourt.events import ChannelOpened, HeightReached
 from contractcourt.units import BlockHeight
-from storage import channels, nodes
+from storage import channels, node_secrets, nodes
 from storage.database import Database
 from tasks import arbitration
 from tests.conftest import free_port
@@ -87,9 +87,7 @@ def test_a_node_is_added_listed_and_given_a_new_secret(court: Run, db: Database)
     rotated = court("node", "rotate-secret", "alice", "--json")
     fresh = json.loads(rotated.out)["webhook_secret"]
     with db.transaction() as conn:
-        node = nodes.get_node(conn, "alice")
-    assert node is not None
-    assert node.secrets == (fresh, secret)
+        assert node_secrets.valid(conn, "alice") == (fresh, secret)
     listed = court("node", "list", "--json")
     assert [one["name"] for one in json.loads(listed.out)] == ["alice"]
     assert secret not in listed.out

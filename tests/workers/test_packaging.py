@@ -11,12 +11,15 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from storage.roles import Role
 from tasks.settings import Settings
 from workers.cli import main
+from workers.database_logins import parse_logins
 
 PROJECT = Path(__file__).parent.parent.parent
 LOCKS = ("requirements.lock", "deploy/fleet.lock")
@@ -97,9 +100,10 @@ def test_every_service_of_ours_runs_a_command_that_exists(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    workers = {"worker", "urgent"}
-    assert set(ours) == {"migrate", "signer", "gateway", "watcher", *workers, "beat", "flower"}
-    flower = ours.pop("flower")
+    operator, flower = ours.pop("operator"), ours.pop("flower")
+    assert operator["command"] == ["doctor"]
+    workers = {"worker", "urgent", "archivist"}
+    assert set(ours) == {"migrate", "signer", "gateway", "watcher", *workers, "beat"}
     assert flower["entrypoint"] == ["python", "-m", "celery", "-A", "tasks.app", "flower"]
     for name, service in ours.items():
         command = "worker" if name in workers else name
@@ -112,7 +116,13 @@ def test_every_service_of_ours_runs_a_command_that_exists(
 def test_c7_urgent_work_has_a_worker_of_its_own(ours: dict[str, dict[str, Any]]) -> None:
     command = ours["urgent"]["command"]
     assert command[command.index("--queues") + 1] == "urgent"
-    assert "--queues" not in ours["worker"]["command"]
+    assert "urgent" in ours["worker"]["command"][2].split(",")
+
+
+def test_only_the_docket_s_owner_puts_its_months_away(ours: dict[str, dict[str, Any]]) -> None:
+    command = ours["archivist"]["command"]
+    assert command[command.index("--queues") + 1] == "archive"
+    assert "archive" not in ours["worker"]["command"][2].split(",")
 
 
 def test_every_variable_of_ours_is_a_setting(ours: dict[str, dict[str, Any]]) -> None:
@@ -124,8 +134,8 @@ def test_every_variable_of_ours_is_a_setting(ours: dict[str, dict[str, Any]]) ->
 def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|TOKEN|AUTH|_URL$", variable) and "SIGNER_URL" not in variable:
-                bare = re.fullmatch(r"tcp://bitcoind:\d+", value)
+            if re.search(r"PASSWORD|TOKEN|AUTH|LOGINS|_URL$", variable):
+                bare = re.fullmatch(r"(tcp|http)://(bitcoind|signer|gateway):\d+", value)
                 assert bare or ":?run deploy/new_env.py}" in value, (name, variable)
 
 
@@ -134,6 +144,35 @@ def test_only_the_signer_can_open_the_vault(ours: dict[str, dict[str, Any]]) -> 
     assert holders == {"signer"}
     assert {n for n, s in ours.items() if "volumes" in s} == {"signer"}
     assert "ports" not in ours["signer"]
+
+
+def filled(text: str) -> str:
+    """Each variable of compose replaced by its name."""
+    return re.sub(r"\$\{(\w+):[?-][^}]*\}", r"\1", text)
+
+
+def test_each_process_logs_in_as_itself(ours: dict[str, dict[str, Any]]) -> None:
+    """The owner's password is told to who migrates and to the operator, to nobody else."""
+    users = {
+        name: urlsplit(filled(service["environment"].get("DATABASE_URL", ""))).username
+        for name, service in ours.items()
+    }
+    assert users == {
+        **{name: f"court_{name}" for name in ("watcher", "gateway", "worker", "signer")},
+        "urgent": "court_worker",
+        "archivist": "contractcourt",
+        "migrate": "contractcourt",
+        "operator": "contractcourt",
+        "beat": None,
+        "flower": None,
+    }
+    made = parse_logins(filled(ours["migrate"]["environment"]["CONTRACTCOURT_DATABASE_LOGINS"]))
+    assert {login.user: login.role for login in made} == {
+        f"court_{role.name.lower()}": role for role in Role if role is not Role.READER
+    }
+    for login in made:
+        service = ours[login.role.name.lower()]
+        assert f":{login.password}@" in filled(service["environment"]["DATABASE_URL"])
 
 
 def test_the_fleet_is_a_fleet(compose: dict[str, Any]) -> None:
@@ -146,7 +185,7 @@ def test_the_fleet_is_a_fleet(compose: dict[str, Any]) -> None:
     assert redis[redis.index("--maxmemory-policy") + 1] == "noeviction"
     assert "-regtest=1" in services["bitcoind"]["command"]
     for name, service in services.items():
-        assert ("healthcheck" in service) == (name != "migrate"), name
+        assert ("healthcheck" in service) == (name not in ("migrate", "operator")), name
         assert not service["image"].endswith(":latest")
         assert ":" in service["image"]
         for port in service.get("ports", []):

@@ -12,7 +12,7 @@ import typer
 
 from contractcourt.bitcoin.script import is_standard_sweep
 from contractcourt.units import Script
-from storage import nodes
+from storage import node_secrets, nodes
 from tasks.destinations import DestinationRefused, destination
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
@@ -54,7 +54,8 @@ def add_node(
     if webhook_url is not None:
         _check_webhook_url(webhook_url, data_dir)
     with transaction(data_dir) as conn:
-        secret = nodes.add_node(conn, name, sweep_scripts, webhook_url)
+        nodes.add_node(conn, name, sweep_scripts, webhook_url)
+        secret = node_secrets.issue(conn, name)
     _show_secret(name, secret, as_json=as_json)
 
 
@@ -62,7 +63,7 @@ def add_node(
 def list_nodes(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """The registered nodes, without their secrets."""
     with transaction(data_dir) as conn:
-        known = nodes.list_nodes(conn)
+        known, valid = nodes.list_nodes(conn), node_secrets.counts(conn)
     if as_json:
         tables.write_json(
             [
@@ -70,7 +71,7 @@ def list_nodes(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) ->
                     "name": one.name,
                     "sweep_scripts": [str(script) for script in one.sweep_scripts],
                     "webhook_url": one.webhook_url,
-                    "valid_secrets": len(one.secrets),
+                    "valid_secrets": valid.get(one.name, 0),
                     "created_at": one.created_at.isoformat(),
                 }
                 for one in known
@@ -84,7 +85,7 @@ def list_nodes(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) ->
                 one.name,
                 "\n".join(str(script) for script in one.sweep_scripts),
                 one.webhook_url,
-                len(one.secrets),
+                valid.get(one.name, 0),
                 one.created_at.isoformat(" ", "minutes"),
             )
             for one in known
@@ -107,7 +108,7 @@ def rotate_secret(
     if overlap is None:
         overlap = load_settings(data_dir=data_dir).secret_overlap_seconds
     with transaction(data_dir) as conn:
-        secret = nodes.rotate_secret(conn, name, overlap)
+        secret = node_secrets.rotate(conn, name, overlap)
     _show_secret(name, secret, as_json=as_json)
 
 

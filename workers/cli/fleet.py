@@ -21,7 +21,8 @@ ReadyFile = Annotated[
     typer.Option("--ready-file", help="Created when this process is ready for work.", hidden=True),
 ]
 #: Urgent work has a worker of its own; the others lend a hand when they are free (users_ask C7).
-_QUEUES = "urgent,arbitrate,publish,notify,reconcile"
+#: Only the owner of the docket's tables can archive: leave it out where workers are not (0021).
+_QUEUES = "urgent,arbitrate,publish,notify,reconcile,archive"
 
 
 def _begin(process: str, data_dir: Path, **given: Any) -> Settings:
@@ -145,12 +146,26 @@ def devnet(
 
 
 def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Bring the schema of Postgres up to date. Harmless when it is; several may run at once."""
+    """Bring the schema of Postgres up to date. Harmless when it is; several may run at once.
+
+    Makes a role for each process too, and the users that CONTRACTCOURT_DATABASE_LOGINS names.
+    """
     settings = _begin("migrate", data_dir)
     from storage.migrate import head_revision
     from storage.migrate import migrate as bring_up
+    from workers.database_logins import missing_roles, parse_logins, put_logins
 
-    applied = bring_up(settings.required_database_url)
+    logins = parse_logins(settings.database_logins or "")
+    url = settings.required_database_url
+    applied = bring_up(url)
     for revision in applied:
         print(f"applied {revision}")
     print(f"the schema is at {head_revision()}")
+    if absent := missing_roles(url):
+        print(
+            f"the user of DATABASE_URL may not make roles, and there is no {', '.join(absent)}: "
+            "every process has to use this one user. Migrate as a user with CREATEROLE to change it"
+        )
+    put_logins(url, logins)
+    for login in logins:
+        print(f"user {login.user} may do what {login.role} may")

@@ -25,6 +25,7 @@ class Ready(StrEnum):
     SIGNER = "signer"
     WORKER = "worker"
     URGENT = "urgent"
+    ARCHIVIST = "archivist"
     FLOWER = "flower"
 
 
@@ -47,6 +48,8 @@ def _ask(part: Ready, settings: Settings) -> str | None:
             return _ping_worker("court")
         case Ready.URGENT:
             return _ping_worker("urgent")
+        case Ready.ARCHIVIST:
+            return _ping_worker("archivist")
         case Ready.FLOWER:
             return probes.http(_FLOWER)
         case unreachable:

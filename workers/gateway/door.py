@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 
-from storage import nodes, receipts
+from storage import node_secrets, nodes, receipts
 from storage.nodes import Node
 from storage.receipts import Receipt
 from tasks.crash_points import CrashPoint, reach
@@ -50,8 +50,8 @@ def take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepted
 
 
 def _take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepted:
-    node = _find_node(court, node_name)
-    verify(signed, None if node is None else node.secrets)
+    node, valid_secrets = _find_node(court, node_name)
+    verify(signed, None if node is None else valid_secrets)
     assert node is not None  # verify refuses a node that does not exist
     webhook = parse_webhook(signed.body)
     digest = _digest(signed.body)
@@ -67,11 +67,11 @@ def _take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepte
     return accepted
 
 
-def _find_node(court: Court, name: str) -> Node | None:
+def _find_node(court: Court, name: str) -> tuple[Node | None, tuple[str, ...]]:
     if not _NODE_NAME.fullmatch(name):
-        return None
+        return None, ()
     with court.db.transaction() as conn:
-        return nodes.get_node(conn, name)
+        return nodes.get_node(conn, name), node_secrets.valid(conn, name)
 
 
 def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:

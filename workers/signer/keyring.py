@@ -3,8 +3,8 @@
 What the signer once learned it keeps sealed in the vault, and it believes that over anything a
 later request or a changed row says: the node of a channel's keys and the sweep scripts of a node
 are taken at their first use and then stay. Changing a row of `nodes` or `channels` redirects no
-money. Deleting the vault's own rows would let them be learned anew, so on separate hosts grant
-`sealed_secrets` and `signed_commitments` to the signer's role alone.
+money. Deleting the vault's own rows would let them be learned anew: Postgres lets nobody but the
+signer's role come near them, and not even that one delete them (`storage/roles.py`).
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class KeyRing:
         match document:
             case ChannelKeyDocument(channel_point, keys):
                 self._keep(conn, _channel_record(channel_point), keys.packed())
-                registered = channels.find(conn, channel_point)
-                if registered is not None:
-                    self._first(conn, _owner_record(channel_point), registered.node.encode())
+                node = channels.node_of(conn, channel_point)
+                if node is not None:
+                    self._first(conn, _owner_record(channel_point), node.encode())
                 return f"channel {channel_point}"
-            case LndRootDocument(node, ring):
+            case LndRootDocument(name, ring):
                 packed = ring.root.secret + ring.root.chain_code
-                self._keep(conn, _root_record(node), packed)
-                return f"lnd root key of node {node}"
-            case FeeWalletDocument(node, wallet):
-                self._keep_fee_wallet(conn, node, wallet)
-                return f"fee wallet of node {node}"
+                self._keep(conn, _root_record(name), packed)
+                return f"lnd root key of node {name}"
+            case FeeWalletDocument(name, wallet):
+                self._keep_fee_wallet(conn, name, wallet)
+                return f"fee wallet of node {name}"
 
     def _keep_fee_wallet(self, conn: Connection, node: str, wallet: FeeWalletKeys) -> None:
         if nodes.get_node(conn, node) is None:

@@ -20,7 +20,7 @@ from standardwebhooks import Webhook
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import BlockHeight, Script
-from storage import nodes, quiet
+from storage import node_secrets, nodes, quiet
 from storage.database import Database
 from workers.errors import WorkerError
 from workers.simulation import fee_wallet
@@ -69,7 +69,8 @@ class CourtClient:
     def add_node(self, name: str, sweep_script: bytes) -> NodeAccount:
         """Register a node, as `contractcourt node add` does."""
         with self.db.transaction() as conn:
-            secret = nodes.add_node(conn, name, [Script(sweep_script)], None)
+            nodes.add_node(conn, name, [Script(sweep_script)], None)
+            secret = node_secrets.issue(conn, name)
         return NodeAccount(name, secret)
 
     def import_keys(self, document: dict[str, str]) -> None:

@@ -12,15 +12,22 @@ from rich.console import Console
 
 from contractcourt.errors import ContractCourtError
 from storage.migrate import migrate
+from storage.roles import Role
 from tasks.logs import get_logger
-from tasks.settings import Settings
+from tasks.settings import PREFIX, Settings
+from workers.database_logins import DatabaseLogin, parse_logins, put_logins
 from workers.embedded.ports import is_free
 from workers.up import endpoints, summary
 from workers.up.plan import Fleet, Stores, Tokens
-from workers.up.secrets import keep, seal_key_file
+from workers.up.secrets import Secrets, keep, seal_key_file
 from workers.up.supervisor import StopAsked, Supervisor
 
 _log = get_logger(__name__)
+
+_ONE_USER = (
+    "every process uses the one user of DATABASE_URL: name one for each process in "
+    f"{PREFIX}DATABASE_LOGINS, and each may do in Postgres only what it needs"
+)
 
 
 class DataFolderUnusable(ContractCourtError):
@@ -79,7 +86,12 @@ def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int
     addresses = stores.addresses(supervisor.bring_up(stores.parts()))
     applied = migrate(addresses.postgres)
     _log.info("schema is up to date", applied=applied)
-    fleet = Fleet(data_dir, settings, addresses, tokens)
+    logins = _logins(settings, secrets)
+    put_logins(addresses.postgres, logins)
+    if not logins:
+        _log.info(_ONE_USER)
+    databases = {login.role: login.url(addresses.postgres) for login in logins}
+    fleet = Fleet(data_dir, settings, addresses, tokens, databases)
     ports = supervisor.bring_up([fleet.signer()])
     ports |= supervisor.bring_up(fleet.workers(ports["signer"], port))
     told = endpoints.announce(data_dir, settings.network, addresses, tokens, ports)
@@ -89,6 +101,24 @@ def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int
         "bitcoind": settings.bitcoind_url,
     }
     summary.show(Console(), data_dir, told, {name for name, url in given.items() if url})
+
+
+def _logins(settings: Settings, secrets: Secrets) -> tuple[DatabaseLogin, ...]:
+    """The users of Postgres: those that were named, ours in an embedded one, else none."""
+    if settings.database_logins:
+        return parse_logins(settings.database_logins)
+    if settings.database_url:
+        return ()
+    passwords = {
+        Role.WATCHER: secrets.watcher_database_password,
+        Role.GATEWAY: secrets.gateway_database_password,
+        Role.WORKER: secrets.worker_database_password,
+        Role.SIGNER: secrets.signer_database_password,
+    }
+    return tuple(
+        DatabaseLogin(role, f"court_{role.name.lower()}", password)
+        for role, password in passwords.items()
+    )
 
 
 @contextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from contractcourt.errors import ContractCourtError
+from storage.roles import Role
 from tasks.settings import PREFIX, Settings
 from workers.embedded.devnet import EmbeddedDevnet
 from workers.embedded.postgres import EmbeddedPostgres
@@ -26,6 +29,14 @@ _ONLY_URGENT = (
     *("worker", "--queues", "urgent", "--name", "urgent@%h"),
     *("--concurrency", "1"),
 )
+#: One process that puts old months of the docket away, as their owner, and does nothing else.
+_ONLY_ARCHIVE = (
+    *("worker", "--queues", "archive", "--name", "archivist@%h"),
+    *("--concurrency", "1"),
+)
+#: What the other workers take then: they may not do it.
+_NO_ARCHIVE = ("--queues", "urgent,arbitrate,publish,notify,reconcile")
+_NOBODY: Mapping[Role, str] = MappingProxyType({})
 
 
 class CannotPlan(ContractCourtError):
@@ -111,18 +122,27 @@ class Stores:
 
 
 class Fleet:
-    """The court's own processes, told everything by their environment."""
+    """The court's own processes, told everything by their environment.
+
+    Each is told what it needs: beat and Flower know no database. `databases` are the URLs of the
+    processes that log in as a user of their own; without one it is `addresses.postgres`.
+    """
 
     def __init__(
-        self, data_dir: Path, settings: Settings, addresses: Addresses, tokens: Tokens
+        self,
+        data_dir: Path,
+        settings: Settings,
+        addresses: Addresses,
+        tokens: Tokens,
+        databases: Mapping[Role, str] = _NOBODY,
     ) -> None:
         self._run_dir = data_dir / "run"
         self._run_dir.mkdir(mode=0o700, exist_ok=True)
         self._settings = settings
         self._addresses = addresses
         self._tokens = tokens
-        self._stores = {
-            "DATABASE_URL": addresses.postgres,
+        self._databases = databases
+        self._told = {
             "REDIS_URL": addresses.redis,
             "BITCOIND_URL": addresses.bitcoind,
             f"{PREFIX}DATA_DIR": str(data_dir),
@@ -138,7 +158,7 @@ class Fleet:
                 "signer",
                 (*_CLI, "signer"),
                 {
-                    **self._stores,
+                    **self._stores(Role.SIGNER),
                     f"{PREFIX}SIGNER_HOST": LOOPBACK,
                     f"{PREFIX}SIGNER_PORT": str(port),
                     f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
@@ -154,28 +174,39 @@ class Fleet:
             f"{PREFIX}SIGNER_URL": url(signer_port),
             f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
         }
+        working = {
+            **self._stores(Role.WORKER),
+            **signing,
+            f"{PREFIX}OPERATOR_WEBHOOK_SECRET": self._settings.operator_webhook_secret or "",
+        }
         return [
             self._gateway(signing, gateway_port),
             Part(
                 "watcher",
-                lambda _: Program("watcher", (*_CLI, "watcher"), self._stores),
+                lambda _: Program("watcher", (*_CLI, "watcher"), self._stores(Role.WATCHER)),
                 lambda _: probes.watcher(self._addresses.postgres),
                 listens=False,
             ),
-            self._celery("worker", signing, self._concurrency()),
-            self._celery("urgent", signing, _ONLY_URGENT),
-            self._celery("beat", {}, ("beat",)),
+            self._celery("worker", working, self._worker()),
+            self._celery("urgent", working, _ONLY_URGENT),
+            *self._archivist(),
+            self._celery("beat", self._told, ("beat",)),
             self._flower(),
         ]
+
+    def _stores(self, role: Role) -> dict[str, str]:
+        database = self._databases.get(role, self._addresses.postgres)
+        return {**self._told, "DATABASE_URL": database}
 
     def _gateway(self, signing: dict[str, str], asked: int | None) -> Part:
         def program(port: int) -> Program:
             environment = {
-                **self._stores,
+                **self._stores(Role.GATEWAY),
                 **signing,
                 f"{PREFIX}GATEWAY_HOST": self._settings.gateway_host,
                 f"{PREFIX}GATEWAY_PORT": str(port),
                 f"{PREFIX}OPERATOR_TOKEN": self._tokens.operator,
+                f"{PREFIX}VIEWER_TOKEN": self._settings.viewer_token or "",
             }
             return Program("gateway", (*_CLI, "gateway"), environment)
 
@@ -187,10 +218,18 @@ class Fleet:
             fixed_port=bool(asked),
         )
 
-    def _concurrency(self) -> tuple[str, ...]:
-        return ("worker", "--concurrency", str(self._settings.worker_concurrency))
+    def _worker(self) -> tuple[str, ...]:
+        queues = _NO_ARCHIVE if self._databases else ()
+        return ("worker", "--concurrency", str(self._settings.worker_concurrency), *queues)
 
-    def _celery(self, name: str, more: dict[str, str], command: tuple[str, ...]) -> Part:
+    def _archivist(self) -> list[Part]:
+        """Only the owner of the docket may put its old months away; workers are none."""
+        if not self._databases:
+            return []
+        owner = {**self._told, "DATABASE_URL": self._addresses.postgres}
+        return [self._celery("archivist", owner, _ONLY_ARCHIVE)]
+
+    def _celery(self, name: str, told: dict[str, str], command: tuple[str, ...]) -> Part:
         ready = self._run_dir / f"{name}.ready"
 
         def program(_port: int) -> Program:
@@ -198,7 +237,7 @@ class Fleet:
             return Program(
                 name,
                 (*_CLI, *command, "--ready-file", str(ready)),
-                {**self._stores, **more},
+                told,
                 # Celery's warm shutdown ends the tasks at hand; each ends within its time limit.
                 stop_seconds=self._settings.task_time_limit_seconds + 5.0,
             )
@@ -213,7 +252,7 @@ class Fleet:
                     *(*_PYTHON, "celery", "-A", "tasks.app", "flower"),
                     *(f"--address={LOOPBACK}", f"--port={port}", "--persistent=False"),
                 ),
-                self._stores,
+                self._told,
                 stop_signal=signal.SIGTERM,
             )
 

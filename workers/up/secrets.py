@@ -28,25 +28,33 @@ class Secrets:
     bitcoind_password: str
     operator_token: str
     signer_token: str
+    watcher_database_password: str
+    gateway_database_password: str
+    worker_database_password: str
+    signer_database_password: str
+
+
+_NAMES = tuple(Secrets.__dataclass_fields__)
 
 
 def keep(data_dir: Path) -> Secrets:
-    """The secrets of this folder; made at the first call.
+    """The secrets of this folder; made at the first call, new kinds when they are first needed.
 
     Raises:
         SecretsUnreadable: the file is there, but is not what this function wrote.
     """
     path = data_dir / _FILE
-    if not path.exists():
-        made = Secrets(*(secrets.token_urlsafe(32) for _ in Secrets.__dataclass_fields__))
-        write_private(path, json.dumps(asdict(made), indent=1).encode())
     try:
-        return Secrets(**json.loads(path.read_bytes()))
+        known = json.loads(path.read_bytes()) if path.exists() else {}
+        kept = Secrets(**{name: secrets.token_urlsafe(32) for name in _NAMES} | known)
     except (OSError, ValueError, TypeError) as error:
         raise SecretsUnreadable(
             f"{path} cannot be read ({type(error).__name__}): restore it from a backup, or "
             "choose another --data-dir"
         ) from None
+    if asdict(kept) != known:
+        write_private(path, json.dumps(asdict(kept), indent=1).encode())
+    return kept
 
 
 def seal_key_file(data_dir: Path) -> Path:

@@ -21,7 +21,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC
 from contractcourt.events import ChannelUpdate
 from contractcourt.units import Script, Txid
-from storage import nodes
+from storage import node_secrets, nodes
 from storage.database import Database
 from workers.gateway.wakeup import WakeUp
 from workers.simulation.channel import SimulatedChannel
@@ -68,7 +68,8 @@ class GatewayClient:
     def add_node(self, name: str, *scripts: Script) -> None:
         """Register a node that may sweep to `scripts`."""
         with self.db.transaction() as conn:
-            self.secrets[name] = nodes.add_node(conn, name, list(scripts), None)
+            nodes.add_node(conn, name, list(scripts), None)
+            self.secrets[name] = node_secrets.issue(conn, name)
 
     def send(
         self, event_type: str, data: dict[str, Any], *, node: str = "alice", message_id: str = ""
