@@ -49,10 +49,18 @@ CONNECT = """
 DISCONNECT = """
     UPDATE chain_cursor AS k
     SET height = k.height - 1, hash = b.prev_hash, step = k.step + 1
-    FROM blocks AS b
-    WHERE k.hash = %(hash)s AND k.height = %(height)s
-      AND b.hash = k.hash AND b.prev_hash IS NOT NULL
+    FROM blocks AS b JOIN blocks AS below ON below.hash = b.prev_hash
+    WHERE k.hash = %(hash)s AND k.height = %(height)s AND b.hash = k.hash
     RETURNING k.step
+"""
+LEAVE_ALL = "UPDATE blocks SET stale = true WHERE NOT stale"
+RESEAT = "UPDATE chain_cursor SET height = %(height)s, hash = %(hash)s, step = step + 1"
+#: A block that is known already, from before or from another branch, is of the best chain again.
+SEED_AGAIN = """
+    INSERT INTO blocks AS b (hash, prev_hash, height)
+    SELECT * FROM unnest(%(hashes)s::bytea[], %(prev_hashes)s::bytea[], %(heights)s::integer[])
+    ON CONFLICT (hash) DO UPDATE
+    SET stale = false, prev_hash = coalesce(EXCLUDED.prev_hash, b.prev_hash)
 """
 MARK_STALE = "UPDATE blocks SET stale = true WHERE hash = %(hash)s"
 FORGET_OLD = "DELETE FROM blocks WHERE height < %(height)s"
@@ -98,13 +106,7 @@ def init_cursor(
     """
     standing = cursor(conn)
     if standing is None:
-        chain = (block_hash, *ancestors)
-        facts = {
-            "hashes": list(chain),
-            "prev_hashes": [*chain[1:], None],
-            "heights": [height - depth for depth in range(len(chain))],
-        }
-        conn.execute(SEED_BLOCKS, facts)
+        conn.execute(SEED_BLOCKS, _as_chain(height, block_hash, ancestors))
         conn.execute(INSERT_CURSOR, {"height": height, "hash": block_hash})
         standing = cursor(conn)
     assert standing is not None
@@ -144,6 +146,39 @@ def disconnect(conn: Connection, height: BlockHeight, block_hash: BlockHash, epo
         raise CursorMismatch(f"the cursor cannot go down from block {block_hash} at {height}")
     conn.execute(MARK_STALE, facts)
     return int(moved[0])
+
+
+def leap(
+    conn: Connection,
+    height: BlockHeight,
+    block_hash: BlockHash,
+    ancestors: Sequence[BlockHash],
+    epoch: int,
+) -> Cursor:
+    """Set the cursor on this block, wherever it stood; `ancestors` as for `init_cursor`.
+
+    Raises:
+        Fenced: another watcher leads by now.
+    """
+    lease.hold(conn, lease.CHAIN_WATCHER, epoch)
+    conn.execute(LEAVE_ALL)
+    conn.execute(SEED_AGAIN, _as_chain(height, block_hash, ancestors))
+    conn.execute(RESEAT, {"height": height, "hash": block_hash})
+    standing = cursor(conn)
+    assert standing is not None
+    return standing
+
+
+def _as_chain(
+    height: BlockHeight, block_hash: BlockHash, ancestors: Sequence[BlockHash]
+) -> dict[str, object]:
+    """A block and those below it, as rows."""
+    chain = (block_hash, *ancestors)
+    return {
+        "hashes": list(chain),
+        "prev_hashes": [*chain[1:], None],
+        "heights": [height - depth for depth in range(len(chain))],
+    }
 
 
 def recent_hashes(conn: Connection, limit: int) -> list[tuple[BlockHeight, BlockHash]]:

@@ -47,6 +47,7 @@ FREE = f"""{_SELECT} AND c.node = %(node)s
         WHERE i.outpoint = c.outpoint AND b.state = 'open')
     ORDER BY c.value_sat DESC, c.outpoint
 """
+FORGET_ALL = "DELETE FROM fee_wallet_coins"
 OUTPOINTS = "SELECT outpoint FROM fee_wallet_coins WHERE spent_height IS NULL"
 
 
@@ -97,6 +98,11 @@ def disconnect(conn: Connection, block_hash: BlockHash) -> None:
     """The block left the best chain: its spends are undone and its coins are gone."""
     conn.execute(UNSPEND, {"block_hash": block_hash})
     conn.execute(FORGET, {"block_hash": block_hash})
+
+
+def forget_all(conn: Connection) -> None:
+    """Nothing is known of any coin until the UTXO set is searched again."""
+    conn.execute(FORGET_ALL)
 
 
 def unspent(conn: Connection, node: str) -> list[FeeCoin]:

@@ -15,6 +15,7 @@ PUT_SCRIPTS = """
     ON CONFLICT (node, index) DO NOTHING
 """
 SCRIPTS = "SELECT node, index, script_pubkey, scanned FROM fee_wallet_scripts ORDER BY node, index"
+SCAN_AGAIN = "UPDATE fee_wallet_scripts SET scanned = false WHERE scanned"
 SCANNED = "UPDATE fee_wallet_scripts SET scanned = true WHERE script_pubkey = ANY(%(scripts)s)"
 
 
@@ -44,3 +45,8 @@ def scripts(conn: Connection) -> list[WalletScript]:
 def scanned(conn: Connection, found_all_of: Sequence[Script]) -> None:
     """All coins of these scripts are stored."""
     conn.execute(SCANNED, {"scripts": list(found_all_of)})
+
+
+def scan_again(conn: Connection) -> None:
+    """The coins of all scripts have to be looked for anew."""
+    conn.execute(SCAN_AGAIN)

@@ -35,6 +35,7 @@ FIND_CONFIRMED = f"""
     SELECT {_COLUMNS} FROM spends WHERE outpoint = ANY(%(outpoints)s) AND NOT stale
     ORDER BY outpoint
 """
+BLOCKS = "SELECT DISTINCT height, block_hash FROM spends WHERE NOT stale ORDER BY height"
 OF_CHANNEL = f"""
     SELECT {_COLUMNS} FROM spends WHERE channel_id = %(channel_id)s AND NOT stale
     ORDER BY height, outpoint
@@ -100,6 +101,12 @@ def find_confirmed(
     with conn.cursor(row_factory=args_row(_spend)) as cursor:
         rows = cursor.execute(FIND_CONFIRMED, {"outpoints": list(outpoints)}).fetchall()
     return {spend.outpoint: spend for spend in rows}
+
+
+def confirming_blocks(conn: Connection) -> list[tuple[BlockHeight, BlockHash]]:
+    """Every block in which a spend is believed to be, the lowest first."""
+    rows = conn.execute(BLOCKS)
+    return [(BlockHeight(height), BlockHash(block_hash)) for height, block_hash in rows]
 
 
 def list_for(conn: Connection, channel_id: int) -> list[ConfirmedSpend]:

@@ -65,6 +65,11 @@ TO_LOOK_BACK = f"""
     LIMIT %(limit)s
 """
 LOOKED_BACK = "UPDATE watches SET looked_back = true WHERE id = ANY(%(ids)s)"
+LOOK_BACK_AGAIN = """
+    UPDATE watches AS w SET looked_back = false
+    WHERE w.removed_at IS NULL AND w.looked_back
+      AND NOT EXISTS (SELECT 1 FROM spends AS s WHERE s.outpoint = w.outpoint AND NOT s.stale)
+"""
 OF_CHANNEL = f"""
     SELECT {_COLUMNS} FROM watches
     WHERE channel_id = %(channel_id)s AND removed_at IS NULL
@@ -176,6 +181,11 @@ def to_look_back(conn: Connection, limit: int) -> list[Watch]:
 def looked_back(conn: Connection, ids: Sequence[int]) -> None:
     """For these the past is known; from here on the watcher sees every block."""
     conn.execute(LOOKED_BACK, {"ids": list(ids)})
+
+
+def look_back_again(conn: Connection) -> int:
+    """Nothing is known any more of outpoints without a confirmed spend; how many these are."""
+    return conn.execute(LOOK_BACK_AGAIN).rowcount
 
 
 def list_for(conn: Connection, channel_id: int) -> list[Watch]:

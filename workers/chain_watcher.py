@@ -19,14 +19,13 @@ from chain.errors import WrongNetwork
 from chain.readiness import Finding, Trouble
 from chain.view import ChainState, ChainView
 from contractcourt.alarms import AlarmKind
-from contractcourt.units import BlockHeight
 from storage import alarms, blocks, lease
 from storage.blocks import Cursor
 from storage.database import Connection, Database
 from storage.errors import CursorMismatch
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
-from workers.watcher import following
+from workers.watcher import deep_reorg, following
 from workers.watcher.following import Woken
 from workers.watcher.heartbeat import Heartbeat
 from workers.watcher.leadership import Leadership
@@ -195,16 +194,13 @@ class ChainWatcher:
 
     def _begin(self, state: ChainState, epoch: int) -> Cursor | None:
         """The first cursor is the tip; what was spent earlier is looked back for."""
-        lowest = max(0, state.height - _ANCESTORS)
-        heights = [BlockHeight(height) for height in range(state.height, lowest - 1, -1)]
-        tip, *ancestors = self._chain.block_hashes(heights)
-        if tip != state.best_hash:
-            return None  # the chain moved while we asked
+        hashes = deep_reorg.tip_and_ancestors(self._chain, state, _ANCESTORS)
+        if hashes is None:
+            return None
         with self._db.transaction() as conn:
             lease.hold(conn, lease.CHAIN_WATCHER, epoch)
-            _log.info("beginning to follow", height=state.height, hash=str(tip))
-            below = [block_hash for block_hash in ancestors if block_hash is not None]
-            return blocks.init_cursor(conn, state.height, state.best_hash, below)
+            _log.info("beginning to follow", height=state.height, hash=str(state.best_hash))
+            return blocks.init_cursor(conn, state.height, state.best_hash, hashes[1:])
 
     def _only_lags(self, state: ChainState, cursor: Cursor) -> bool:
         """The node's lower tip is a block of the chain that we followed: no reorg, it is late.
@@ -271,16 +267,25 @@ class ChainWatcher:
                 woken = following.disconnect(conn, cursor, self._watchlist, epoch)
                 below = _standing(conn)
                 reach(CrashPoint.REORG_BEFORE_COMMIT)
-        except CursorMismatch as error:
-            message = f"a reorg goes deeper than the blocks that are known: {error}"
-            self._db.run(
-                lambda conn: alarms.raise_alarm(conn, None, AlarmKind.REORG_TOO_DEEP, message)
-            )
-            raise
+        except CursorMismatch:
+            return self._leap(cursor, epoch)
         reach(CrashPoint.REORG_COMMITTED)
         _log.warning("reorg", height=cursor.height, hash=str(cursor.hash), back_to=below.height)
         self._wake_first(woken)
         return below
+
+    def _leap(self, cursor: Cursor, epoch: int) -> Cursor:
+        """A reorg below all blocks that are known: see `workers.watcher.deep_reorg`."""
+        message = f"a reorg went below block {cursor.hash} at {cursor.height}, the lowest known"
+        self._db.run(lambda conn: alarms.raise_alarm(conn, None, AlarmKind.REORG_TOO_DEEP, message))
+        leapt = deep_reorg.leap(
+            self._db, self._chain, self._chain.state(), self._watchlist, epoch, depth=_ANCESTORS
+        )
+        if leapt is None:
+            raise CursorMismatch("the chain moves while a deep reorg is undone")
+        above, woken = leapt
+        self._wake_first(woken)
+        return above
 
     def _fire_deadlines(self, cursor: Cursor, epoch: int) -> None:
         """Deadlines set for a height that was behind us already, and what a block left over."""

@@ -196,14 +196,24 @@ def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: in
     """Take back the cursor's block with its events and move down; the channels concerned."""
     watchlist.refresh(conn)
     step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
-    gone = spends.mark_stale(conn, cursor.hash)
     fee_coins.disconnect(conn, cursor.hash)
     sweep_rounds.ask_all(conn)
-    tip_height = BlockHeight(cursor.height - 1)
+    return take_back(conn, cursor.hash, BlockHeight(cursor.height - 1), step, watchlist)
+
+
+def take_back(
+    conn: Connection,
+    block_hash: BlockHash,
+    tip_height: BlockHeight,
+    step: int,
+    watchlist: Watchlist,
+) -> Woken:
+    """Tell of the spends of a block that left the best chain; the channels concerned."""
+    gone = spends.mark_stale(conn, block_hash)
     entries = [
         NewEntry(
             channel_id,
-            SpendUnconfirmed(spend.outpoint, spend.txid, cursor.hash, tip_height),
+            SpendUnconfirmed(spend.outpoint, spend.txid, block_hash, tip_height),
             f"unspend:{step}:{spend.outpoint}",
             "chain",
         )
