@@ -17,6 +17,8 @@ endif
 BIN := .venv/bin
 FIXTURES ?= tests/data/ldk
 PYTEST_ARGS ?=
+SEED ?= 1
+CHANNELS ?= 300
 
 .PHONY: help
 help: ## Show the targets
@@ -56,6 +58,10 @@ e2e: venv ## The tests that start a whole court as its users do, one by one, wit
 .PHONY: hosts
 hosts: venv ## Parts of a court on hosts of their own, whose cables are cut (namespaces, as root)
 	@sh tests/hosts/run.sh $(BIN)/pytest -m hosts tests/hosts $(PYTEST_ARGS)
+
+.PHONY: faults
+faults: venv ## Channels that close in a storm of faults must end as without (SEED=1 CHANNELS=300)
+	@$(BIN)/python -m tests.faults.campaign --seed $(SEED) --channels $(CHANNELS)
 
 .PHONY: replay
 replay: venv ## Replay recorded closings of real channels (FIXTURES=folder)

@@ -77,10 +77,15 @@ def sweep(nodes: Iterable[str], *, urgent: bool = False) -> bool:
 
 
 def new_block() -> bool:
-    """Tell the workers that the chain has moved: what is open is published again."""
+    """Tell the workers that the chain has moved: what is open is published again.
+
+    What a broker forgot is looked for as well, so that a court without a beat forgets nothing
+    for longer than a block takes (users_ask C16).
+    """
     told = [
         _send_one("contractcourt.hurry", {}, urgent=True),
         _send_one("contractcourt.rebroadcast", {}, urgent=False),
+        _send_one("contractcourt.reconcile", {}, urgent=False),
     ]
     return all(told)
 

@@ -6,6 +6,7 @@ says who dies when, and who comes back.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -53,19 +54,21 @@ class _Standing:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many processes of each kind; a Celery worker has two children."""
+    """How many processes of each kind; by how much the clocks of the beats are wrong."""
 
     watchers: int = 1
     workers: int = 1
     beats: int = 1
+    #: Of each Celery worker.
     children: int = 2
+    beat_clock_seconds: float = 0.0
 
 
 class PartedCourt:
     """All parts of one court in one folder; `client` is its node, its operator and its miner."""
 
     def __init__(
-        self, folder: Path, size: Size, loop: ProxyLoop, doubling: Random | None = None
+        self, folder: Path, size: Size, loop: ProxyLoop, careless: Random | None = None
     ) -> None:
         self.data_dir = folder / "court"
         self.data_dir.mkdir(parents=True)
@@ -75,11 +78,12 @@ class PartedCourt:
         self._size = size
         self._loop = loop
         self._ports = Ports()
-        self._doubling = doubling
+        self._careless = careless
         self._parts: dict[str, _Standing] = {}
         self._nodes: dict[str, NodeAccount] = {}
         self.proxies: dict[str, Proxy] = {}
-        self.started = 0
+        #: Called whenever somebody waits for the court.
+        self.meanwhile: Callable[[], None] = lambda: None
 
     # -- beginning and ending --
 
@@ -112,7 +116,7 @@ class PartedCourt:
         fleet_ports["flower"] = 0
         self._wait_ready(*self._parts)
         told = endpoints.announce(self.data_dir, "regtest", real, tokens, fleet_ports)
-        self.client = StubbornClient(told, self.revive, self._doubling)
+        self.client = StubbornClient(told, self.revive, self._careless)
 
     def stop(self) -> None:
         """Ask all to stop, those first that were started last; kill who does not."""
@@ -143,18 +147,16 @@ class PartedCourt:
         self._parts[name].wanted = False
         self.kill(name)
 
-    def ask_to_stop(self, name: str) -> None:
-        """SIGTERM, as a deploy does, and wait for the end."""
+    def ask_to_stop(self, name: str) -> bool:
+        """SIGTERM, as a deploy does, and wait for the end; whether it came without SIGKILL."""
         self._parts[name].wanted = False
         self._parts[name].process.ask_to_stop()
-        self._parts[name].process.finish()
+        return self._parts[name].process.finish()
 
     def freeze(self, name: str, *, frozen: bool = True) -> None:
         """SIGSTOP, or SIGCONT, to it alone."""
         pid = self._parts[name].process.pid
         assert pid is not None
-        import os
-
         os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def start_again(self, name: str) -> None:
@@ -164,10 +166,10 @@ class PartedCourt:
         if standing.process.exit_code() is not None:
             standing.process.kill()
             standing.process.start()
-            self.started += 1
 
     def revive(self) -> None:
         """Start whatever has died and shall run. Only from the main thread."""
+        self.meanwhile()
         for name, standing in self._parts.items():
             if standing.wanted:
                 self.start_again(name)
@@ -200,7 +202,11 @@ class PartedCourt:
 
     def _start_part(self, part: Part, number: int = 0) -> int:
         port = self._ports.take() if part.listens else 0
-        program = _named(part.program(port), part.name, number, self.arms.environment)
+        environment = {
+            **self.arms.environment,
+            "FAULTS_BEAT_CLOCK": str(self._size.beat_clock_seconds),
+        }
+        program = _named(part.program(port), part.name, number, environment)
         process = Process(program, self._logs)
         ready = Path(program.argv[-1]) if "--ready-file" in program.argv else None
         probe = (lambda: probes.ready_file(ready)) if ready else (lambda: part.probe(port))
@@ -233,11 +239,11 @@ def _named(program: Program, name: str, number: int, environment: dict[str, str]
 
 @contextmanager
 def parted_court(
-    folder: Path, size: Size | None = None, doubling: Random | None = None
+    folder: Path, size: Size | None = None, careless: Random | None = None
 ) -> Iterator[PartedCourt]:
     """A court for the length of a `with`; nothing of it runs afterwards."""
     with ProxyLoop() as loop:
-        court = PartedCourt(folder, size or Size(), loop, doubling)
+        court = PartedCourt(folder, size or Size(), loop, careless)
         try:
             court.start()
             yield court

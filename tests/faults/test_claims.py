@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from storage import blocks, lease, outbox, sweep_rounds
 from storage.database import Connection, Database
 from storage.sweep_rounds import Claim
 from tasks import errands, sweep
+from tasks.crash_points import CrashPoint
 from tasks.resources import Resources
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
@@ -112,3 +114,8 @@ def test_p5_an_outbox_row_is_held_by_nobody_who_could_die_with_it(db: Database) 
         taken = [errands.take(held, [row_id], "notify_node") for _ in range(2)]
         signer.close()
     assert [[row.id for row, _ in found] for found in taken] == [[row_id], [row_id]]
+
+
+def test_the_page_on_faults_names_every_step() -> None:
+    page = (Path(__file__).parents[2] / "docs/explanation/faults.md").read_text()
+    assert [point for point in CrashPoint if f"`{point.value}`" not in page] == []

@@ -7,10 +7,12 @@ but Postgres knows what was under way, and the process gets SIGKILL.
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from tasks import crash_points
@@ -54,4 +56,23 @@ def _die(*, whole_worker: bool) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _set_clock_wrong(seconds: float) -> None:
+    """The wall clock of this process is off by so much."""
+    right_time, right = time.time, datetime.datetime
+
+    class Wrong(right):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return right.now(tz) + datetime.timedelta(seconds=seconds)
+
+        @classmethod
+        def utcnow(cls) -> datetime.datetime:
+            return right.utcnow() + datetime.timedelta(seconds=seconds)
+
+    time.time = lambda: right_time() + seconds
+    datetime.datetime = Wrong
+
+
+if _ROLE == "beat" and "FAULTS_BEAT_CLOCK" in os.environ:
+    _set_clock_wrong(float(os.environ["FAULTS_BEAT_CLOCK"]))
 crash_points.watch(_meet)
