@@ -71,6 +71,10 @@ replay: venv ## Replay recorded closings of real channels (FIXTURES=folder)
 bench: venv ## Measure, as ratios within one run
 	@$(BIN)/python -m bench
 
+.PHONY: manifests
+manifests: venv ## Hold deploy/kubernetes against the schemas of Kubernetes
+	@$(BIN)/python deploy/validate.py
+
 .PHONY: lock
 lock: venv ## Pin every dependency anew in requirements.lock and deploy/fleet.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -78,6 +82,6 @@ lock: venv ## Pin every dependency anew in requirements.lock and deploy/fleet.lo
 
 .PHONY: clean
 clean: ## Remove .venv, caches and the data of `contractcourt up`
-	rm -rf .venv .venv.lock .contractcourt .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv.lock .tools .contractcourt .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	  .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

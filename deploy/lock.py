@@ -1,8 +1,9 @@
 """Pins every dependency with its hashes: `make lock`.
 
 requirements.lock is for development, `up` and the demo (all extras, every supported Python);
-deploy/fleet.lock is for the fleet's image, which brings no embedded server and no test tool.
-Neither names a package registry: pip asks whichever it is configured for.
+deploy/fleet.lock is for the fleet's image, which brings no embedded server and no test tool;
+deploy/tools.lock is for `make manifests` alone.
+None of them names a package registry: pip asks whichever it is configured for.
 """
 
 from __future__ import annotations
@@ -13,17 +14,15 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
+#: Lock -> what is locked, and of it.
 LOCKS = {
-    "requirements.lock": ["--all-extras", "--universal", "--python-version", "3.11"],
-    "deploy/fleet.lock": [
-        "--extra=build",
-        "--extra=consensus",
-        "--universal",
-        "--python-version",
-        "3.11",
-    ],
+    "requirements.lock": ["pyproject.toml", "--all-extras"],
+    "deploy/fleet.lock": ["pyproject.toml", "--extra=build", "--extra=consensus"],
+    "deploy/tools.lock": ["deploy/tools.in"],
 }
 ALWAYS = [
+    "--universal",
+    "--python-version=3.11",
     "--prerelease=if-necessary-or-explicit",
     "--generate-hashes",
     "--no-header",
@@ -38,7 +37,7 @@ def main() -> None:
     for name, options in LOCKS.items():
         subprocess.run(
             [
-                *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml"),
+                *(sys.executable, "-m", "uv", "pip", "compile"),
                 *(*options, *ALWAYS, "-o", name),
             ],
             cwd=PROJECT,
