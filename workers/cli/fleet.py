@@ -22,7 +22,7 @@ ReadyFile = Annotated[
 ]
 #: Urgent work has a worker of its own; the others lend a hand when they are free (users_ask C7).
 #: Only the owner of the docket's tables can archive: leave it out where workers are not (0021).
-QUEUES = "urgent,arbitrate,publish,notify,reconcile,archive"
+_QUEUES = "urgent,arbitrate,publish,notify,reconcile,archive"
 
 
 def _begin(process: str, data_dir: Path, **given: Any) -> Settings:
@@ -75,7 +75,7 @@ def worker(
     ] = None,
     queues: Annotated[
         str, typer.Option("--queues", help="Queues to take from, separated by commas.")
-    ] = QUEUES,
+    ] = _QUEUES,
     name: Annotated[
         str, typer.Option("--name", help="Unique in the fleet; %h is this host.")
     ] = "court@%h",
