@@ -11,7 +11,15 @@ from typing import assert_never
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import closes, following, htlcs, machine, splices, updates
+from contractcourt.arbitrator import (
+    closes,
+    following,
+    htlcs,
+    machine,
+    risks,
+    splices,
+    updates,
+)
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.scripts import funding_script_pubkey
@@ -73,6 +81,7 @@ def advance(case: Case, event: Event) -> Verdict:
     hearing = Hearing(case)
     _hear(hearing, event)
     _look_again(hearing)
+    risks.tell(hearing, case)
     return Verdict(hearing.case, tuple(hearing.effects))
 
 

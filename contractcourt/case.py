@@ -139,7 +139,8 @@ class Case(msgspec.Struct, frozen=True):
     `remote_commitments` are the peer's unrevoked ones in order of number: one, or two between
     our commitment_signed and its revoke_and_ack. `revocation_secrets` is the 49-slot store of
     BOLT 3 as (index, secret) pairs. `wanted_local_point` is a number asked of the signer.
-    `failed_htlcs` are offered HTLCs already failed upstream. `path` is every state the case has
+    `failed_htlcs` and `fulfilled_htlcs` are offered HTLCs whose end was told, `warned` the risks
+    that were told. `path` is every state the case has
     been in, in order, the present one last.
     """
 
@@ -162,6 +163,8 @@ class Case(msgspec.Struct, frozen=True):
     funding_spend: FundingSpend | None = None
     contracts: tuple[Contract, ...] = ()
     failed_htlcs: tuple[int, ...] = ()
+    fulfilled_htlcs: tuple[int, ...] = ()
+    warned: tuple[str, ...] = ()
     policy: Policy = Policy()
 
     @property

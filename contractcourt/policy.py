@@ -26,6 +26,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: An offered HTLC shall be back this long after its expiry: what is left of the upstream
     #: HTLC's life then is the margin (BOLT 2 suggests 34 blocks between the two).
     outgoing_deadline_delta: _Delta = Blocks(18)
+    #: The node is told so long before an HTLC takes the channel on chain, or a contract is lost.
+    at_risk_blocks: _Delta = Blocks(6)
     #: A contract is resolved when its spend is buried under this many blocks.
     final_depth: _Depth = Blocks(6)
     #: Of what has a deadline, and of what our own commitment holds that has one.

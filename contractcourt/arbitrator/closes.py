@@ -7,7 +7,7 @@ close, its resolutions and the state go into one verdict, and so into one commit
 from __future__ import annotations
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import contracts, following, htlcs, machine
+from contractcourt.arbitrator import contracts, following, htlcs, machine, telling
 from contractcourt.arbitrator.classification import Classified, classify
 from contractcourt.arbitrator.depth import closing_depth, depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
@@ -174,9 +174,11 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
     )
     hearing.change(contracts=resolutions, wanted_local_point=None)
     hearing.want(MarkChannelClosed(found.kind, spend.txid, spend.height, resolutions))
+    _announce(hearing, "final")
     hearing.notify(
         "channel.closed", kind=found.kind.value, txid=str(spend.txid), height=spend.height
     )
+    telling.breach_seen(hearing)
     if found.kind in _HTLCS_KNOWN:
         htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(resolutions))
     machine.run(hearing, machine.TRIGGER_OF[found.kind])

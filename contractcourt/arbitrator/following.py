@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import machine
+from contractcourt.arbitrator import machine, telling
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -94,7 +94,7 @@ def hear_given_up(hearing: Hearing, event: SweepGivenUp) -> None:
     contract = _find(hearing.case, event.outpoint)
     if contract is None or contract.stage is not ContractStage.SWEEPING:
         return
-    _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED, ours=False))
+    _resolve(hearing, msgspec.structs.replace(contract, ours=False))
     hearing.alarm(AlarmKind.GIVEN_UP, f"{contract.kind.value} {contract.outpoint}: {event.reason}")
 
 
@@ -157,6 +157,10 @@ def _tell_preimage(hearing: Hearing, htlc: Htlc, preimage: Secret) -> None:
     if case.preimage_of(htlc.payment_hash) is None:
         known = KnownPreimage(htlc.payment_hash, preimage)
         hearing.change(preimages=(*case.preimages, known))
+    hearing.want(SharePreimage(case.channel.node, htlc.payment_hash, preimage))
+    if htlc.id in case.fulfilled_htlcs:
+        return  # the mempool showed it before the block did
+    hearing.change(fulfilled_htlcs=(*case.fulfilled_htlcs, htlc.id))
     hearing.notify(
         "htlc.fulfilled",
         htlc_id=htlc.id,
@@ -164,7 +168,6 @@ def _tell_preimage(hearing: Hearing, htlc: Htlc, preimage: Secret) -> None:
         preimage=str(preimage),
         amount_msat=htlc.amount_msat,
     )
-    hearing.want(SharePreimage(case.channel.node, htlc.payment_hash, preimage))
 
 
 def hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
@@ -188,6 +191,8 @@ def _take_back_spend(hearing: Hearing, contract: Contract, spend: Spend) -> Cont
         contract, spend=None, ours=None, stage=ContractStage.IMMATURE
     )
     _put(hearing, open_again)
+    if contract.stage is ContractStage.RESOLVED:
+        telling.contract_reopened(hearing, contract)
     return open_again
 
 
@@ -211,7 +216,7 @@ def progress(hearing: Hearing) -> None:
 
 def _act(hearing: Hearing, contract: Contract) -> None:
     if contract.kind is ContractKind.RECEIVED_HTLC and incoming_htlc.is_given_up(hearing, contract):
-        _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED, ours=False))
+        _resolve(hearing, msgspec.structs.replace(contract, ours=False))
     elif _ask(hearing, contract):
         _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.SWEEPING))
 
@@ -261,14 +266,21 @@ def _bury_or_wait(hearing: Hearing, contract: Contract) -> None:
             final_height(spend.height, policy.final_depth), f"{contract.kind.value} resolves"
         )
         return
-    _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED))
+    _resolve(hearing, contract)
     if contract.kind is ContractKind.OFFERED_HTLC:
         outgoing_htlc.resolve(hearing, contract)
 
 
 def _give_up_anchor(hearing: Hearing, contract: Contract) -> None:
     if contract.kind is ContractKind.ANCHOR and anchor.is_given_up(hearing, contract):
-        _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.RESOLVED, ours=False))
+        _resolve(hearing, msgspec.structs.replace(contract, ours=False))
+
+
+def _resolve(hearing: Hearing, contract: Contract) -> None:
+    """Nothing is left to win or lose here, and the node is told whose it is."""
+    resolved = msgspec.structs.replace(contract, stage=ContractStage.RESOLVED)
+    _put(hearing, resolved)
+    telling.contract_resolved(hearing, resolved)
 
 
 def _reconsider(hearing: Hearing, contract: Contract) -> None:
@@ -278,6 +290,7 @@ def _reconsider(hearing: Hearing, contract: Contract) -> None:
     if incoming_htlc.is_given_up(hearing, contract):
         return
     _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.IMMATURE, ours=None))
+    telling.contract_reopened(hearing, contract)
     machine.unresolve_if_open(hearing)
     _act(hearing, msgspec.structs.replace(contract, stage=ContractStage.IMMATURE, ours=None))
 

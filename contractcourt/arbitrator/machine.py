@@ -23,7 +23,7 @@ from typing import assert_never
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import htlcs
+from contractcourt.arbitrator import htlcs, telling
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import COURT, Case, ForceClose, State
 from contractcourt.contract import ContractStage
@@ -134,6 +134,7 @@ def _close(hearing: Hearing, trigger: Trigger) -> None:
 def _resolve(hearing: Hearing) -> State:
     case = hearing.case
     hearing.want(MarkFullyResolved(case.best_height))
+    telling.breach_settled(hearing)
     hearing.notify("channel.fully_resolved", height=case.best_height)
     return State.FULLY_RESOLVED
 

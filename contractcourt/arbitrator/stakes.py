@@ -35,7 +35,7 @@ def deadline(case: Case, contract: Contract) -> BlockHeight | None:
         ):
             return None
         case ContractKind.OFFERED_HTLC | ContractKind.RECEIVED_HTLC:
-            return None if contract.htlc is None else _htlc_deadline(case.policy, contract.htlc)
+            return None if contract.htlc is None else htlc_deadline(case.policy, contract.htlc)
         case (
             ContractKind.REVOKED_TO_LOCAL
             | ContractKind.REVOKED_HTLC
@@ -69,7 +69,7 @@ def commitment_deadline(case: Case, commitment: LocalCommitment) -> BlockHeight 
 
 def commitment_budget_sat(case: Case, commitment: LocalCommitment) -> Satoshi:
     """The most that may be paid, beyond its own fee, to have our commitment confirmed."""
-    hurrying = sum(htlc.amount_msat // 1000 for htlc in _hurrying(case, commitment))
+    hurrying = hurrying_sat(case, commitment)
     calm = commitment.to_local_msat // 1000 * _CALM_PERCENT // 100
     most = held_for_us(commitment) * DEFAULT_FEE_POLICY.max_bump_percent // 100
     return Satoshi(min(max(hurrying * case.policy.budget_percent // 100, calm), most))
@@ -83,7 +83,20 @@ def _hurrying(case: Case, commitment: LocalCommitment) -> Iterator[Htlc]:
             yield htlc
 
 
-def _htlc_deadline(policy: Policy, htlc: Htlc) -> BlockHeight:
+def decided_commitment(case: Case) -> LocalCommitment | None:
+    """The commitment of ours that was decided to be published."""
+    decided = case.force_close
+    held = (case.local_commitment, case.previous_local_commitment)
+    return next((c for c in held if c and decided and c.txid == decided.txid), None)
+
+
+def hurrying_sat(case: Case, commitment: LocalCommitment) -> Satoshi:
+    """What our commitment holds that is lost by waiting."""
+    return Satoshi(sum(htlc.amount_msat // 1000 for htlc in _hurrying(case, commitment)))
+
+
+def htlc_deadline(policy: Policy, htlc: Htlc) -> BlockHeight:
+    """From here on somebody else may have an HTLC: the peer, or upstream."""
     if htlc.direction is Direction.RECEIVED:
         return htlc.cltv_expiry
     return BlockHeight(htlc.cltv_expiry + policy.outgoing_deadline_delta)

@@ -49,7 +49,7 @@ def bump(hearing: Hearing) -> None:
     Asked again it wants the same, or more, when more is known to be at stake.
     """
     case = hearing.case
-    commitment = _commitment(case)
+    commitment = stakes.decided_commitment(case)
     if not case.channel.anchors or case.funding_spend is not None or commitment is None:
         return
     anchor = _anchor_of(case, commitment)
@@ -62,13 +62,6 @@ def bump(hearing: Hearing) -> None:
                 budget_sat=stakes.commitment_budget_sat(case, commitment),
             )
         )
-
-
-def _commitment(case: Case) -> LocalCommitment | None:
-    """The one that was decided on."""
-    decided = case.force_close
-    held = (case.local_commitment, case.previous_local_commitment)
-    return next((c for c in held if c and decided and c.txid == decided.txid), None)
 
 
 def _anchor_of(case: Case, commitment: LocalCommitment) -> Contract | None:
