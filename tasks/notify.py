@@ -17,7 +17,7 @@ from functools import cache, partial
 import structlog
 
 from contractcourt.alarms import AlarmKind
-from storage import alarms, endpoints, letters, node_secrets, nodes
+from storage import alarms, endpoints, letters, node_secrets, nodes, tallies
 from storage.database import Connection
 from storage.letters import Letter
 from tasks import wakeups
@@ -141,6 +141,9 @@ def _note(
 ) -> int:
     """Keep what became of each, in one transaction; rounds in a row without any answer."""
     letters.mark_taken(conn, [x.id for x, answer in answered if answer.fate is Fate.TAKEN])
+    for fate in Fate:
+        count = sum(answer.fate is fate for _, answer in answered)
+        tallies.add(conn, "webhooks_sent", fate.value, count)
     silence = ""
     for letter, answer in answered:
         if answer.fate is Fate.UNANSWERED:

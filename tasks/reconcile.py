@@ -11,7 +11,7 @@ from contractcourt.arbitrator import following
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
-from storage import cases, docket, endpoints, outbox, sweep_inputs, sweep_rounds
+from storage import cases, docket, endpoints, outbox, sweep_inputs, sweep_rounds, tallies
 from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
@@ -40,6 +40,7 @@ def reconcile(held: Resources) -> tuple[int, int]:
     reach(CrashPoint.RECONCILE_BEGUN)
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
+    held.db.run(tallies.fold)
     held.db.run(lambda conn: archive.make_room(conn, datetime.now(UTC)))
     begin_rounds(held)
     reach(CrashPoint.RECONCILE_SWEEPS)

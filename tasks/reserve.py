@@ -11,11 +11,13 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC
 from contractcourt.units import Satoshi
 from storage import alarms, channels, fee_coins, nodes
+from storage.census import Reserve
 from storage.database import Connection
 
 #: For each channel with anchors, and for at most so many of a node.
 RESERVE_SAT = Satoshi(10_000)
 MOST_CHANNELS = 10
+RESERVE = Reserve(ANCHORS_ZERO_FEE_HTLC, RESERVE_SAT, MOST_CHANNELS)
 
 
 def check(conn: Connection) -> None:

@@ -5,17 +5,25 @@ from __future__ import annotations
 from chain import consensus
 from contractcourt.signing import SignedTransaction, SigningRequest
 from contractcourt.units import HexBytes
+from storage import tallies
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
+from tasks.signer_client import SignerCallFailed, SignerUnavailable
 
 
 def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
-    """The signed transaction, checked.
+    """The signed transaction, checked. What is refused is counted.
 
     Raises SignerCallFailed, or RefusedByEngine when Bitcoin Core's engine rejects it.
     """
-    signed = held.signer.sign(request)
-    _check_by_engine(request, signed.tx)
+    try:
+        signed = held.signer.sign(request)
+        _check_by_engine(request, signed.tx)
+    except SignerUnavailable:
+        raise
+    except (SignerCallFailed, RefusedByEngine):
+        held.db.run(lambda conn: tallies.add(conn, "signer_refusals"))
+        raise
     return signed
 
 

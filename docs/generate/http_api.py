@@ -45,7 +45,7 @@ def openapi() -> dict[str, Any]:
     court = Court(
         db=None,  # type: ignore[arg-type]  # no route is called
         access=Access(None, None, False),
-        metrics=GatewayMetrics(_no_census),
+        metrics=GatewayMetrics(_no_census, lambda: None),
         wake=lambda _: None,
     )
     return create_app(court).openapi()

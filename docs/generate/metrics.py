@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from docs.generate.markdown import code, page, table
 from storage.census import Census
+from tasks.backlog import Backlog
 from workers.gateway.metrics import GatewayMetrics
 
 _INTRODUCTION = """\
@@ -22,7 +23,7 @@ _COLUMNS = ("metric", "type", "labels", "meaning")
 
 def write() -> str:
     """The page."""
-    metrics = GatewayMetrics(_census)
+    metrics = GatewayMetrics(_census, lambda: Backlog({"1": 1}, 1))
     own = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
     described = {family.name for one in own for family in one.describe()}
     court = [family for family in metrics.registry.collect() if family.name not in described]

@@ -16,6 +16,7 @@ from storage.database import Connection, Database
 from storage.deadlines import Deadline
 from tasks import backlog
 from tasks.backlog import Backlog
+from tasks.reserve import RESERVE
 
 #: From the decision to close until nothing is left to win or lose.
 IN_COURT = tuple(state for state in State if state not in (State.DEFAULT, State.FULLY_RESOLVED))
@@ -84,7 +85,7 @@ def take(db: Database, redis_url: str | None, *, channels_shown: int, alarms_sho
     """Look once, in one transaction. Raises psycopg.Error when Postgres is away."""
     waiting = _backlog(redis_url)
     with db.transaction() as conn:
-        counted = census.count(conn)
+        counted = census.count(conn, RESERVE)
         leader = lease.read(conn, lease.CHAIN_WATCHER)
         cursor = blocks.cursor(conn)
         height = None if cursor is None else cursor.height

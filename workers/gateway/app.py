@@ -10,6 +10,7 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import NoReturn
 
+import redis
 import uvicorn
 from fastapi import FastAPI
 
@@ -17,6 +18,9 @@ from storage import census, sight
 from storage.census import Census
 from storage.database import Database
 from storage.sight import Sight
+from tasks import backlog
+from tasks.backlog import Backlog
+from tasks.reserve import RESERVE
 from tasks.settings import Settings
 from tasks.signer_client import SignerClient
 from workers.gateway import (
@@ -67,14 +71,20 @@ def create_app(court: Court, stream: Stream | None = None) -> FastAPI:
     return app
 
 
-def metrics_of(db: Database) -> GatewayMetrics:
-    """Counters whose business figures come from `db`."""
+def metrics_of(db: Database, redis_url: str | None = None) -> GatewayMetrics:
+    """Counters whose business figures come from `db`, and from the broker if it is named."""
 
     def count() -> Census:
         with db.transaction() as conn:
-            return census.count(conn)
+            return census.count(conn, RESERVE)
 
-    return GatewayMetrics(count)
+    def measure() -> Backlog | None:
+        try:
+            return None if redis_url is None else backlog.measure(redis_url)
+        except redis.RedisError:
+            return None
+
+    return GatewayMetrics(count, measure)
 
 
 def stream_of(db: Database) -> Stream:
@@ -117,7 +127,7 @@ def serve(settings: Settings) -> None:
         court = Court(
             db=db,
             access=Access(settings.operator_token, settings.viewer_token, settings.protect_reads),
-            metrics=metrics_of(db),
+            metrics=metrics_of(db, settings.redis_url),
             wake=waker,
             signer=signer,
             max_body_bytes=settings.max_body_bytes,

@@ -1,19 +1,15 @@
-"""Prometheus: what this process answered, and what the court's tables say now.
-
-Business figures are counted in Postgres when they are asked for, so they are right whatever
-was killed in between and however many processes write (users_ask C15).
-"""
+"""Prometheus: what this process answered, beside the figures of the whole court."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.census import Census
+from tasks.backlog import Backlog
+from workers.gateway.court_metrics import CourtCollector
 from workers.gateway.problems import PROBLEM_KEY
 
 _WEBHOOK_SUFFIX = "/events"
@@ -23,7 +19,7 @@ _WEBHOOK_PREFIX = "/v1/nodes/"
 class GatewayMetrics:
     """The counters of one gateway process and its view of the court."""
 
-    def __init__(self, count: Callable[[], Census]) -> None:
+    def __init__(self, count: Callable[[], Census], measure: Callable[[], Backlog | None]) -> None:
         self.registry = CollectorRegistry()
         self.accepted = Counter(
             "contractcourt_webhooks_accepted",
@@ -49,51 +45,11 @@ class GatewayMetrics:
             ["route"],
             registry=self.registry,
         )
-        self.registry.register(CourtCollector(count))
+        self.registry.register(CourtCollector(count, measure))
 
     def page(self) -> bytes:
         """What Prometheus reads. Raises what the database raises when it is away."""
         return generate_latest(self.registry)
-
-
-class CourtCollector(Collector):
-    """Figures of the whole court, from one snapshot of its tables."""
-
-    def __init__(self, count: Callable[[], Census]) -> None:
-        self._count = count
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing ahead of time: registering must not need a database."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        """One set of gauges."""
-        census = self._count()
-        yield _by("contractcourt_channels", "Channels by state", "state", census.channels)
-        yield _by(
-            "contractcourt_broadcasts", "Broadcasts by last outcome", "outcome", census.broadcasts
-        )
-        yield _by("contractcourt_alarms_open", "Open alarms by kind", "kind", census.alarms)
-        yield _by("contractcourt_outbox_unsent", "Unsent effects by kind", "kind", census.outbox)
-        yield GaugeMetricFamily(
-            "contractcourt_docket_unapplied", "Docket entries not yet applied", census.unapplied
-        )
-        yield GaugeMetricFamily(
-            "contractcourt_docket_unapplied_oldest_seconds",
-            "Age of the oldest docket entry not yet applied",
-            census.oldest_unapplied_seconds,
-        )
-        if census.watcher_height is not None:
-            yield GaugeMetricFamily(
-                "contractcourt_watcher_height", "Height of the chain cursor", census.watcher_height
-            )
-
-
-def _by(name: str, text: str, label: str, counts: dict[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for value, count in sorted(counts.items()):
-        family.add_metric([value], count)
-    return family
 
 
 class Counted:
