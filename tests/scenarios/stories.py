@@ -331,7 +331,7 @@ def reorg_replaces_close(court: Court, sim: SimulatedChannel) -> None:
     assert court.state == "FULLY_RESOLVED"
     assert court.close_kind == "cooperative"
     stages = [told["stage"] for told in court.told("channel.closing")]
-    assert stages == ["seen", "unseen", "seen"]
+    assert stages == ["seen", "final", "unseen", "seen", "final"]
 
 
 def reorg_takes_back_a_sweep(court: Court, sim: SimulatedChannel) -> None:

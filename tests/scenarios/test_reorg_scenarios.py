@@ -40,17 +40,19 @@ def test_early_dispatch(channel_type: str, kind: str) -> None:
     court, sim = begun(f"early {kind}", channel_type)
     court.tell(*sim.whole_move(50_000_000))
     court.reorg(0, [close(sim, kind)])
-    [seen] = court.told("channel.closing")
+    seen, *final = court.told("channel.closing")
+    assert [told["stage"] for told in final] == (["final"] if kind == "breach" else [])
     assert (seen["stage"], seen["kind"], seen["height"]) == ("seen", kind, court.height)
     assert seen["required_depth"] == (1 if kind == "breach" else 3)
     assert court.closed_in_database == (kind == "breach")
     court.mine()
-    assert stages_told(court) == ["seen"]
+    at_once = ["final"] if kind == "breach" else []
+    assert stages_told(court) == ["seen", *at_once]
     court.reorg(2, [close(sim, kind)])
-    assert stages_told(court) == ["seen", "unseen", "seen"]
+    assert stages_told(court)[: len(at_once) + 3] == ["seen", *at_once, "unseen", "seen"]
     court.mine(30)
     assert (court.close_kind, court.state) == (kind, "FULLY_RESOLVED")
-    assert stages_told(court) == ["seen", "unseen", "seen"]
+    assert stages_told(court) == ["seen", *at_once, "unseen", "seen", "final"]
 
 
 @BOTH_TYPES
@@ -102,7 +104,12 @@ def test_local_force_close_with_multiple_reorgs(channel_type: str) -> None:
     court.mine(40)
     assert (court.close_kind, court.state) == ("local", "FULLY_RESOLVED")
     assert court.published_commitments == 1
-    assert stages_told(court) == ["requested", *["seen", "unseen"] * 3, "seen"]
+    assert stages_told(court) == [
+        "requested",
+        *("seen", "unseen"),  # one block deep, which is not final
+        *("seen", "final", "unseen") * 2,
+        *("seen", "final"),
+    ]
 
 
 def test_scaled_confirmations_are_counted_anew_after_a_reorg() -> None:
