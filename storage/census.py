@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contractcourt.effects import PRESSING
 from storage.database import Connection
 from storage.tallies import READ
 
@@ -50,8 +51,10 @@ CHAIN = """
     SELECT family, horizon::text, amount
     FROM unnest(%(horizons)s::int[]) AS within (horizon)
     CROSS JOIN LATERAL (
-        SELECT count(*) AS rows, coalesce(sum(value_at_risk_sat), 0) AS sats
-        FROM (SELECT d.value_at_risk_sat FROM deadlines AS d
+        SELECT count(*) AS rows,
+               coalesce(sum(value_at_risk_sat) FILTER (
+                   WHERE near.reason = ANY(%(pressing)s)), 0) AS sats
+        FROM (SELECT d.value_at_risk_sat, d.reason FROM deadlines AS d
               WHERE d.height <= (SELECT height FROM chain_cursor) + within.horizon
               ORDER BY d.height LIMIT %(most)s) AS near
     ) AS due
@@ -140,6 +143,7 @@ def count(conn: Connection, reserve: Reserve) -> Census:
     facts: dict[str, Any] = {
         "most": MOST_COUNTED,
         "horizons": list(HORIZONS),
+        "pressing": list(PRESSING),
         "reserve_type": reserve.channel_type,
         "reserve_sat": reserve.sat,
         "reserve_channels": reserve.most_channels,

@@ -55,6 +55,8 @@ _JUDGING = {
     "spends": "SELECT",
     "sweep_inputs": "SELECT INSERT UPDATE",
     "sweep_rounds": "SELECT INSERT UPDATE",
+    # Its triggers count in the owner's name.
+    "tallies": "SELECT",
     "unapplied": "SELECT INSERT DELETE",
     "watches": "SELECT INSERT UPDATE",
     "webhook_endpoints": "SELECT INSERT UPDATE",
@@ -97,6 +99,7 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
         "broadcast_inputs": "SELECT INSERT",
         "broadcasts": "SELECT INSERT UPDATE",
         "outbox": "SELECT INSERT UPDATE DELETE",
+        "tallies": "SELECT INSERT UPDATE DELETE",
     },
     Role.SIGNER: {
         "channels": "SELECT",

@@ -177,7 +177,7 @@ def test_a_scrape_reads_no_table_that_grows_with_the_channels(db: Database) -> N
     with db.transaction() as conn:
         facts = {
             "most": 10, "horizons": [0], "reserve_type": "x", "reserve_sat": 1,
-            "reserve_channels": 10,
+            "reserve_channels": 10, "pressing": ["an HTLC is due"],
         }  # fmt: skip
         conn.execute("SET LOCAL enable_seqscan = off")
         plan = "\n".join(

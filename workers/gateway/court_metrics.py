@@ -108,7 +108,7 @@ def _money(census: Census) -> Iterable[Metric]:
     )
     yield _gauges(
         "contractcourt_value_at_risk_sat",
-        "Value that depends on these deadlines",
+        "Value that would be lost if one of these deadlines passed",
         "within_blocks",
         census.at_risk_sat,
     )
@@ -171,7 +171,7 @@ def _watcher(census: Census) -> Iterable[Metric]:
 def _postgres(census: Census) -> Iterable[Metric]:
     yield _gauge(
         "contractcourt_postgres_oldest_xmin_age",
-        "Transactions since the oldest snapshot that still holds back vacuum",
+        "Transactions since the oldest snapshot that still holds back vacuum, of those seen",
         census.oldest_xmin_age,
     )
     yield _gauge(
