@@ -19,21 +19,24 @@ from storage.database import Connection
 from storage.errors import StaleCase, UnknownChannel
 
 #: Row by row on purpose: `unapplied` is empty most of the time, statistics say so, and a plan
-#: made for an empty table reads all of it for each row of a burst.
+#: made for an empty table reads all of it for each row of a burst. And from where the case stood:
+#: rows taken off before that, which a long transaction may keep, are not met again (users_ask P1).
 _DELETE_APPLIED = """
         DELETE FROM unapplied WHERE ctid = ANY(ARRAY(
             SELECT waiting.ctid FROM {source} AS done
             CROSS JOIN LATERAL (
                 SELECT u.ctid FROM unapplied AS u
-                WHERE u.channel_id = done.channel_id AND u.seq <= done.applied_seq
+                WHERE u.channel_id = done.channel_id
+                  AND u.seq > done.applied_from AND u.seq <= done.applied_seq
                 OFFSET 0
             ) AS waiting))
 """
 INSERT_CASES = f"""
     WITH given AS (
-        SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
-                             %(applied_seqs)s::bigint[], %(states)s::text[],
-                             %(factors)s::bigint[], %(revoked_below)s::bigint[])
+        SELECT *, 0 AS applied_from
+        FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
+                    %(applied_seqs)s::bigint[], %(states)s::text[],
+                    %(factors)s::bigint[], %(revoked_below)s::bigint[])
             AS row (channel_id, case_json, applied_seq, state, obscuring_factor, revoked_below)
     ), applied AS ({_DELETE_APPLIED.format(source="given")}), shown AS (
         UPDATE channels AS c SET state = given.state FROM given
@@ -55,8 +58,10 @@ STORE_CASES = f"""
     WITH given AS (
         SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
                              %(applied_seqs)s::bigint[], %(versions)s::bigint[],
-                             %(states)s::text[], %(revoked_below)s::bigint[])
-            AS row (channel_id, case_json, applied_seq, version, state, revoked_below)
+                             %(states)s::text[], %(revoked_below)s::bigint[],
+                             %(applied_froms)s::bigint[])
+            AS row (channel_id, case_json, applied_seq, version, state, revoked_below,
+                    applied_from)
     ), stored AS (
         UPDATE cases AS k
         SET case_json = given.case_json, applied_seq = given.applied_seq,
@@ -64,7 +69,7 @@ STORE_CASES = f"""
             updated_at = clock_timestamp()
         FROM given
         WHERE k.channel_id = given.channel_id AND k.version = given.version
-        RETURNING k.channel_id, k.applied_seq, given.state
+        RETURNING k.channel_id, k.applied_seq, given.state, given.applied_from
     ), applied AS ({_DELETE_APPLIED.format(source="stored")}), shown AS (
         UPDATE channels AS c SET state = stored.state FROM stored
         WHERE c.id = stored.channel_id AND c.state <> stored.state
@@ -79,12 +84,16 @@ REVOCATIONS = """
 
 @dataclass(frozen=True, slots=True)
 class StoredCase:
-    """A case as read, or as it shall be stored: `version` is always the one that was read."""
+    """A case as read, or as it shall be stored.
+
+    `version` is always the one that was read; `applied_from` is what it had applied then.
+    """
 
     channel_id: int
     case: Case
     applied_seq: int
     version: int
+    applied_from: int
 
 
 def insert(conn: Connection, channel_id: int, case: Case, applied_seq: int) -> None:
@@ -158,6 +167,7 @@ def store_many(conn: Connection, cases: Iterable[StoredCase]) -> None:
         "channel_ids": [stored.channel_id for stored in given],
         "cases": [encode(stored.case).decode() for stored in given],
         "applied_seqs": [stored.applied_seq for stored in given],
+        "applied_froms": [stored.applied_from for stored in given],
         "versions": [stored.version for stored in given],
         "states": [stored.case.state.value for stored in given],
         "revoked_below": [urgency.revoked_below(stored.case) for stored in given],
@@ -171,4 +181,4 @@ def store_many(conn: Connection, cases: Iterable[StoredCase]) -> None:
 
 
 def _stored_case(channel_id: int, case_json: str, applied_seq: int, version: int) -> StoredCase:
-    return StoredCase(channel_id, decode(case_json, Case), applied_seq, version)
+    return StoredCase(channel_id, decode(case_json, Case), applied_seq, version, applied_seq)

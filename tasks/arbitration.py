@@ -13,7 +13,7 @@ Promises kept here by construction:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -109,7 +109,9 @@ def apply_pending(
     """
     locked = cases.lock(conn, chunk)
     reach(CrashPoint.CASES_LOCKED)
-    entries = docket.pending(conn, [stored.channel_id for stored in locked], EVENTS_AT_ONCE)
+    entries = docket.pending(
+        conn, {stored.channel_id: stored.applied_seq for stored in locked}, EVENTS_AT_ONCE
+    )
     by_channel: dict[int, list[DocketEntry]] = {}
     for entry in entries:
         by_channel.setdefault(entry.channel_id, []).append(entry)
@@ -145,7 +147,7 @@ def _apply(
         advanced.verdicts.append(verdict)
         _log_step(case, verdict, entry)
         case, seq = verdict.case, entry.seq
-    return StoredCase(stored.channel_id, case, seq, stored.version), advanced
+    return replace(stored, case=case, applied_seq=seq), advanced
 
 
 def _hear(case: Case, entry: DocketEntry, *, raises: bool) -> Verdict:

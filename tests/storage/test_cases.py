@@ -12,7 +12,7 @@ import pytest
 from contractcourt.case import State
 from contractcourt.units import BlockHeight
 from storage import cases, channels, docket
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.docket import NewEntry
 from storage.errors import StaleCase, UnknownChannel
 from tests.storage import examples
@@ -30,7 +30,7 @@ def test_a_stored_case_is_read_back(db: Database, channel_id: int) -> None:
         found = cases.read(conn, channel_id)
         row = channels.by_ids(conn, [channel_id])[0]
         assert docket.unapplied_channels(conn, 0, 10) == []
-    assert found == cases.StoredCase(channel_id, moved, applied_seq=2, version=2)
+    assert found == cases.StoredCase(channel_id, moved, applied_seq=2, version=2, applied_from=2)
     assert (row.state, row.applied_seq, row.last_seq) == (State.BROADCAST_COMMIT, 2, 2)
 
 
@@ -95,7 +95,7 @@ def test_p4_64_workers_on_one_channel_apply_each_entry_once(db: Database, channe
             )  # fmt: skip
         with db.transaction() as conn:
             held = cases.lock_one(conn, channel_id)
-            waiting = docket.pending(conn, [channel_id], 1000)
+            waiting = docket.pending(conn, {channel_id: held.applied_seq}, 1000)
             if waiting:
                 cases.store(conn, replace(held, applied_seq=waiting[-1].seq))
         drained.extend(entry.seq for entry in waiting)
@@ -117,3 +117,39 @@ def test_many_cases_are_stored_at_once(db: Database, channel_id: int) -> None:
         cases.store_many(conn, [replace(case, applied_seq=2) for case in held])
         assert docket.backlog(conn)[0] == 0
         assert [row.applied_seq for row in channels.by_ids(conn, ids)] == [2] * len(ids)
+
+
+def test_p1_what_was_taken_off_before_is_not_met_again(db: Database, channel_id: int) -> None:
+    """A held snapshot keeps every dead row: storing a step must not pay for those of the past."""
+
+    def step(number: int) -> int:
+        """Pages that taking the applied entry off touches."""
+        with db.transaction() as conn:
+            docket.append(
+                conn, channel_id, examples.height(number),
+                idempotency_key=f"h{number}", source="chain",
+            )  # fmt: skip
+        with db.transaction() as conn:
+            held = cases.lock_one(conn, channel_id)
+            before = pages_touched(conn)
+            cases.store(conn, replace(held, applied_seq=held.applied_seq + 1))
+            return pages_touched(conn) - before
+
+    with psycopg.connect(db.url) as holding:
+        holding.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        holding.execute("SELECT count(*) FROM channels")
+        costs = [step(number) for number in range(300)]
+    with db.transaction() as conn:
+        assert docket.backlog(conn)[0] == 0
+    assert 0 < sum(costs[-50:]) <= 2 * sum(costs[50:100])
+
+
+def pages_touched(conn: Connection) -> int:
+    """Pages of `unapplied` and its index that this transaction has read."""
+    [(count,)] = conn.execute(
+        """
+        SELECT (pg_stat_get_xact_blocks_fetched('unapplied'::regclass)
+                + pg_stat_get_xact_blocks_fetched('unapplied_pkey'::regclass))
+        """
+    ).fetchall()
+    return int(count)

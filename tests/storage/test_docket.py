@@ -92,7 +92,7 @@ def test_c8_an_append_never_waits_for_a_worker_at_the_case(db: Database, channel
         channels.mark_closed(working, channel_id, examples.closed())
         assert append(db, channel_id, 11) == Appended(3, duplicate=False)
         # What arrived meanwhile is seen before the case is let go.
-        assert [e.seq for e in docket.pending(working, [channel_id], 10)] == [2, 3]
+        assert [e.seq for e in docket.pending(working, {channel_id: 1}, 10)] == [2, 3]
         assert held.applied_seq == 1
 
 
@@ -108,7 +108,7 @@ def test_pending_is_bounded_for_each_channel(db: Database, channel_id: int) -> N
                     NewEntry(other, examples.height(number), key, "chain"),
                 ],
             )
-        found = docket.pending(conn, [other, channel_id], 2)
+        found = docket.pending(conn, {other: 1, channel_id: 1}, 2)
     assert [(entry.channel_id, entry.seq) for entry in found] == [
         (channel_id, 2),
         (channel_id, 3),

@@ -161,6 +161,6 @@ def test_c17_a_backlog_is_taken_up_in_bounded_parts(db: Database) -> None:
     with db.transaction() as conn:
         assert len(docket.unapplied_channels(conn, 0, 5)) == 5
         assert len(docket.unapplied_channels(conn, 0, reconcile.LIMIT)) == 12
-        per_channel = docket.pending(conn, ids, 1)
+        per_channel = docket.pending(conn, dict.fromkeys(ids, 2), 1)
     assert len(per_channel) == 12
     assert arbitrate(db, ids).applied == 24
