@@ -15,6 +15,11 @@ from bench.machine import machine
 _BENCHES = (
     "block_scan",
     "quiet_block",
+    "updates",
+    "rescan",
+    "held_snapshot",
+    "retention",
+    "soak",
 )
 _RESULTS = Path(__file__).parent / "results"
 

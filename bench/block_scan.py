@@ -23,17 +23,17 @@ _FULL_WEIGHT = 4_000_000
 
 #: In a process of its own, whose memory nothing else has touched.
 _LOAD = """
-import json, sys, time
-from bench.timing import resident_bytes
+import json, sys
+from bench.timing import Stopwatch, resident_bytes
 from storage.database import Database
 from workers.watcher.watchlist import Watchlist
-db = Database(sys.argv[1])
+db = Database(sys.argv[1], max_size=1)
+watch = Stopwatch(db)
 with db.transaction() as conn:
-    conn.execute("SELECT 1")
     watchlist = Watchlist()
-    before, began, worked = resident_bytes(), time.perf_counter(), time.process_time()
+    before, began, worked = resident_bytes(), watch.wall(), watch.cpu()
     watchlist.refresh(conn)
-    taken = time.perf_counter() - began, time.process_time() - worked
+    taken = watch.wall() - began, watch.cpu() - worked
     held = resident_bytes() - before
 print(json.dumps([len(watchlist), held, *taken]))
 """

@@ -1,0 +1,99 @@
+"""What busy nodes send: channels with real keys, whose every move is signed and revoked."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Direction
+from contractcourt.events import ChannelOpened, ChannelUpdate, ChannelUpdated
+from contractcourt.units import Txid
+from storage import nodes
+from storage.database import Connection, Database
+from tasks import arbitration
+from workers.simulation.channel import SimulatedChannel
+from workers.simulation.feed import update_data
+
+NODE = "busy"
+_EXPIRY = 800_000
+
+
+@dataclass(frozen=True, slots=True)
+class SignedWebhook:
+    """A webhook ready to be sent."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+def channels(count: int) -> list[SimulatedChannel]:
+    """So many funded channels of one node."""
+    return [_funded(f"busy-{number}") for number in range(count)]
+
+
+def _funded(seed: str) -> SimulatedChannel:
+    sim = SimulatedChannel(seed, node=NODE)
+    return sim.funded(OutPoint.of(Txid(bytes(sim.ours.secret("funding"))), 0))
+
+
+def open_all(db: Database, sims: list[SimulatedChannel]) -> tuple[str, list[int]]:
+    """Register the node and its channels with both first commitments; its secret, their ids."""
+
+    def register(conn: Connection) -> str:
+        return nodes.add_node(conn, NODE, [sim.sweep_script for sim in sims[:1]], None)
+
+    secret = db.run(register)
+    ids = []
+    for sim in sims:
+        with db.transaction() as conn:
+            opened = arbitration.open_channel(
+                conn, ChannelOpened(sim.channel), idempotency_key="opened", source="node"
+            )
+            assert opened is not None
+            first = ChannelUpdated((sim.first_update(),))
+            arbitration.apply_at_the_door(
+                conn, opened[0], first, idempotency_key="first", source="node"
+            )
+            ids.append(opened[0])
+    return secret, ids
+
+
+def moves(sim: SimulatedChannel, htlcs: int) -> Iterator[tuple[ChannelUpdate, ...]]:
+    """One move after another, each with so many HTLCs: a commitment of each side, one revoked."""
+    while True:
+        number = sim.number + 1
+        held = [
+            sim.htlc(number * 100 + n, Direction.OFFERED, 2_000_000, _EXPIRY + n)
+            for n in range(htlcs)
+        ]
+        yield sim.whole_move(1_000_000 if number % 2 else -1_000_000, *held)
+
+
+def signed(sim: SimulatedChannel, steps: tuple[ChannelUpdate, ...], secret: str) -> SignedWebhook:
+    """`channel.updated` as the node would send it; it tells our points, so no signer is asked."""
+    at, message_id = datetime.now(UTC), f"msg_{uuid.uuid4().hex}"
+    data = {"channel_point": str(sim.funding_outpoint), "updates": [_told(s) for s in steps]}
+    body = {"type": "channel.updated", "timestamp": at.isoformat(), "data": data}
+    raw = json.dumps(body, separators=(",", ":"))
+    headers = {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message_id, at, raw),
+    }
+    return SignedWebhook(headers, raw.encode())
+
+
+def _told(step: ChannelUpdate) -> dict[str, Any]:
+    data = update_data(step)
+    if step.local_commitment is not None:
+        point = step.local_commitment.per_commitment_point
+        data["local_commitment"]["per_commitment_point"] = str(point)
+    return data
