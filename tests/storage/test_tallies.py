@@ -42,7 +42,7 @@ def told(seen: Census) -> tuple[int, int]:
 
 def apply_all(conn: Connection, channel_id: int) -> None:
     stored = cases.lock_one(conn, channel_id)
-    for entry in docket.pending(conn, [channel_id], 1000):
+    for entry in docket.pending(conn, {channel_id: stored.applied_seq}, 1000):
         stored = replace(stored, applied_seq=entry.seq)
     cases.store(conn, stored)
 
