@@ -53,6 +53,9 @@ LOCK_CASES = f"""
     FOR UPDATE SKIP LOCKED
 """
 LOCK_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s FOR UPDATE"
+READ_CASES = f"""
+    SELECT {_COLUMNS} FROM cases WHERE channel_id = ANY(%(channel_ids)s) ORDER BY channel_id
+"""
 READ_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s"
 STORE_CASES = f"""
     WITH given AS (
@@ -138,6 +141,12 @@ def read(conn: Connection, channel_id: int) -> StoredCase | None:
     """A channel's case as last committed, without locking it."""
     with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
         return cursor.execute(READ_CASE, {"channel_id": channel_id}).fetchone()
+
+
+def read_many(conn: Connection, channel_ids: Sequence[int]) -> list[StoredCase]:
+    """`read` of many channels, by channel id."""
+    with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
+        return cursor.execute(READ_CASES, {"channel_ids": list(channel_ids)}).fetchall()
 
 
 def revocations(conn: Connection, channel_ids: Sequence[int]) -> dict[int, Revocation]:

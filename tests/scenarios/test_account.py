@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from contractcourt.account import Account, Winner, account_of
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.effects import CloseKind
 from contractcourt.errors import LawError
+from contractcourt.node_account import add_up
 from contractcourt.units import Satoshi
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_any_order import _ACTIONS
@@ -138,3 +140,86 @@ def test_an_open_channel_is_open() -> None:
     assert (told.final, told.open_sat, told.lines) == (False, sim.capacity_sat, ())
     assert told.promise is not None
     assert told.promise.balance_sat == 600_000
+
+
+def closed_in_every_way(channel_type: str) -> list[tuple[CloseKind, MemoryCourt]]:
+    """A channel of each kind of close, HTLCs on those that can have them, all at their end."""
+    courts = []
+    for kind in CloseKind:
+        court, sim = begun(f"every way {kind.value}", channel_type)
+        offered = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 20)
+        received = sim.htlc(2, Direction.RECEIVED, LARGE_MSAT, court.height + 60)
+        if kind is not CloseKind.COOPERATIVE:
+            court.tell(*sim.whole_move(0, offered, received))
+            court.tell_preimage(sim.preimage(2))
+        _close_as(court, sim, kind)
+        court.mine(200)
+        courts.append((kind, court))
+    return courts
+
+
+def _close_as(court: MemoryCourt, sim: SimulatedChannel, kind: CloseKind) -> None:
+    match kind:
+        case CloseKind.COOPERATIVE:
+            tx = sim.cooperative_tx()
+        case CloseKind.LOCAL:
+            court.force_close()
+            return
+        case CloseKind.REMOTE:
+            tx = sim.their_commitment_tx()
+        case CloseKind.REMOTE_PENDING:
+            sim.move(1_000_000, *sim.history[-1].htlcs)
+            court.tell(sim.propose())
+            tx = sim.their_commitment_tx()
+        case CloseKind.BREACH:
+            court.tell(*sim.whole_move(50_000_000))
+            tx = sim.their_commitment_tx(1)
+        case CloseKind.DATA_LOSS:
+            for _ in range(2):
+                sim.whole_move(1_000_000)
+            tx = sim.their_commitment_tx()
+        case CloseKind.LOCAL_UNKNOWN:
+            for _ in range(2):
+                sim.whole_move(1_000_000)
+            tx = sim.our_commitment_tx()
+        case CloseKind.UNKNOWN_SPEND:
+            tx = sim.rogue_tx()
+    court.reorg(0, [tx])
+
+
+@BOTH_TYPES
+def test_l25_a_node_adds_up_to_the_satoshi_over_every_kind_of_close(channel_type: str) -> None:
+    courts = closed_in_every_way(channel_type)
+    accounts = []
+    for kind, court in courts:
+        told = account(court)
+        assert told.close_kind is kind
+        assert_adds_up(told)
+        accounts.append(told)
+    total = add_up(accounts)
+    parts = total.recovered_sat + total.fees_sat + total.lost_sat
+    others = total.given_up_sat + total.open_sat + total.agreed_sat
+    assert parts + others == total.at_commitment_sat
+    # Counted a second time, from the transactions of the closes themselves.
+    on_outputs = sum(
+        output.value
+        for _, court in courts
+        if court.case.funding_spend is not None
+        for output in Transaction.parse(court.case.funding_spend.tx).outputs
+    )
+    assert total.at_commitment_sat == on_outputs
+    assert total.capacity_sat == sum(court.case.channel.capacity_sat for _, court in courts)
+    assert total.channels == len(CloseKind)
+    # Only what no rule explains stays open; everything else is won, lost, agreed or given up.
+    unknown = next(a for a in accounts if a.close_kind is CloseKind.UNKNOWN_SPEND)
+    assert total.open_sat == unknown.open_sat > 0
+    assert total.final == len(CloseKind) - 1
+    breach = next(a for a in accounts if a.close_kind is CloseKind.BREACH)
+    assert breach.won_sat > 0
+    assert breach.fees_sat > 0
+
+
+def test_l25_sums_of_parts_are_the_sum_of_the_whole() -> None:
+    accounts = [account(court) for _, court in closed_in_every_way(ANCHORS_ZERO_FEE_HTLC)]
+    for cut in range(len(accounts) + 1):
+        assert add_up(accounts[:cut]).plus(add_up(accounts[cut:])) == add_up(accounts)

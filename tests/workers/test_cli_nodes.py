@@ -8,6 +8,7 @@ import pytest
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.effects import SweepOutput
+from contractcourt.node_account import NodeAccount
 from contractcourt.policy import Policy
 from contractcourt.units import Satoshi
 from storage import alarms, cases, channels, docket, nodes, sweep_inputs, sweep_rounds
@@ -20,6 +21,7 @@ from tests.storage import examples
 from tests.storage.examples import outpoint
 from tests.workers.test_cli import Run, court, open_channel, run
 from workers.cli.exits import Exit
+from workers.gateway import account_view
 
 __all__ = ["court", "run"]
 
@@ -160,3 +162,28 @@ def test_the_account_of_an_open_channel(court: Run, db: Database) -> None:
     assert "the channel is open" in shown
     assert "1 000 000 sat, the capacity" in shown
     assert court("account", str(outpoint(77))).code == Exit.FAILED
+
+
+def test_l25_the_account_of_a_node_adds_its_channels_up(court: Run, db: Database) -> None:
+    points = [open_channel(db, number) for number in range(1, 6)]
+    single = [json.loads(court("account", point, "--json").out) for point in points]
+    shown = court("account", "--node", "alice", "--json")
+    assert shown.code == Exit.OK, shown.err
+    total = json.loads(shown.out)
+    assert (total["channels"], total["final"]) == (5, 0)
+    for field in ("capacity_sat", "open_sat", "fees_sat", "lost_sat"):
+        assert total[field] == sum(one[field] for one in single)
+    assert "5, of which 0 are final" in court("account", "--node", "alice").out
+    # In pages, as a large node's channels are read, it is the same.
+    with db.transaction() as conn:
+        pages, after = NodeAccount(), 0
+        while True:
+            page, following = account_view.of_node(conn, "alice", after=after, limit=2)
+            pages = pages.plus(page)
+            if following is None:
+                break
+            after = following
+        assert pages == account_view.of_node(conn, "alice")[0]
+    assert court("account", "--node", "nobody").code == Exit.FAILED
+    assert court("account").code == Exit.USAGE
+    assert court("account", points[0], "--node", "alice").code == Exit.USAGE

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contractcourt.node_account import NodeAccount
+from storage import nodes
 from workers.cli import tables
-from workers.cli.access import find, transaction
-from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir
+from workers.cli.access import database, find, transaction
+from workers.cli.exits import CommandFailed
+from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, MaybeChannelPoint
 from workers.gateway import account_view
 from workers.gateway.responses import AccountView
 
@@ -18,15 +26,65 @@ _WORDS = {
 
 
 def account(
-    channel_point: ChannelPoint, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
+    channel_point: MaybeChannelPoint = None,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="NAME", help="The sums of all its channels.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Who won each output, by which transaction, at what fee; and the sums."""
+    """Who won each output, by which transaction, at what fee; and the sums.
+
+    Of one channel, or with --node of all channels of a node together.
+    """
+    if (channel_point is None) == (node is None):
+        raise typer.BadParameter("name a channel point, or a node with --node")
+    if node is not None:
+        _account_of_node(node, as_json, data_dir)
+        return
+    assert channel_point is not None
     with transaction(data_dir) as conn:
         told = account_view.account(conn, find(conn, channel_point))
     if as_json:
         tables.write_json(told.model_dump(mode="json"))
         return
     _show(told)
+
+
+def _account_of_node(node: str, as_json: bool, data_dir: Path) -> None:
+    total, after = NodeAccount(), 0
+    with database(data_dir) as opened:
+        with opened.transaction() as conn:
+            if nodes.get_node(conn, node) is None:
+                raise CommandFailed(f"no node {node}: `contractcourt node list` shows all")
+        while True:
+            # A page a transaction: a long one would hold back vacuum.
+            with opened.transaction() as conn:
+                page, following = account_view.of_node(conn, node, after=after)
+            total = total.plus(page)
+            if following is None:
+                break
+            after = following
+    if as_json:
+        told = account_view.node_view(node, total, None).model_dump(mode="json")
+        tables.write_json({name: value for name, value in told.items() if name != "next_after"})
+        return
+    tables.show_facts(_sums_of_node(total))
+
+
+def _sums_of_node(total: NodeAccount) -> list[tuple[str, object]]:
+    return [
+        ("channels", f"{total.channels}, of which {total.final} are final"),
+        ("recovered", _sat(total.recovered_sat)),
+        ("fees we paid", _sat(total.fees_sat)),
+        ("the peers'", _sat(total.lost_sat)),
+        ("given up", _sat_if_any(total.given_up_sat)),
+        ("as agreed", _sat_if_any(total.agreed_sat)),
+        ("not decided", _sat_if_any(total.open_sat)),
+        ("sum", f"{_sat(total.at_commitment_sat)} on the outputs of the closes"),
+        ("fees of the closes", _sat_if_any(total.closing_fee_sat)),
+        ("capacity", _sat(total.capacity_sat)),
+    ]
 
 
 def _show(told: AccountView) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "AsJson",
     "ChannelPoint",
     "DataDir",
+    "MaybeChannelPoint",
     "NodeName",
     "SweepScripts",
     "channel_point_of",
@@ -69,6 +70,15 @@ ChannelPoint = Annotated[
 ]
 NodeName = Annotated[
     str, typer.Argument(metavar="NAME", autocompletion=complete_node, help="A registered node.")
+]
+MaybeChannelPoint = Annotated[
+    OutPoint | None,
+    typer.Argument(
+        metavar="[CP]",
+        parser=channel_point_of,
+        autocompletion=complete_channel_point,
+        help="The channel point, TXID:VOUT.",
+    ),
 ]
 SweepScripts = Annotated[
     list[Script],

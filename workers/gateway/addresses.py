@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Path, Query
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from storage import channels
@@ -17,6 +17,7 @@ After = Annotated[int, Query(ge=0, le=2**63 - 1)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 #: A node, or the operator, as webhooks are addressed.
 EndpointName = Annotated[str, Query(pattern=r"^(@operator|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$")]
+NodePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 NodeName = Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 

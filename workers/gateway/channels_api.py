@@ -7,16 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header
 
 from contractcourt.case import State
-from storage import channels, deadlines, docket
+from storage import channels, deadlines, docket, nodes
 from workers.gateway import account_view, case_view, views
-from workers.gateway.addresses import After, Limit, NodeName, find_channel
+from workers.gateway.addresses import After, Limit, NodeName, NodePath, find_channel
 from workers.gateway.court import Court
+from workers.gateway.problems import Problem
 from workers.gateway.responses import (
     AccountView,
     ChannelList,
     ChannelView,
     DeadlineList,
     DocketPage,
+    NodeAccountView,
     refusals,
 )
 
@@ -74,6 +76,16 @@ def routes(court: Court) -> APIRouter:
             entries=views.docket_entries(shown),
             next_after=shown[-1].seq if len(entries) > limit else None,
         )
+
+    @router.get("/nodes/{node}/account", responses=refusals(404, 422))
+    def show_node_account(node: NodePath, after: After = 0, limit: Limit = 1000) -> NodeAccountView:
+        """What a node recovered, paid and lost, over its channels in the order of their opening."""
+        with court.db.transaction() as conn:
+            if nodes.get_node(conn, node) is None:
+                raise Problem("unknown-node", f"no node {node} is registered")
+            return account_view.node_view(
+                node, *account_view.of_node(conn, node, after=after, limit=limit)
+            )
 
     @router.get("/deadlines", responses=refusals(422))
     def list_deadlines(limit: Limit = 100) -> DeadlineList:

@@ -222,6 +222,27 @@ class AccountView(BaseModel):
     lines: list[AccountLineView]
 
 
+class NodeAccountView(BaseModel):
+    """Sums over one page of a node's channels; with `next_after`, add up all pages.
+
+    recovered + fees + lost + given up + open + agreed = at_commitment = capacity - closing fees.
+    """
+
+    node: str
+    channels: int
+    final: int
+    capacity_sat: int
+    closing_fee_sat: int
+    at_commitment_sat: int
+    recovered_sat: int
+    fees_sat: int
+    lost_sat: int
+    given_up_sat: int
+    open_sat: int
+    agreed_sat: int
+    next_after: int | None
+
+
 class DocketEntryView(BaseModel):
     """One thing that happened. Preimages and revocation secrets are blanked in `event`."""
 
