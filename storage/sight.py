@@ -22,7 +22,10 @@ BOARD = """
            coalesce((SELECT step FROM chain_cursor), 0),
            (SELECT coalesce(md5(string_agg(a.id::text || a.message, ',' ORDER BY a.id)), '')
             FROM (SELECT id, message FROM alarms WHERE cleared_at IS NULL
-                  ORDER BY id LIMIT 1000) AS a)
+                  ORDER BY id LIMIT 1000) AS a),
+           (SELECT coalesce(md5(string_agg(d.id::text || d.died_at::text, ',' ORDER BY d.id)), '')
+            FROM (SELECT id, died_at FROM dead_letters WHERE replayed_at IS NULL
+                  ORDER BY endpoint, id LIMIT 1000) AS d)
 """
 VERSIONS = """
     SELECT c.id, c.channel_point, c.state, k.version, c.state = ANY(%(states)s)
@@ -50,17 +53,18 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The chain, the open alarms as a digest, and the cases looked at by channel id."""
+    """The chain, open alarms and dead letters as digests, and the cases by channel id."""
 
     height: int | None
     step: int
     alarms: str
+    dead_letters: str
     cases: dict[int, Seen]
 
 
 def look(conn: Connection, channel_ids: Collection[int]) -> Sight:
-    """The chain, the alarms, these channels and the newest ones in court."""
-    height, step, alarms = conn.execute(BOARD).fetchall()[0]
+    """The chain, what waits for an operator, these channels and the newest ones in court."""
+    height, step, alarms, letters = conn.execute(BOARD).fetchall()[0]
     facts = {
         "channel_ids": list(channel_ids),
         "states": list(IN_COURT),
@@ -70,4 +74,4 @@ def look(conn: Connection, channel_ids: Collection[int]) -> Sight:
     for query in (VERSIONS, VERSIONS_IN_COURT):
         for channel_id, point, state, version, in_court in conn.execute(query, facts):
             cases[channel_id] = Seen(OutPoint(point), State(state), version, in_court)
-    return Sight(height, step, alarms, cases)
+    return Sight(height, step, alarms, letters, cases)

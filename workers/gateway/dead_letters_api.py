@@ -55,15 +55,20 @@ def routes(court: Court) -> APIRouter:
         """Send it again, under the same `webhook-id`. Takes the operator token; asking twice
         sends it once."""
         court.access.require_operator(authorization)
-        with court.db.transaction() as conn:
-            outcome = dead_letters.replay(conn, letter_id)
-        if outcome is Replay.UNKNOWN:
-            raise Problem("unknown-letter", f"{letter_id} is no dead letter")
-        _log.info("dead_letter_replayed", letter_id=letter_id, outcome=outcome.value)
-        court.wake(WakeUp(effects=((letter_id, "notify_node"),)))
-        return ReplayAnswer(id=letter_id, outcome=outcome)
+        return replay(court, letter_id)
 
     return router
+
+
+def replay(court: Court, letter_id: int) -> ReplayAnswer:
+    """Send one again and wake whoever sends. Raises Problem 404 when it is no dead letter."""
+    with court.db.transaction() as conn:
+        outcome = dead_letters.replay(conn, letter_id)
+    if outcome is Replay.UNKNOWN:
+        raise Problem("unknown-letter", f"{letter_id} is no dead letter")
+    _log.info("dead_letter_replayed", letter_id=letter_id, outcome=outcome.value)
+    court.wake(WakeUp(effects=((letter_id, "notify_node"),)))
+    return ReplayAnswer(id=letter_id, outcome=outcome)
 
 
 def view(letter: DeadLetter) -> DeadLetterView:

@@ -166,7 +166,7 @@ class Court:
         if self.away:
             raise ConnectionError("the database is away")
         seen = Seen(OutPoint(bytes(36)), State.DEFAULT, self.version, False)
-        return Sight(800, 1, "", dict.fromkeys(channel_ids, seen))
+        return Sight(800, 1, "", "", dict.fromkeys(channel_ids, seen))
 
 
 def on(*channels: int) -> Attention:

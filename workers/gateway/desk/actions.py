@@ -1,16 +1,16 @@
-"""Every form of the desk: signing in and out, a force close, an alarm that was dealt with."""
+"""Every form of the desk: signing in and out, a force close, what waits for an operator."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from storage import alarms
 from tasks.logs import bound, get_logger
-from workers.gateway import closing
+from workers.gateway import closing, dead_letters_api
 from workers.gateway.addresses import find_channel
 from workers.gateway.court import Court
 from workers.gateway.desk import visitors
@@ -31,6 +31,9 @@ async def _fields(request: Request) -> dict[str, str]:
 Fields = Annotated[dict[str, str], Depends(_fields)]
 
 
+RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
 def routes(court: Court, sessions: Sessions) -> APIRouter:
     """The forms, and the page that asks a second time."""
     router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -38,12 +41,18 @@ def routes(court: Court, sessions: Sessions) -> APIRouter:
     _closing(router, court, sessions)
 
     @router.post("/alarms/{alarm_id}/clear")
-    def clear_alarm(request: Request, alarm_id: int, fields: Fields) -> Response:
+    def clear_alarm(request: Request, alarm_id: RowId, fields: Fields) -> Response:
         visitors.check_form(visitors.operator(sessions, request), request, fields)
         with court.db.transaction() as conn:
             alarms.clear(conn, [alarm_id])
         _log.info("alarm_cleared", alarm=alarm_id)
         return _go(_local(fields.get("next", "/alarms")))
+
+    @router.post("/dead-letters/{letter_id}/replay")
+    def replay_letter(request: Request, letter_id: RowId, fields: Fields) -> Response:
+        visitors.check_form(visitors.operator(sessions, request), request, fields)
+        dead_letters_api.replay(court, letter_id)
+        return _go("/dead-letters")
 
     return router
 

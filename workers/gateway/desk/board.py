@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from contractcourt.case import State
 from contractcourt.units import BlockHeight
-from storage import alarms, at_risk, blocks, channels, nodes
+from storage import alarms, at_risk, blocks, channels, dead_letters, nodes
 from storage import board as board_table
 from storage.alarms import Alarm
 from storage.at_risk import Stake
@@ -23,6 +23,7 @@ from workers.gateway.desk.timeline import Timeline
 PAGE_ROWS = 50
 _BEFORE_THE_COURT = 50
 _MOST_ALARMS = 200
+_MOST_LETTERS = 100
 #: Counts go no further; a page says "more than".
 COUNTED = 10_000
 
@@ -44,6 +45,7 @@ class Board:
     height: int | None
     counts: Mapping[State, int]
     alarms: Sequence[Alarm]
+    dead_letters: int
     before_the_court: Sequence[Line]
     picture: Timeline
     found: Sequence[Line]
@@ -94,6 +96,7 @@ def board(conn: Connection, choice: Choice) -> Board:
         height=None if cursor is None else height,
         counts=board_table.count_states(conn, COUNTED + 1),
         alarms=raised,
+        dead_letters=len(dead_letters.list_letters(conn, limit=_MOST_LETTERS)),
         before_the_court=sorted((lines[row.id] for row in pressing), key=_most_pressing),
         picture=timeline.timeline(at_risk.by_height(conn, timeline.horizon(height)), height),
         found=[lines[row.id] for row in rows[:PAGE_ROWS]],

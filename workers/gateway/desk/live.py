@@ -86,6 +86,7 @@ def _changes(attention: Attention, before: Sight | None, sight: Sight) -> dict[s
     ]
     return {
         "height": sight.height,
-        "alarms": before is None or before.alarms != sight.alarms,
+        "alarms": before is not None and before.alarms != sight.alarms,
+        "dead_letters": before is not None and before.dead_letters != sight.dead_letters,
         "channels": moved,
     }

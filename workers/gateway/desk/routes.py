@@ -9,8 +9,8 @@ from fastapi.responses import HTMLResponse
 
 from contractcourt.case import State
 from contractcourt.effects import CloseKind
-from storage import alarms, blocks, sight
-from workers.gateway.addresses import find_channel
+from storage import alarms, blocks, dead_letters, sight
+from workers.gateway.addresses import After, find_channel
 from workers.gateway.court import Court
 from workers.gateway.desk import actions, live, static, timeline, visitors
 from workers.gateway.desk.board import COUNTED, board
@@ -22,6 +22,9 @@ from workers.gateway.desk.pages import page
 from workers.gateway.desk.sessions import Sessions
 from workers.gateway.desk.stream import Attention, Stream
 
+#: What a page without channels listens to.
+_BOARD = Attention(frozenset(), in_court=True)
+_LETTERS = 100
 Before = Annotated[int | None, Query(ge=1, le=2**63 - 1)]
 
 
@@ -81,7 +84,20 @@ def _pages(court: Court, sessions: Sessions) -> APIRouter:
         height = None if cursor is None else cursor.height
         return page("alarms", visitor=visitor, alarms=raised, height=height, mark=mark)
 
+    @router.get("/dead-letters")
+    def show_dead_letters(request: Request, after: After = 0) -> HTMLResponse:
+        visitor = visitors.reader(court, sessions, request)
+        with court.db.transaction() as conn:
+            found = dead_letters.list_letters(conn, after=after, limit=_LETTERS + 1)
+            cursor = blocks.cursor(conn)
+            mark = _BOARD.mark(sight.look(conn, ()))
+        return page(
+            "dead_letters",
+            visitor=visitor,
+            letters=found[:_LETTERS],
+            next_after=found[_LETTERS - 1].id if len(found) > _LETTERS else None,
+            height=None if cursor is None else cursor.height,
+            mark=mark,
+        )
+
     return router
-
-
-_BOARD = Attention(frozenset(), in_court=True)

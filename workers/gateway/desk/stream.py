@@ -46,7 +46,7 @@ class Attention:
     def mark(self, sight: Sight) -> str:
         """The same for every gateway, as long as nothing moved that this page shows."""
         cases = sorted((channel_id, seen.version) for channel_id, seen in self.seen(sight).items())
-        facts = repr((sight.height, sight.step, sight.alarms, cases))
+        facts = repr((sight.height, sight.step, sight.alarms, sight.dead_letters, cases))
         return hashlib.sha256(facts.encode()).hexdigest()[:24]
 
 

@@ -75,6 +75,7 @@ function listen() {
     if (states.length && states.length <= 3) say(`Channel ${states.join(", ")}`);
     else if (states.length) say(`${states.length} channels moved`);
     if (moved.alarms) say("Alarms changed");
+    if (moved.dead_letters) say("Dead letters changed");
     lookSoon();
   });
   source.addEventListener("error", () => {
