@@ -63,6 +63,11 @@ hosts: venv ## Parts of a court on hosts of their own, whose cables are cut (nam
 faults: venv ## Channels that close in a storm of faults must end as without (SEED=1 CHANNELS=300)
 	@$(BIN)/python -m tests.faults.campaign --seed $(SEED) --channels $(CHANNELS)
 
+.PHONY: browser
+browser: venv ## Walk through the desk in headless Chromium; pictures in .browser/
+	@sh tests/browser/install.sh $(BIN)/python
+	$(BIN)/pytest -m browser tests/browser -v $(PYTEST_ARGS)
+
 .PHONY: replay
 replay: venv ## Replay recorded closings of real channels (FIXTURES=folder)
 	@$(BIN)/contractcourt replay $(FIXTURES)
@@ -83,5 +88,6 @@ lock: venv ## Pin every dependency anew in requirements.lock and deploy/fleet.lo
 .PHONY: clean
 clean: ## Remove .venv, caches and the data of `contractcourt up`
 	rm -rf .venv .venv.lock .tools .contractcourt .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .browser tests/browser/node_modules \
 	  .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,8 @@
 
 requirements.lock is for development, `up` and the demo (all extras, every supported Python);
 deploy/fleet.lock is for the fleet's image, which brings no embedded server and no test tool;
-deploy/tools.lock is for `make manifests` alone.
+deploy/tools.lock is for `make manifests` alone, and tests/browser/requirements.lock is what
+`make browser` adds to the first.
 None of them names a package registry: pip asks whichever it is configured for.
 """
 
@@ -19,6 +20,11 @@ LOCKS = {
     "requirements.lock": ["pyproject.toml", "--all-extras"],
     "deploy/fleet.lock": ["pyproject.toml", "--extra=build", "--extra=consensus"],
     "deploy/tools.lock": ["deploy/tools.in"],
+    # Goes beside what requirements.lock has installed already.
+    "tests/browser/requirements.lock": [
+        "tests/browser/requirements.in",
+        "--constraint=requirements.lock",
+    ],
 }
 ALWAYS = [
     "--universal",

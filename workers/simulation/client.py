@@ -66,10 +66,12 @@ class CourtClient:
 
     # -- the operator --
 
-    def add_node(self, name: str, sweep_script: bytes) -> NodeAccount:
+    def add_node(
+        self, name: str, sweep_script: bytes, webhook_url: str | None = None
+    ) -> NodeAccount:
         """Register a node, as `contractcourt node add` does."""
         with self.db.transaction() as conn:
-            nodes.add_node(conn, name, [Script(sweep_script)], None)
+            nodes.add_node(conn, name, [Script(sweep_script)], webhook_url)
             secret = node_secrets.issue(conn, name)
         return NodeAccount(name, secret)
 
@@ -94,6 +96,10 @@ class CourtClient:
         token = {"Authorization": f"Bearer {self.endpoints['operator_token']}"}
         path = f"/v1/channels/{channel_point}/force-close"
         return self._answer(self._http.post(path, json={"reason": reason}, headers=token))
+
+    def channels(self) -> list[dict[str, Any]]:
+        """The first channels of the list."""
+        return list(self._answer(self._http.get("/v1/channels?limit=1000"))["channels"])
 
     def channel(self, channel_point: str) -> dict[str, Any]:
         """One case as the API shows it."""

@@ -111,10 +111,10 @@ class RunningCourt:
             self._up.kill()
             self._up.wait()
 
-    def node(self, name: str, sweep_script: bytes) -> NodeAccount:
+    def node(self, name: str, sweep_script: bytes, webhook_url: str | None = None) -> NodeAccount:
         """A node of this name: at the first time of asking, registered and given a fee wallet."""
         if name not in self._nodes:
-            self._nodes[name] = self.client.add_node(name, sweep_script)
+            self._nodes[name] = self.client.add_node(name, sweep_script, webhook_url)
             self.client.give_fee_wallet(name, _FEE_COINS, _FEE_COIN_SAT)
         return self._nodes[name]
 

@@ -72,10 +72,12 @@ function listen() {
   source.addEventListener("changed", (event) => {
     const moved = JSON.parse(event.data);
     const states = moved.channels.map((channel) => `${channel.channel_point.slice(0, 8)} is ${channel.state.replaceAll("_", " ").toLowerCase()}`);
-    if (states.length && states.length <= 3) say(`Channel ${states.join(", ")}`);
-    else if (states.length) say(`${states.length} channels moved`);
-    if (moved.alarms) say("Alarms changed");
-    if (moved.dead_letters) say("Dead letters changed");
+    const words = [];
+    if (states.length > 3) words.push(`${states.length} channels moved`);
+    else if (states.length) words.push(`Channel ${states.join(", ")}`);
+    if (moved.alarms) words.push("Alarms changed");
+    if (moved.dead_letters) words.push("Dead letters changed");
+    if (words.length) say(words.join(". "));
     lookSoon();
   });
   source.addEventListener("error", () => {
