@@ -20,7 +20,7 @@ import pytest
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.case import State
-from contractcourt.effects import WakeAt
+from contractcourt.effects import HTLC_DUE, WakeAt
 from contractcourt.units import BlockHeight, Satoshi
 from storage import alarms, blocks, cases, channels, deadlines
 from storage.database import Database
@@ -97,7 +97,7 @@ def bring_to_court(db: Database, point: str) -> None:
         row = next(r for r in channels.list_channels(conn) if str(r.channel_point) == point)
         stored = cases.lock_one(conn, row.id)
         conn.execute("UPDATE channels SET state = 'BROADCAST_COMMIT' WHERE id = %s", [row.id])
-        wake = WakeAt(BlockHeight(112), "an HTLC is due", Satoshi(70_000))
+        wake = WakeAt(BlockHeight(112), HTLC_DUE, Satoshi(70_000))
         deadlines.add(conn, stored.channel_id, wake)
         blocks.init_cursor(conn, BlockHeight(100), examples.block_hash(100))
         alarms.raise_alarm(conn, row.id, AlarmKind.NOT_SIGNED, "import its keys")
@@ -114,10 +114,11 @@ def test_the_court_is_shown_once_to_machines(
     seen = json.loads(shown.out)
     assert (seen["height"], seen["watcher_leads"]) == (100, False)
     assert seen["states"]["DEFAULT"] == seen["states"]["BROADCAST_COMMIT"] == 1
-    assert [(d["height"], d["blocks_left"], d["value_at_risk_sat"]) for d in seen["deadlines"]] == [
-        (112, 12, 70_000)
+    assert seen["deadlines"] == [
+        {"height": 112, "blocks_left": 12, "pressing": True, "count": 1, "value_sat": 70_000}
     ]
     [in_court] = seen["channels"]
+    assert (in_court["at_risk_height"], in_court["at_risk_sat"]) == (112, 70_000)
     assert (in_court["channel_point"], in_court["state"]) == (busy, State.BROADCAST_COMMIT)
     assert [(a["about"], a["kind"]) for a in seen["alarms"]] == [(busy, "not_signed")]
     assert set(seen["queues"]) >= {"arbitrate", "publish", "notify", "reconcile"}

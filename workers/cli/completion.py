@@ -36,13 +36,12 @@ def complete_node(context: typer.Context, incomplete: str) -> list[Offer]:
 
 
 def _channel_points(conn: Connection) -> dict[str, str]:
-    from storage import channels
-    from workers.cli.glance import IN_COURT
+    from storage import board, channels
 
+    in_court = channels.by_ids(conn, board.latest_in_court(conn, _MOST))
     return {
         str(row.channel_point): f"{row.node} {row.state.value}"
-        for state in (*IN_COURT, None)
-        for row in channels.list_channels(conn, state=state, limit=_MOST)
+        for row in [*in_court, *channels.list_channels(conn, limit=_MOST)]
     }
 
 

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import redis
 
 from contractcourt.case import State
-from storage import alarms, blocks, census, channels, deadlines, lease
+from contractcourt.units import BlockHeight
+from storage import alarms, at_risk, blocks, board, census, channels, lease
 from storage.alarms import Alarm
+from storage.at_risk import HeightSum, Stake
 from storage.channels import ChannelRow
 from storage.database import Connection, Database
-from storage.deadlines import Deadline
 from tasks import backlog
 from tasks.backlog import Backlog
 from tasks.reserve import RESERVE
 
-#: From the decision to close until nothing is left to win or lose.
-IN_COURT = tuple(state for state in State if state not in (State.DEFAULT, State.FULLY_RESOLVED))
-_MOST_DEADLINES = 500
+#: So far ahead deadlines are looked for: four weeks.
+_AHEAD = 4032
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """All that falls due at one height. `blocks_left` is None before a watcher has a height."""
+    """All that falls on one height. Only what is `pressing` is lost by waiting."""
 
     height: int
-    blocks_left: int | None
-    channels: int
-    value_at_risk_sat: int
+    blocks_left: int
+    pressing: bool
+    count: int
+    value_sat: int
 
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """A channel in court. `waiting` docket entries are not yet applied to it."""
+    """A channel in court. So many docket entries are not yet applied to it.
+
+    `at_risk_height` is the nearest height by which waiting loses some of `at_risk_sat`.
+    """
 
     channel_point: str
     node: str
@@ -43,9 +46,9 @@ class Moving:
     close_kind: str | None
     closed_height: int | None
     applied_seq: int
-    waiting: int
-    next_height: int | None
-    value_at_risk_sat: int
+    not_applied: int
+    at_risk_height: int | None
+    at_risk_sat: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,6 @@ def take(db: Database, redis_url: str | None, *, channels_shown: int, alarms_sho
         leader = lease.read(conn, lease.CHAIN_WATCHER)
         cursor = blocks.cursor(conn)
         height = None if cursor is None else cursor.height
-        due = deadlines.list_deadlines(conn, _MOST_DEADLINES)
         return Glance(
             height=height,
             watcher_leads=leader is not None and leader.live,
@@ -102,8 +104,8 @@ def take(db: Database, redis_url: str | None, *, channels_shown: int, alarms_sho
             in_hand=0 if waiting is None else waiting.in_hand,
             alarms_open=sum(counted.alarms.values()),
             alarms=[_raised(one) for one in alarms.list_open(conn, limit=alarms_shown)],
-            deadlines=_by_height(due, height),
-            channels=_in_court(conn, due, channels_shown),
+            deadlines=[] if height is None else _due(conn, height),
+            channels=_in_court(conn, channels_shown),
         )
 
 
@@ -121,35 +123,24 @@ def _raised(alarm: Alarm) -> Raised:
     return Raised(alarm.id, about, alarm.kind, alarm.message)
 
 
-def _by_height(due: Sequence[Deadline], height: int | None) -> list[Due]:
-    at: dict[int, list[Deadline]] = {}
-    for one in due:
-        at.setdefault(one.height, []).append(one)
-    return [
-        Due(
-            height=when,
-            blocks_left=None if height is None else when - height,
-            channels=len({one.channel_point for one in those}),
-            value_at_risk_sat=sum(one.value_at_risk_sat for one in those),
-        )
-        for when, those in sorted(at.items())
-    ]
+def _due(conn: Connection, height: int) -> list[Due]:
+    sums = at_risk.by_height(conn, BlockHeight(height + _AHEAD))
+    return [_one_due(one, height) for one in sums]
 
 
-def _in_court(conn: Connection, due: Sequence[Deadline], limit: int) -> list[Moving]:
-    """Those with the nearest deadline first, then in the order they were opened."""
-    rows = [
-        row for state in IN_COURT for row in channels.list_channels(conn, state=state, limit=limit)
-    ]
-    of_channel: dict[str, list[Deadline]] = {}
-    for one in due:
-        of_channel.setdefault(str(one.channel_point), []).append(one)
-    moving = [_moving(row, of_channel.get(str(row.channel_point), [])) for row in rows]
-    moving.sort(key=lambda one: (one.next_height is None, one.next_height or 0))
-    return moving[:limit]
+def _one_due(one: HeightSum, height: int) -> Due:
+    return Due(one.height, one.height - height, one.pressing, one.count, one.value_sat)
 
 
-def _moving(row: ChannelRow, due: Sequence[Deadline]) -> Moving:
+def _in_court(conn: Connection, limit: int) -> list[Moving]:
+    """The newest, those first in which waiting loses money soonest."""
+    ids = board.latest_in_court(conn, limit)
+    stakes = at_risk.of_channels(conn, ids)
+    moving = [_moving(row, stakes.get(row.id)) for row in channels.by_ids(conn, ids)]
+    return sorted(moving, key=lambda one: (one.at_risk_height is None, one.at_risk_height or 0))
+
+
+def _moving(row: ChannelRow, stake: Stake | None) -> Moving:
     return Moving(
         channel_point=str(row.channel_point),
         node=row.node,
@@ -157,7 +148,7 @@ def _moving(row: ChannelRow, due: Sequence[Deadline]) -> Moving:
         close_kind=row.close_kind,
         closed_height=row.closed_height,
         applied_seq=row.applied_seq,
-        waiting=row.last_seq - row.applied_seq,
-        next_height=min((one.height for one in due), default=None),
-        value_at_risk_sat=sum(one.value_at_risk_sat for one in due),
+        not_applied=row.last_seq - row.applied_seq,
+        at_risk_height=None if stake is None else stake.height,
+        at_risk_sat=0 if stake is None else stake.value_sat,
     )

@@ -101,18 +101,19 @@ def _deadlines(due: Sequence[Due], most: int | None) -> RenderableType:
     rows = (
         (
             _number(one.height),
-            "-" if one.blocks_left is None else _number(one.blocks_left),
-            _number(one.channels),
-            f"[{_urgency(one)}]{_number(one.value_at_risk_sat)}[/]",
+            _number(one.blocks_left),
+            f"[{_urgency(one)}]{'lost by waiting' if one.pressing else 'becomes ready'}[/]",
+            _number(one.count),
+            f"[{_urgency(one)}]{_number(one.value_sat)}[/]",
         )
         for one in due[:most]
     )
-    columns = ("height", "blocks left", "channels", "sat at risk")
-    return _table("deadlines", columns, rows, empty="nothing is due at any height")
+    columns = ("height", "blocks left", "what is", "outputs", "sat")
+    return _table("deadlines", columns, rows, empty="nothing is due in the next four weeks")
 
 
 def _urgency(due: Due) -> str:
-    if not due.value_at_risk_sat or due.blocks_left is None:
+    if not due.pressing:
         return "dim"
     if due.blocks_left <= _NOW:
         return "bold red"
@@ -128,22 +129,13 @@ def _channels(seen: Glance, before: Glance | None, most: int | None) -> Renderab
             escape(one.node),
             f"[{STATE_COLOURS[one.state]}]{one.state}[/]",
             one.close_kind or "-",
-            "-" if one.next_height is None else _number(one.next_height),
-            _number(one.value_at_risk_sat),
-            _number(one.waiting) if one.waiting else "-",
+            _number(one.at_risk_sat) if one.at_risk_sat else "-",
+            "-" if one.at_risk_height is None else _number(one.at_risk_height),
+            _number(one.not_applied) if one.not_applied else "-",
         )
         for one in seen.channels[:most]
     )
-    columns = (
-        "",
-        "channel",
-        "node",
-        "state",
-        "closed by",
-        "looks at",
-        "sat at risk",
-        "not applied",
-    )
+    columns = ("", "channel", "node", "state", "closed by", "sat at risk", "by", "not applied")
     return _table("in court", columns, rows, empty="no channel is in court")
 
 
@@ -172,7 +164,7 @@ def _table(
         header_style="dim",
     )
     for column in columns:
-        numeric = column in ("height", "blocks left", "channels", "sat at risk", "looks at")
+        numeric = column in ("height", "blocks left", "outputs", "sat", "sat at risk", "by")
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
