@@ -15,6 +15,7 @@ from typing import Any, Literal
 from chain.errors import BlockUnavailable, RpcRefused
 from chain.json_rpc import JsonRpc
 from chain.refusals import outcome_of
+from chain.sense import must_make_sense
 from chain.view import (
     ChainState,
     MempoolFees,
@@ -44,6 +45,7 @@ _SAT_PER_BTC = 100_000_000
 _KW_PER_KVB = 4
 
 
+@must_make_sense
 class BitcoinCore:
     """One node. Use it in one process; it is safe in several threads.
 

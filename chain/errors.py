@@ -13,6 +13,10 @@ class ChainUnavailable(ChainError):
     """The Bitcoin node does not answer: is it running, and is BITCOIND_URL right?"""
 
 
+class SenselessAnswer(ChainError):
+    """The Bitcoin node's answer is not what Core answers: does BITCOIND_URL name a Bitcoin node?"""
+
+
 class NodeStarting(ChainUnavailable):
     """The Bitcoin node is still starting; it will answer when it is done."""
 

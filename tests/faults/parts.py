@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -50,6 +51,8 @@ class _Standing:
     process: Process
     probe: Callable[[], NotReady | None]
     wanted: bool = True
+    #: Killed or stopped by us since its last start.
+    ended_by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class PartedCourt:
         self._parts: dict[str, _Standing] = {}
         self._nodes: dict[str, NodeAccount] = {}
         self.proxies: dict[str, Proxy] = {}
+        #: Processes that ended although nobody ended them, by kind.
+        self.fallen: Counter[str] = Counter()
         #: Called whenever somebody waits for the court.
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -140,6 +145,7 @@ class PartedCourt:
 
     def kill(self, name: str) -> None:
         """SIGKILL to it and its children; it stays dead until `start_again` or `revive`."""
+        self._parts[name].ended_by_us = True
         self._parts[name].process.kill()
 
     def keep_down(self, name: str) -> None:
@@ -150,6 +156,7 @@ class PartedCourt:
     def ask_to_stop(self, name: str) -> bool:
         """SIGTERM, as a deploy does, and wait for the end; whether it came without SIGKILL."""
         self._parts[name].wanted = False
+        self._parts[name].ended_by_us = True
         self._parts[name].process.ask_to_stop()
         return self._parts[name].process.finish()
 
@@ -164,6 +171,8 @@ class PartedCourt:
         standing = self._parts[name]
         standing.wanted = True
         if standing.process.exit_code() is not None:
+            self.fallen[name.partition("-")[0]] += not standing.ended_by_us
+            standing.ended_by_us = False
             standing.process.kill()
             standing.process.start()
 

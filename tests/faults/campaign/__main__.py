@@ -63,6 +63,7 @@ def _campaign(court: PartedCourt, seed: int, count: int, random: Random) -> Repo
         events=stage.run.events,
         blocks=miner.blocks,
         injected=injected,
+        fallen=+court.fallen,
         verdict=verdict,
         recoveries=stage.run.recoveries,
         seconds=time.monotonic() - began,

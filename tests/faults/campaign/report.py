@@ -21,6 +21,7 @@ class Report:
     events: int
     blocks: int
     injected: Counter[str]
+    fallen: Counter[str]
     verdict: Verdict
     recoveries: list[float]
     seconds: float
@@ -31,6 +32,9 @@ class Report:
         for kind, count in sorted(self.injected.items()):
             table.add_row(kind, str(count))
         table.add_section()
+        for kind, count in sorted(self.fallen.items()):
+            table.add_row(f"{kind} ended by itself", str(count))
+        table.add_section()
         for name, value in self._figures().items():
             table.add_row(name.replace("_", " "), str(value))
         console.print(table)
@@ -38,6 +42,7 @@ class Report:
             if words:
                 console.print(words, markup=False, soft_wrap=True)
         line = {"seed": self.seed, **self._figures(), "injected": dict(self.injected)}
+        line["fallen"] = dict(self.fallen)
         print(json.dumps(line), flush=True)
 
     def _figures(self) -> dict[str, object]:

@@ -1,0 +1,73 @@
+"""A node that answers nonsense: an error of the chain, whatever was asked and however it errs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from chain.bitcoin_core import BitcoinCore
+from chain.devnet.process import DevnetProcess
+from chain.errors import ChainError, SenselessAnswer
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
+from contractcourt.units import BlockHash, BlockHeight, Script, Txid
+
+_OUTPOINT = OutPoint.of(Txid(bytes(32)), 0)
+_TX = Transaction(2, (TxIn(_OUTPOINT),), (TxOut(1, b"\x51"),), 0).serialize()
+
+NONSENSE: tuple[Any, ...] = (
+    "nonsense",
+    17,
+    1.5,
+    True,
+    [],
+    [{}],
+    ["x", 3],
+    {},
+    {"chain": 5, "blocks": "many", "bestblockhash": 7},
+    {"feerate": "much", "mempoolminfee": "x", "value": [], "tx-results": 3, "unspents": 1},
+)
+CALLS: tuple[Callable[[BitcoinCore], Any], ...] = (
+    BitcoinCore.state,
+    lambda chain: chain.block_hashes([BlockHeight(1), BlockHeight(2)]),
+    lambda chain: chain.raw_block(BlockHash(bytes(32))),
+    lambda chain: chain.block_filters([BlockHash(bytes(32))]),
+    lambda chain: chain.fetch_from_peers(BlockHeight(1)),
+    lambda chain: chain.tx_outs([_OUTPOINT, _OUTPOINT]),
+    lambda chain: chain.mempool_spends([_OUTPOINT]),
+    lambda chain: chain.scan([Script(b"\x51")]),
+    lambda chain: chain.send_many([_TX]),
+    lambda chain: chain.test_accept([_TX]),
+    lambda chain: chain.submit_package([_TX]),
+    lambda chain: chain.feerate(6),
+    BitcoinCore.mempool_fees,
+)
+
+
+def test_whatever_a_node_answers_nobody_meets_another_error_than_the_chain_s(
+    devnet: DevnetProcess,
+) -> None:
+    senseless = 0
+    with closing(BitcoinCore(devnet.url, rest="off")) as chain:
+        for nonsense in NONSENSE:
+            devnet.rpc("devnet_set_fault", method="*", calls=10_000, result=nonsense)
+            for call in CALLS:
+                try:
+                    call(chain)
+                except SenselessAnswer:
+                    senseless += 1
+                except ChainError:
+                    pass
+    assert senseless > len(NONSENSE) * len(CALLS) / 2
+
+
+def test_a_senseless_answer_says_what_was_asked(devnet: DevnetProcess) -> None:
+    devnet.rpc("devnet_set_fault", method="*", calls=1, result=17)
+    with (
+        closing(BitcoinCore(devnet.url)) as chain,
+        pytest.raises(SenselessAnswer, match="state: the Bitcoin node's answer makes no sense"),
+    ):
+        chain.state()
