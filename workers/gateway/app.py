@@ -47,6 +47,8 @@ _POOL_WAIT_SECONDS = 5.0
 #: A webhook is answered without our point rather than late.
 _SIGNER_SECONDS = 2.0
 _MAX_HEADER_BYTES = 16_384
+#: For requests under way at the end; `up` and container runtimes give ten for all of it (C13).
+_GRACE_SECONDS = 5
 _NOT_STARTED = 3
 
 
@@ -141,7 +143,7 @@ def serve(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=20,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         server = _Server(config, stream)
         server.run()
