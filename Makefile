@@ -80,6 +80,12 @@ bench: venv ## Measure, as ratios within one run
 manifests: venv ## Hold deploy/kubernetes against the schemas of Kubernetes
 	@$(BIN)/python deploy/validate.py
 
+.PHONY: alerts
+alerts: ## Have Prometheus read the alert rules (as root it installs Debian's package itself)
+	@command -v promtool >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; } >/dev/null
+	promtool check rules deploy/monitoring/alerts.yaml
+
 .PHONY: lock
 lock: venv ## Pin every dependency anew in requirements.lock and deploy/fleet.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -39,6 +40,15 @@ def write() -> str:
             (_row(family, one._labelnames) for one in own for family in one.describe()),
         ),
     )
+
+
+def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
+    """Every family of `/metrics` with its labels, of the court and of one process."""
+    metrics = GatewayMetrics(_census, lambda: Backlog({"1": 1}, 1))
+    own = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
+    described = {family.name: one._labelnames for one in own for family in one.describe()}
+    for family in metrics.registry.collect():
+        yield family, described.get(family.name) or _labels(family)
 
 
 def _row(family: Metric, labels: tuple[str, ...]) -> tuple[str, str, str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -270,3 +272,16 @@ def test_l24_a_preimage_is_told_once_though_mempool_and_block_show_it() -> None:
     court.mine(20)
     [told] = court.told("htlc.fulfilled")
     assert told["preimage"] == str(sim.preimage(1))
+
+
+def test_l24_every_type_that_the_law_can_tell_is_in_the_reference() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "reference" / "webhooks.md").read_text()
+    told = set()
+    for source in (root / "contractcourt").rglob("*.py"):
+        told |= set(
+            re.findall(r'"((?:channel|htlc|contract|breach|deadline)\.\w+)"', source.read_text())
+        )
+    assert {AT_RISK, "channel.closing", "breach.settled", "contract.reopened"} <= told
+    for event_type in told:
+        assert f"| `{event_type}` |" in page, event_type
