@@ -126,6 +126,30 @@ class BitcoinCore:
             for answer in answers
         ]
 
+    def spending_blocks(
+        self, outpoints: Sequence[OutPoint]
+    ) -> dict[OutPoint, tuple[BlockHeight, BlockHash]] | None:
+        """Where these were spent, by `-txospenderindex` (release 31); None without it."""
+        asked = [{"txid": str(o.txid), "vout": o.vout} for o in outpoints]
+        try:
+            told = self._rpc.call("gettxspendingprevout", asked, {"mempool_only": False})
+        except RpcRefused:
+            # Not switched on, not built yet, or a release that takes no options.
+            return None
+        hashes = sorted({answer["blockhash"] for answer in told if "blockhash" in answer})
+        headers = self._rpc.batch("getblockheader", [(one,) for one in hashes])
+        places = {
+            one: (BlockHeight(int(header["height"])), BlockHash.parse(one))
+            for one, header in zip(hashes, headers, strict=True)
+            # One that has left the best chain between the two calls is no answer.
+            if isinstance(header, dict) and int(header["confirmations"]) > 0
+        }
+        return {
+            outpoint: places[answer["blockhash"]]
+            for outpoint, answer in zip(outpoints, told, strict=True)
+            if answer.get("blockhash") in places
+        }
+
     def fetch_from_peers(self, height: BlockHeight) -> bool:
         """Ask the node to get a block it pruned back from its peers; whether any was asked.
 
@@ -162,7 +186,8 @@ class BitcoinCore:
         spenders = {
             outpoint: answer["spendingtxid"]
             for outpoint, answer in zip(outpoints, told, strict=True)
-            if "spendingtxid" in answer
+            # With an index of spenders the node tells of mined ones too.
+            if "spendingtxid" in answer and "blockhash" not in answer
         }
         txids = sorted(set(spenders.values()))
         answers = self._rpc.batch("getrawtransaction", [(txid,) for txid in txids])

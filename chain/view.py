@@ -101,6 +101,13 @@ class ChainView(Protocol):
     def block_filters(self, block_hashes: Sequence[BlockHash]) -> list[bytes | None]:
         """BIP 158 basic filters; None for each one that the node does not serve."""
 
+    def spending_blocks(
+        self, outpoints: Sequence[OutPoint]
+    ) -> dict[OutPoint, tuple[BlockHeight, BlockHash]] | None:
+        """The blocks of the best chain in which these were spent, by the node's index of spenders;
+        None when it has none. A block proves it, as with a filter.
+        """
+
     def fetch_from_peers(self, height: BlockHeight) -> bool:
         """Ask peers for a block that was pruned; whether any was asked."""
 

@@ -3,7 +3,7 @@
 Alembic by its API, one transaction, one migrator at a time (P7).
 
 The lock is a transaction's, polled and bounded: a migrator that dies gives it back with its
-transaction, and its half-made tables with it. Give this a direct connection, not a pooler's.
+transaction, and its half-made tables with it. A pooler in transaction mode may stand between.
 
 The fleet works on meanwhile. A change of a table must wait for whoever uses it, and whoever comes
 later waits behind that: so it is waited for only a moment, then everything is let go and tried
@@ -143,7 +143,9 @@ def _engine(url: str) -> sqlalchemy.Engine:
     """psycopg reads the URL itself, so that unix sockets and all libpq options work."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(url, application_name="contractcourt-migrate"),
+        creator=lambda: psycopg.connect(
+            url, application_name="contractcourt-migrate", prepare_threshold=None
+        ),
         poolclass=NullPool,
     )
 

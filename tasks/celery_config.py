@@ -13,6 +13,8 @@ _settings = load_settings()
 
 broker_url = _settings.required_redis_url
 broker_connection_retry_on_startup = True
+# For as long as it takes: Celery's own limit ends a worker after fifty minutes without a broker.
+broker_connection_max_retries = None
 broker_transport_options = {
     "visibility_timeout": _settings.visibility_timeout_seconds,
     "socket_timeout": 30,

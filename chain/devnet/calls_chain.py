@@ -163,6 +163,7 @@ class ChainCalls:
         switched = {
             "txindex": options.txindex,
             "basic block filter index": options.blockfilterindex,
+            "txospenderindex": options.txospenderindex,
         }
         return {name: state for name, on in switched.items() if on and index_name in ("", name)}
 

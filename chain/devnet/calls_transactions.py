@@ -13,6 +13,7 @@ from chain.devnet.feerate import COIN, btc, fee_at, satoshi_of
 from chain.devnet.mempool import Entry, wtxid_of
 from chain.devnet.node import Node
 from chain.devnet.policy import RELAY_FLOOR, Refusal, RefusalKind
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.units import Txid
 
@@ -115,14 +116,32 @@ class TransactionCalls:
             }
         return answer
 
-    def gettxspendingprevout(self, outputs: Any) -> list[Json]:
-        """Which transactions of the mempool spend these outputs."""
+    def gettxspendingprevout(self, outputs: Any, options: Any = None) -> list[Json]:
+        """Who spends these outputs: in the mempool, and on the chain where the index is on."""
+        indexed = self._node.options.txospenderindex
+        mempool_only = (options or {}).get("mempool_only", not indexed)
+        if not mempool_only and not indexed:
+            text = "Mempool lacks a relevant spend, and txospenderindex is unavailable."
+            raise RpcError(ErrorCode.MISC_ERROR, text)
         found = []
         for item in outputs:
-            spender = self._mempool.spender(arguments.outpoint(item["txid"], item["vout"]))
+            outpoint = arguments.outpoint(item["txid"], item["vout"])
+            spender = self._mempool.spender(outpoint)
             named = {"txid": item["txid"], "vout": item["vout"]}
-            found.append(named | ({"spendingtxid": spender.txid.hex()} if spender else {}))
+            if spender:
+                named |= {"spendingtxid": spender.txid.hex()}
+            elif not mempool_only:
+                named |= self._confirmed_spender(outpoint)
+            found.append(named)
         return found
+
+    def _confirmed_spender(self, outpoint: OutPoint) -> Json:
+        chain = self._node.chain
+        for txid, (block, position) in chain.found_in.items():
+            tx = chain.body(block).transactions[position]
+            if position and any(item.outpoint == outpoint for item in tx.inputs):
+                return {"spendingtxid": txid.hex(), "blockhash": block.hash.hex()}
+        return {}
 
     def sendrawtransaction(
         self, hexstring: Any, maxfeerate: Any = _DEFAULT_MAX_FEERATE, maxburnamount: Any = 0

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = Options(
         txindex=arguments.txindex,
         blockfilterindex=arguments.blockfilterindex,
+        txospenderindex=arguments.txospenderindex,
         rest=arguments.rest,
     )
     ended = threading.Event()
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rest", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--txindex", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--blockfilterindex", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--txospenderindex", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--zmqpubhashblock", metavar="ADDRESS", help="e.g. tcp://127.0.0.1:28332")
     parser.add_argument(
         "--until-stdin-closes",

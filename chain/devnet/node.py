@@ -33,6 +33,7 @@ class Options:
 
     txindex: bool = True
     blockfilterindex: bool = False
+    txospenderindex: bool = False
     rest: bool = True
 
 

@@ -1,7 +1,9 @@
 """One search through past blocks, newest first, a slice at a time.
 
-Block filters narrow it where the node serves them; blocks prove what they find. Nothing above
-the cursor of its beginning is searched: from there on the walk sees these outpoints itself.
+An index of spenders (`-txospenderindex`) or block filters narrow it where the node has them; blocks
+prove what they find, so the answer is the same with either and with neither (users_ask B3, B4).
+Nothing above the cursor of its beginning is searched: from there on the walk sees these outpoints
+itself.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class Search:
         bound = BlockHeight(max(1, since.height - most_blocks + 1))
         begins = [bound if w.from_height is None else w.from_height for w in watched]
         self._lowest = max(1, min(begins, default=bound))
+        self._asks_index = True
         self._asks_filters = len({watch.script_pubkey for watch in watched}) <= _MOST_SCRIPTS
 
     @property
@@ -62,6 +65,12 @@ class Search:
         """
         if self.is_over:
             return
+        if self._asks_index:
+            keep()
+            self._read_what_the_index_names(chain)
+            self._asks_index = False
+            if self.is_over:
+                return
         stop = max(self._lowest - 1, self._next - blocks)
         heights = [BlockHeight(height) for height in range(self._next, stop, -1)]
         hashes = self._hashes(chain, heights)
@@ -76,6 +85,13 @@ class Search:
             if height % _PROGRESS_EVERY == 0:
                 left = len(self._channel_of)
                 _log.info("looking back", height=height, down_to=self._lowest, outpoints=left)
+
+    def _read_what_the_index_names(self, chain: ChainView) -> None:
+        """What it does not name is searched for as if there were no index."""
+        named = chain.spending_blocks([OutPoint(outpoint) for outpoint in self._channel_of])
+        for height, block_hash in sorted(set((named or {}).values())):
+            if height <= self.since.height:
+                self._read(chain, height, block_hash)
 
     def _hashes(self, chain: ChainView, heights: Sequence[BlockHeight]) -> list[BlockHash]:
         hashes = []
