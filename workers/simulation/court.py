@@ -15,7 +15,7 @@ from pathlib import Path
 from workers.errors import WorkerError
 from workers.simulation.client import CourtClient, NodeAccount
 
-_START_SECONDS = 90
+_START_SECONDS = 240
 _STOP_SECONDS = 40
 _EXTERNAL = ("DATABASE_URL", "REDIS_URL", "BITCOIND_URL")
 #: Simulated blocks come in seconds, not in minutes.
