@@ -70,7 +70,7 @@ def mine(court: CourtClient, given: argparse.Namespace) -> None:
     """Mine blocks, one after the other, and let the court look at each."""
     for _ in range(given.blocks):
         court.mine(1)
-        court.wait_quiet(60)
+        court.wait_quiet(300)
     print(f"height {court.height()}")
 
 
