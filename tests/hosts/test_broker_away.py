@@ -98,6 +98,8 @@ def test_c5_a_silent_broker_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch)
     longest_pause = asked["interval_max"].default
     assert options["socket_timeout"] + longest_pause <= _RESUMED_SECONDS
     assert options["health_check_interval"] <= options["socket_timeout"]
+    idle, interval, probes = options["socket_keepalive_options"].values()
+    assert idle + interval * probes <= options["socket_timeout"]
     assert celery_config.broker_connection_max_retries is None
 
 
