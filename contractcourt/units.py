@@ -27,9 +27,11 @@ class HexBytes(bytes):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the written form. Raises ValueError when `text` is not hex of whole bytes."""
-        if len(text) % 2 or not all(c in "0123456789abcdefABCDEF" for c in text):
+        raw = cls.fromhex(text)
+        # `fromhex` itself lets blanks stand between bytes.
+        if 2 * len(raw) != len(text):
             raise ValueError("not a hex string of whole bytes")
-        return cls(bytes.fromhex(text))
+        return raw
 
     def __str__(self) -> str:
         return self.hex()
