@@ -5,6 +5,8 @@ Only the signer's process reads and writes here. What it seals is opaque to Post
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import Txid
 from storage.database import Connection
@@ -13,7 +15,7 @@ PUT_SEALED = """
     INSERT INTO sealed_secrets (name, sealed) VALUES (%(name)s, %(sealed)s)
     ON CONFLICT (name) DO UPDATE SET sealed = EXCLUDED.sealed, stored_at = clock_timestamp()
 """
-GET_SEALED = "SELECT sealed FROM sealed_secrets WHERE name = %(name)s"
+GET_SEALED = "SELECT name, sealed FROM sealed_secrets WHERE name = ANY(%(names)s)"
 RECORD_SIGNED = """
     INSERT INTO signed_commitments (funding_outpoint, txid)
     VALUES (%(funding_outpoint)s, %(txid)s)
@@ -29,8 +31,13 @@ def put_sealed(conn: Connection, name: str, sealed: bytes) -> None:
 
 def get_sealed(conn: Connection, name: str) -> bytes | None:
     """The sealed secret of this name."""
-    row = conn.execute(GET_SEALED, {"name": name}).fetchone()
-    return None if row is None else bytes(row[0])
+    return get_sealed_many(conn, [name]).get(name)
+
+
+def get_sealed_many(conn: Connection, names: Sequence[str]) -> dict[str, bytes]:
+    """The sealed secrets of these names, as far as they are there, in one statement."""
+    rows = conn.execute(GET_SEALED, {"names": list(names)})
+    return {str(name): bytes(sealed) for name, sealed in rows}
 
 
 def record_signed_commitment(conn: Connection, funding_outpoint: OutPoint, txid: Txid) -> Txid:

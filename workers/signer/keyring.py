@@ -9,6 +9,8 @@ signer's role come near them, and not even that one delete them (`storage/roles.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
 from contractcourt.codec import decode, encode
@@ -86,12 +88,24 @@ class KeyRing:
             KeysMissing: nothing is stored for this channel or node.
             SigningRefused: WRONG_KEY, WRONG_NODE.
         """
-        if channel.key_ref.kind == "lnd":
-            candidates = self._lnd_candidates(conn, channel)
-        else:
-            candidates = (self._raw_keys(conn, channel),)
-        candidates[0].check_belongs_to(channel.local)
-        return candidates
+        return self.keys_of(conn, [channel])[channel.channel_point]
+
+    def keys_of(
+        self, conn: Connection, wanted: Sequence[Channel]
+    ) -> dict[OutPoint, tuple[ChannelKeys, ...]]:
+        """`channel_keys` of many, by channel point, with one look into the vault."""
+        points = [channel.channel_point for channel in wanted]
+        names = [record(point) for point in points for record in (_channel_record, _owner_record)]
+        sealed = vault.get_sealed_many(conn, names)
+        found = {}
+        for channel in wanted:
+            if channel.key_ref.kind == "lnd":
+                candidates = self._lnd_candidates(conn, channel)
+            else:
+                candidates = (self._raw_keys(conn, channel, sealed),)
+            candidates[0].check_belongs_to(channel.local)
+            found[channel.channel_point] = candidates
+        return found
 
     def settle_seed(self, conn: Connection, channel: Channel, keys: ChannelKeys) -> None:
         """Remember that of all candidates `keys` holds the seed this channel's tx was made of."""
@@ -119,12 +133,19 @@ class KeyRing:
 
     # -- records --
 
-    def _raw_keys(self, conn: Connection, channel: Channel) -> ChannelKeys:
-        packed = self._open(conn, _channel_record(channel.channel_point))
-        if packed is None:
+    def _raw_keys(
+        self, conn: Connection, channel: Channel, sealed: Mapping[str, bytes]
+    ) -> ChannelKeys:
+        packed_name = _channel_record(channel.channel_point)
+        if packed_name not in sealed:
             raise KeysMissing(f"no keys are stored for channel {channel.channel_point}")
-        owner = self._first(conn, _owner_record(channel.channel_point), channel.node.encode())
-        if owner != channel.node.encode():
+        packed = self._seal.open(packed_name, sealed[packed_name])
+        owner_name, node = _owner_record(channel.channel_point), channel.node.encode()
+        if owner_name in sealed:
+            owner = self._seal.open(owner_name, sealed[owner_name])
+        else:
+            owner = self._first(conn, owner_name, node)
+        if owner != node:
             raise SigningRefused(
                 RefusalReason.WRONG_NODE,
                 f"the keys of {channel.channel_point} were first used for another node",

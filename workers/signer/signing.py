@@ -109,8 +109,10 @@ class Signer:
             if spent.channel is not None
         }
         keys = {
-            channel_point: self.keyring.channel_keys(conn, channel)[0]
-            for channel_point, channel in channels.items()
+            channel_point: candidates[0]
+            for channel_point, candidates in self.keyring.keys_of(
+                conn, list(channels.values())
+            ).items()
         }
         wallet = self.keyring.fee_wallet(conn, request.node)
         allowed = Allowed(
