@@ -238,10 +238,10 @@ class BitcoinCore:
 
     # -- fees --
 
-    def feerate(self, target_blocks: int) -> FeeratePerKw | None:
-        """The node's estimate, rounded up; None when it has none."""
-        told = self._rpc.call("estimatesmartfee", target_blocks)
-        return feerate_per_kw(told["feerate"]) if "feerate" in told else None
+    def feerates(self, targets: Sequence[int]) -> list[FeeratePerKw | None]:
+        """The node's estimates for these numbers of blocks, rounded up; None where it has none."""
+        answers = self._rpc.batch("estimatesmartfee", [(target,) for target in targets])
+        return [_estimate(answer) for answer in answers]
 
     def mempool_fees(self) -> MempoolFees:
         """What the node's mempool asks for now, rounded up."""
@@ -257,6 +257,12 @@ def feerate_per_kw(btc_per_kvb: Decimal | int) -> FeeratePerKw:
     """
     # Not by `//`, which on decimals cuts towards zero: a rate a little below the floor is refused.
     return FeeratePerKw(ceil(Decimal(btc_per_kvb) * _SAT_PER_BTC / _KW_PER_KVB))
+
+
+def _estimate(answer: Any) -> FeeratePerKw | None:
+    if isinstance(answer, RpcRefused):
+        raise answer
+    return feerate_per_kw(answer["feerate"]) if "feerate" in answer else None
 
 
 def _check_is(raw: bytes, block_hash: BlockHash) -> None:

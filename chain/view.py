@@ -139,8 +139,8 @@ class ChainView(Protocol):
         both. A node that can't take packages gets them one by one.
         """
 
-    def feerate(self, target_blocks: int) -> FeeratePerKw | None:
-        """The node's estimate, rounded up; None when it has none."""
+    def feerates(self, targets: Sequence[int]) -> list[FeeratePerKw | None]:
+        """Estimates for these numbers of blocks; None where there is none."""
 
     def mempool_fees(self) -> MempoolFees:
         """What the node's mempool asks for now, rounded up."""

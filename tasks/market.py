@@ -12,7 +12,7 @@ _WITHOUT_COMPETITION = "regtest"
 def market(held: Resources) -> Market:
     """The floor, the step of a replacement, and the node's estimates. Raises ChainError."""
     fees = held.chain.mempool_fees()
-    told = {target: held.chain.feerate(target) for target in TARGETS}
+    told = dict(zip(TARGETS, held.chain.feerates(TARGETS), strict=True))
     fallback = fees.floor if held.settings.network == _WITHOUT_COMPETITION else None
     estimates = {target: rate or fallback for target, rate in told.items()}
     known = {target: rate for target, rate in estimates.items() if rate is not None}

@@ -78,9 +78,9 @@ def test_b11_estimates_and_their_absence(
     release: int, node: RecordedNode, chain: BitcoinCore
 ) -> None:
     node.say["estimatesmartfee"] = said(release, "estimatesmartfee")
-    assert chain.feerate(144) == 309  # 1234 sat/kvB are 308.5
+    assert chain.feerates([144]) == [309]  # 1234 sat/kvB are 308.5
     node.say["estimatesmartfee"] = said(release, "estimatesmartfee without an estimate")
-    assert chain.feerate(144) is None
+    assert chain.feerates([144]) == [None]
 
 
 @pytest.mark.parametrize("release", RELEASES)
