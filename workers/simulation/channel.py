@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import msgspec
 
@@ -57,8 +58,15 @@ _OTHER_WAY = {
 }
 
 
+#: One channel is asked for the same few keys again and again.
+_once = lru_cache(maxsize=256)
+
+
 def _from_seed(seed: str) -> Secret:
     return Secret(hashlib.sha256(seed.encode()).digest())
+
+
+_public_key = _once(points.public_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +81,16 @@ class Keys:
 
     def point(self, number: int) -> PublicKey:
         """The per-commitment point of commitment `number`."""
-        return points.public_key(self.revoke(number))
+        return _public_key(self.revoke(number))
 
     def revoke(self, number: int) -> Secret:
         """The per-commitment secret of commitment `number`."""
-        return secrets.generate_from_seed(
-            self.secret("commitment_seed"), secrets.secret_index(number)
-        )
+        return _commitment_secret(self.secret("commitment_seed"), number)
 
     def side(self, to_self_delay: int, dust_limit_sat: int) -> ChannelSide:
         """The public facts of this side."""
         funding, revocation, payment, delayed, htlc = (
-            points.public_key(self.secret(name)) for name in _SECRETS
+            _public_key(self.secret(name)) for name in _SECRETS
         )
         return ChannelSide(
             funding_pubkey=funding,
@@ -95,6 +101,11 @@ class Keys:
             to_self_delay=Blocks(to_self_delay),
             dust_limit_sat=Satoshi(dust_limit_sat),
         )
+
+
+@_once
+def _commitment_secret(seed: Secret, number: int) -> Secret:
+    return secrets.generate_from_seed(seed, secrets.secret_index(number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +176,7 @@ class SimulatedChannel:
     @property
     def sweep_script(self) -> Script:
         """Where our node's owner wants its money, one script for each node."""
-        return p2wpkh(points.public_key(_from_seed(f"wallet of {self.node}")))
+        return p2wpkh(_public_key(_from_seed(f"wallet of {self.node}")))
 
     @property
     def funding_script_pubkey(self) -> Script:
@@ -174,7 +185,7 @@ class SimulatedChannel:
 
     def _funding_keys(self) -> tuple[PublicKey, PublicKey]:
         ours, theirs = self.ours.secret("funding"), self.theirs.secret("funding")
-        return points.public_key(ours), points.public_key(theirs)
+        return _public_key(ours), _public_key(theirs)
 
     def funded(self, outpoint: OutPoint) -> SimulatedChannel:
         """The funding transaction exists."""
