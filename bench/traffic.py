@@ -15,7 +15,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Direction
 from contractcourt.events import ChannelOpened, ChannelUpdate, ChannelUpdated
 from contractcourt.units import Txid
-from storage import nodes
+from storage import node_secrets, nodes
 from storage.database import Connection, Database
 from tasks import arbitration
 from workers.simulation.channel import SimulatedChannel
@@ -47,7 +47,8 @@ def open_all(db: Database, sims: list[SimulatedChannel]) -> tuple[str, list[int]
     """Register the node and its channels with both first commitments; its secret, their ids."""
 
     def register(conn: Connection) -> str:
-        return nodes.add_node(conn, NODE, [sim.sweep_script for sim in sims[:1]], None)
+        nodes.add_node(conn, NODE, [sim.sweep_script for sim in sims[:1]], None)
+        return node_secrets.issue(conn, NODE)
 
     secret = db.run(register)
     ids = []
