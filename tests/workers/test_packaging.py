@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from hatchling.builders.wheel import WheelBuilder
 
 from storage.roles import Role
 from tasks.settings import Settings
@@ -212,3 +213,12 @@ def test_ci_calls_the_readmes_command() -> None:
     assert os.access(ci, os.X_OK)
     assert "step test" in ci.read_text()
     assert "make test" in (PROJECT / "README.md").read_text()
+
+
+def test_the_wheel_brings_the_desks_pages_and_files() -> None:
+    builder = WheelBuilder(str(PROJECT))
+    brought = {file.distribution_path for file in builder.recurse_included_files()}
+    desk = PROJECT / "workers" / "gateway" / "desk"
+    files = {str(path.relative_to(PROJECT)) for path in desk.glob("*/*") if path.suffix != ".pyc"}
+    assert {path.rpartition(".")[2] for path in files} == {"html", "css", "js", "svg"}
+    assert files <= brought
