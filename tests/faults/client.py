@@ -20,7 +20,7 @@ from workers.simulation.client import CourtClient, CourtTimeout, NodeAccount, Re
 T = TypeVar("T")
 
 _PAUSE_SECONDS = 0.1
-_MOST_SECONDS = 180.0
+_MOST_SECONDS = 240.0
 _SERVER_ERROR = 500
 _IN_ITS_CHAIN = "already in"
 
@@ -169,14 +169,14 @@ class StubbornClient(CourtClient):
         except psycopg.Error:
             return False
 
-    def wait_until(self, true: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    def wait_until(self, true: Callable[[], bool], what: str, seconds: float = 0) -> None:
         """Poll until `true()`, starting again whatever has died meanwhile."""
 
         def look() -> bool:
             self._while_waiting()
             return true()
 
-        super().wait_until(look, what, max(seconds, 120))
+        super().wait_until(look, what, max(seconds, _MOST_SECONDS))
 
     def _until(self, work: Callable[[], T]) -> T:
         give_up_at = time.monotonic() + _MOST_SECONDS

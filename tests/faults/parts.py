@@ -37,9 +37,6 @@ HURRIED = {
     "CONTRACTCOURT_LEASE_SECONDS": "3",
     "CONTRACTCOURT_RECONCILE_SECONDS": "2",
     "CONTRACTCOURT_REBROADCAST_SECONDS": "5",
-    "CONTRACTCOURT_TASK_TIME_LIMIT_SECONDS": "8",
-    "CONTRACTCOURT_TASK_SOFT_TIME_LIMIT_SECONDS": "7",
-    "CONTRACTCOURT_VISIBILITY_TIMEOUT_SECONDS": "32",
 }
 _FEE_COINS, _FEE_COIN_SAT = 10, 100_000
 
@@ -65,6 +62,18 @@ class Size:
     #: Of each Celery worker.
     children: int = 2
     beat_clock_seconds: float = 0.0
+    #: Of a task, and so of a sweep round's claim.
+    time_limit_seconds: int = 20
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every process is told of it."""
+        return {
+            "FAULTS_BEAT_CLOCK": str(self.beat_clock_seconds),
+            "CONTRACTCOURT_TASK_TIME_LIMIT_SECONDS": str(self.time_limit_seconds),
+            "CONTRACTCOURT_TASK_SOFT_TIME_LIMIT_SECONDS": str(self.time_limit_seconds - 1),
+            "CONTRACTCOURT_VISIBILITY_TIMEOUT_SECONDS": str(self.time_limit_seconds * 4),
+        }
 
 
 class PartedCourt:
@@ -211,10 +220,7 @@ class PartedCourt:
 
     def _start_part(self, part: Part, number: int = 0) -> int:
         port = self._ports.take() if part.listens else 0
-        environment = {
-            **self.arms.environment,
-            "FAULTS_BEAT_CLOCK": str(self._size.beat_clock_seconds),
-        }
+        environment = {**self.arms.environment, **self._size.environment}
         program = _named(part.program(port), part.name, number, environment)
         process = Process(program, self._logs)
         ready = Path(program.argv[-1]) if "--ready-file" in program.argv else None

@@ -17,7 +17,7 @@ from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
 from tasks.crash_points import CrashPoint as At
 from tests.faults.ends import End
 from tests.faults.life import live
-from tests.faults.parts import PartedCourt, parted_court
+from tests.faults.parts import PartedCourt, Size, parted_court
 from tests.summary import Summary
 from workers.simulation.channel import SimulatedChannel
 
@@ -94,7 +94,8 @@ _OF_WORKERS = [name for name, group in GROUPS.items() if group.role == "worker"]
 
 @pytest.fixture(scope="module")
 def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartedCourt]:
-    with parted_court(tmp_path_factory.mktemp("crashes")) as running:
+    # A dead round's claim is waited for at every step of a round.
+    with parted_court(tmp_path_factory.mktemp("crashes"), Size(time_limit_seconds=8)) as running:
         yield running
 
 
