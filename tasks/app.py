@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_shutdown
+from celery.signals import (
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+    worker_process_shutdown,
+)
+
+from tasks import tracing
 
 app = Celery(
     "contractcourt",
@@ -34,8 +42,29 @@ def _configure_logs(**_: Any) -> None:
     configure("worker", level=settings.log_level, fmt=settings.log_format)
 
 
+@worker_process_init.connect
+def _trace(**_: Any) -> None:
+    """After the fork: what traces has a thread of its own."""
+    tracing.start("worker")
+
+
 @worker_process_shutdown.connect
 def _close_resources(**_: Any) -> None:
     from tasks.resources import close
 
     close()
+    tracing.stop()
+
+
+@task_prerun.connect
+def _begin_span(task: Any, **_: Any) -> None:
+    """Every task is a span of its own name."""
+    task.request.span = tracing.span(task.name)
+    task.request.span.__enter__()
+
+
+@task_postrun.connect
+def _end_span(task: Any, **_: Any) -> None:
+    begun = getattr(task.request, "span", None)
+    if begun is not None:
+        begun.__exit__(None, None, None)

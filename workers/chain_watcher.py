@@ -25,6 +25,7 @@ from storage.database import Connection, Database
 from storage.errors import CursorMismatch
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
+from tasks.tracing import span
 from workers.watcher import deep_reorg, following
 from workers.watcher.following import Woken
 from workers.watcher.heartbeat import Heartbeat
@@ -238,7 +239,7 @@ class ChainWatcher:
             if block is None:
                 return None
             reach(CrashPoint.BLOCK_READ)
-            with self._db.transaction() as conn:
+            with span("watcher.block", height=block.height), self._db.transaction() as conn:
                 woken = following.connect(
                     conn, block, self._watchlist, epoch, in_grace=self._in_grace()
                 )

@@ -11,6 +11,7 @@ import typer
 
 from tasks import logs
 from tasks.settings import Settings, SettingsError, load_settings
+from tasks.tracing import traced
 from workers.cli.access import hand_on
 from workers.cli.options import DEFAULT_DATA_DIR, DataDir
 from workers.process import leash
@@ -37,7 +38,8 @@ def watcher(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Follow the chain. Start two on different hosts: one leads, the other takes over."""
     from workers.watcher import running
 
-    running.run(_begin("watcher", data_dir))
+    with traced("watcher"):
+        running.run(_begin("watcher", data_dir))
 
 
 def gateway(
@@ -48,7 +50,8 @@ def gateway(
     """Take the nodes' webhooks and show the docket page."""
     from workers import gateway as room
 
-    room.run(_begin("gateway", data_dir, gateway_host=host, gateway_port=port))
+    with traced("gateway"):
+        room.run(_begin("gateway", data_dir, gateway_host=host, gateway_port=port))
 
 
 def signer(

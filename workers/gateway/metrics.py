@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.census import Census
 from tasks.backlog import Backlog
+from tasks.tracing import span
 from workers.gateway.court_metrics import CourtCollector
 from workers.gateway.problems import PROBLEM_KEY
 
@@ -74,7 +75,8 @@ class Counted:
             await send(message)
 
         try:
-            await self._app(scope, receive, remember)
+            with span("gateway.request", method=scope["method"]):
+                await self._app(scope, receive, remember)
         finally:
             self._count(scope, status, self._clock() - started)
 
