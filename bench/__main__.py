@@ -20,6 +20,8 @@ _BENCHES = (
     "held_snapshot",
     "retention",
     "soak",
+    "mass_close",
+    "latency",
 )
 _RESULTS = Path(__file__).parent / "results"
 
