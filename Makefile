@@ -68,6 +68,10 @@ browser: venv ## Walk through the desk in headless Chromium; pictures in .browse
 	@sh tests/browser/install.sh $(BIN)/python
 	$(BIN)/pytest -m browser tests/browser -v $(PYTEST_ARGS)
 
+.PHONY: pgbouncer
+pgbouncer: venv ## The tests that speak to Postgres, and a whole `up`, behind PgBouncer
+	@sh tests/pooler/run.sh $(BIN)/python
+
 .PHONY: replay
 replay: venv ## Replay recorded closings of real channels (FIXTURES=folder)
 	@$(BIN)/contractcourt replay $(FIXTURES)

@@ -89,13 +89,19 @@ def template_database(postgres_url: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def pooler_url(postgres_url: str) -> str:
+    """What stands before that server: TEST_POOLER_URL if set, else nothing, and it is the same."""
+    return os.environ.get("TEST_POOLER_URL", postgres_url)
+
+
 @pytest.fixture
-def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
-    """A fresh migrated database."""
+def database_url(postgres_url: str, pooler_url: str, template_database: str) -> Iterator[str]:
+    """A fresh migrated database, through the pooler if there is one."""
     name = f"court_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
-        yield url_of(postgres_url, name)
+        yield url_of(pooler_url, name)
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 

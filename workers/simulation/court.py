@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,13 +34,19 @@ class CourtDidNotStart(WorkerError):
 
 
 class RunningCourt:
-    """`contractcourt up` with embedded services in `data_dir`, and a client of it."""
+    """`contractcourt up` in `data_dir`, and a client of it.
+
+    Its services are embedded, but for those whose variables are `given`.
+    """
 
     client: CourtClient
 
-    def __init__(self, data_dir: Path, *, workers: int = 2) -> None:
+    def __init__(
+        self, data_dir: Path, *, workers: int = 2, given: Mapping[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir
         self._workers = workers
+        self._given = dict(given or {})
         self._nodes: dict[str, NodeAccount] = {}
         self._up: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +67,9 @@ class RunningCourt:
         with self.log_path.open("ab") as log:
             self._up = subprocess.Popen(
                 command,
-                env={k: v for k, v in os.environ.items() if k not in _EXTERNAL} | _HURRIED,
+                env={k: v for k, v in os.environ.items() if k not in _EXTERNAL}
+                | _HURRIED
+                | self._given,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
