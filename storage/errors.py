@@ -51,3 +51,11 @@ class InvalidIndexes(StorageError):
 
 class RolesMissing(StorageError):
     """The cluster lacks a role of the court's; let a user with CREATEROLE migrate."""
+
+
+class WrongSealKey(StorageError):
+    """A sealed record does not open: the seal key is another one, or the record was altered."""
+
+
+class SealKeyFileError(StorageError):
+    """The seal key file cannot be used."""

@@ -1,4 +1,8 @@
-"""What each node signs its webhooks with, and the court the ones it sends back."""
+"""What each node signs its webhooks with, and the court the ones it sends back.
+
+Sealed: the database alone does not give them. Rows of before that hold a plain one are still read,
+until `seal_plain` has been there.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,34 @@ import secrets
 
 from storage.database import Connection
 from storage.errors import UnknownNode
+from storage.seal import Seal
 
 #: Standard Webhooks: 24 to 64 random bytes.
 SECRET_BYTES = 32
 
-INSERT = "INSERT INTO node_secrets (node, secret) VALUES (%(node)s, %(secret)s)"
+INSERT = "INSERT INTO node_secrets (node, sealed) VALUES (%(node)s, %(sealed)s)"
 EXPIRE = """
     UPDATE node_secrets
     SET expires_at = clock_timestamp() + make_interval(secs => %(overlap_seconds)s)
     WHERE node = %(node)s AND expires_at IS NULL
 """
 _VALID = "(expires_at IS NULL OR expires_at > clock_timestamp())"
-VALID = f"SELECT secret FROM node_secrets WHERE node = %(node)s AND {_VALID} ORDER BY id DESC"
+VALID = f"""
+    SELECT secret, sealed FROM node_secrets WHERE node = %(node)s AND {_VALID} ORDER BY id DESC
+"""
+PLAIN = "SELECT id, node, secret FROM node_secrets WHERE secret IS NOT NULL FOR UPDATE"
+SEAL = "UPDATE node_secrets SET secret = NULL, sealed = %(sealed)s WHERE id = %(id)s"
 COUNTS = f"SELECT node, count(*) FROM node_secrets WHERE {_VALID} GROUP BY node"
 
 
-def issue(conn: Connection, node: str) -> str:
+def issue(conn: Connection, seal: Seal, node: str) -> str:
     """A registered node's first webhook secret, which is shown this once."""
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-    conn.execute(INSERT, {"node": node, "secret": secret})
+    conn.execute(INSERT, {"node": node, "sealed": seal.close(_record(node), secret.encode())})
     return secret
 
 
-def rotate(conn: Connection, node: str, overlap_seconds: float) -> str:
+def rotate(conn: Connection, seal: Seal, node: str, overlap_seconds: float) -> str:
     """A new webhook secret; the present one stays valid for `overlap_seconds` more.
 
     Raises:
@@ -38,14 +47,35 @@ def rotate(conn: Connection, node: str, overlap_seconds: float) -> str:
     expired = conn.execute(EXPIRE, {"node": node, "overlap_seconds": overlap_seconds})
     if not expired.rowcount:
         raise UnknownNode(f"no node {node} is registered")
-    return issue(conn, node)
+    return issue(conn, seal, node)
 
 
-def valid(conn: Connection, node: str) -> tuple[str, ...]:
-    """All that are valid now, the newest first."""
-    return tuple(row[0] for row in conn.execute(VALID, {"node": node}))
+def valid(conn: Connection, seal: Seal, node: str) -> tuple[str, ...]:
+    """All that are valid now, the newest first.
+
+    Raises:
+        WrongSealKey: they were sealed under another key.
+    """
+    return tuple(
+        str(plain) if plain is not None else seal.open(_record(node), sealed).decode()
+        for plain, sealed in conn.execute(VALID, {"node": node})
+    )
+
+
+def seal_plain(conn: Connection, seal: Seal) -> int:
+    """Seal what an earlier version stored in plain text; how many there were."""
+    found = conn.execute(PLAIN).fetchall()
+    for row_id, node, plain in found:
+        sealed = seal.close(_record(node), plain.encode())
+        conn.execute(SEAL, {"id": row_id, "sealed": sealed})
+    return len(found)
 
 
 def counts(conn: Connection) -> dict[str, int]:
     """How many are valid now, by node."""
     return {str(node): int(count) for node, count in conn.execute(COUNTS)}
+
+
+def _record(node: str) -> str:
+    """A secret moved to another node does not open there."""
+    return f"webhook_secret/{node}"

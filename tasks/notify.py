@@ -26,6 +26,7 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.post import Address, Answer, Fate, Post
 from tasks.resources import Resources, resources
 from tasks.settings import Settings
+from tasks.webhook_key import webhook_seal
 
 _log = structlog.get_logger()
 
@@ -121,7 +122,7 @@ def _address(conn: Connection, settings: Settings, name: str) -> Address | None:
     node = nodes.get_node(conn, name)
     if node is None or node.webhook_url is None:
         return None
-    return Address(name, node.webhook_url, node_secrets.valid(conn, name))
+    return Address(name, node.webhook_url, node_secrets.valid(conn, webhook_seal(settings), name))
 
 
 def _send_each(held: Resources, due: Sequence[Letter], address: Address) -> list[Answer]:

@@ -45,6 +45,7 @@ ENDPOINT_KEYS = {
     "operator_token": "operator_token",
     "signer_token": "signer_token",
     "seal_key_file": "seal_key_file",
+    "webhook_key": "webhook_key",
     "network": "network",
 }
 
@@ -141,6 +142,9 @@ class Settings(BaseSettings):
     seal_key_file: Path | None = None
     """File with the key (64 hex digits) that seals the signer's secrets at rest; the signer
     alone needs it."""
+    webhook_key: str | None = Field(None, repr=False, min_length=32)
+    """Any long random text, the same for gateway, workers and command line: seals the nodes'
+    webhook secrets at rest. Without it `webhook.key` in the data folder is made and used."""
     allow_private_webhooks: bool = False
     """Allow notify URLs that resolve to private or loopback addresses (always in `up`)."""
     webhook_refusals: int = Field(35, ge=1, le=1000)

@@ -9,7 +9,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 
 from storage import roles
-from storage.database import Database
 from storage.roles import Role
 from tasks.settings import PREFIX, SettingsError
 
@@ -62,9 +61,5 @@ def put_logins(url: str, logins: Iterable[DatabaseLogin]) -> None:
 
 def missing_roles(url: str) -> tuple[Role, ...]:
     """The roles that the migrator could not make."""
-    database = Database(url, max_size=1, application_name="contractcourt-migrate")
-    try:
-        with database.transaction() as conn:
-            return roles.missing(conn)
-    finally:
-        database.close()
+    with psycopg.connect(url) as conn:
+        return roles.missing(conn)

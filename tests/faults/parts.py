@@ -104,7 +104,10 @@ class PartedCourt:
     def start(self) -> None:
         """Everything, in order, until all are ready."""
         secrets = keep(self.data_dir)
-        tokens = Tokens(secrets.operator_token, secrets.signer_token, seal_key_file(self.data_dir))
+        tokens = Tokens(
+            *(secrets.operator_token, secrets.signer_token),
+            *(seal_key_file(self.data_dir), secrets.webhook_key),
+        )
         settings = load_settings(
             from_endpoints=False, data_dir=self.data_dir, worker_concurrency=self._size.children
         )

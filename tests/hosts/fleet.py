@@ -17,7 +17,11 @@ from workers.up.secrets import seal_key_file
 
 _CLI = (sys.executable, "-m", "workers.cli")
 _QUEUES = "urgent,arbitrate,publish,notify,reconcile"
-_TOKENS = {"operator_token": "operator-of-the-hosts", "signer_token": "signer-of-the-hosts"}
+_TOKENS = {
+    "operator_token": "operator-of-the-hosts",
+    "signer_token": "signer-of-the-hosts",
+    "webhook_key": "the webhook key of all of the hosts",
+}
 #: Simulated blocks come in seconds; the lease, and with it the take-over, stays as it is.
 _HURRIED = {
     "CONTRACTCOURT_POLL_SECONDS": "0.1",
@@ -111,6 +115,7 @@ class Fleet:
             **_HURRIED,
             "CONTRACTCOURT_DATA_DIR": str(self.logs / name),
             "CONTRACTCOURT_SIGNER_TOKEN": _TOKENS["signer_token"],
+            "CONTRACTCOURT_WEBHOOK_KEY": _TOKENS["webhook_key"],
         }
 
 

@@ -20,7 +20,11 @@ from contractcourt.units import (
 from storage import cases, channels, docket, fee_coins, fee_wallets, node_secrets, nodes
 from storage.database import Connection
 from storage.fee_coins import NewCoin
+from tasks.webhook_key import seal_under
 
+#: Seals the webhook secrets of nodes.
+WEBHOOK_KEY = "the webhook key of all the tests"
+WEBHOOK_SEAL = seal_under(WEBHOOK_KEY)
 NODE = "alice"
 SWEEP_SCRIPT = Script(b"\x00\x14" + bytes(20))
 
@@ -92,7 +96,7 @@ def height(number: int) -> HeightReached:
 
 def add_node(conn: Connection, name: str = NODE) -> None:
     nodes.add_node(conn, name, [SWEEP_SCRIPT])
-    node_secrets.issue(conn, name)
+    node_secrets.issue(conn, WEBHOOK_SEAL, name)
 
 
 def open_channel(conn: Connection, number: int = 1, node: str = NODE) -> int:

@@ -13,17 +13,18 @@ from contractcourt.effects import CloseKind
 from contractcourt.units import BlockHeight
 from storage import channels, contracts, node_secrets, nodes
 from storage.database import Database
-from storage.errors import NodeExists, UnknownNode
+from storage.errors import NodeExists, UnknownNode, WrongSealKey
+from tasks.webhook_key import seal_under
 from tests.storage import examples
-from tests.storage.examples import SWEEP_SCRIPT, block_hash, outpoint, txid
+from tests.storage.examples import SWEEP_SCRIPT, WEBHOOK_SEAL, block_hash, outpoint, txid
 
 
 class TestNodes:
     def test_registered_with_a_standard_webhooks_secret(self, db: Database) -> None:
         with db.transaction() as conn:
             nodes.add_node(conn, "alice", [SWEEP_SCRIPT], "https://alice.example/hook")
-            secret = node_secrets.issue(conn, "alice")
-            assert node_secrets.valid(conn, "alice") == (secret,)
+            secret = node_secrets.issue(conn, WEBHOOK_SEAL, "alice")
+            assert node_secrets.valid(conn, WEBHOOK_SEAL, "alice") == (secret,)
             found = nodes.get_node(conn, "alice")
             assert nodes.get_node(conn, "bob") is None
         assert found is not None
@@ -48,14 +49,40 @@ class TestNodes:
     def test_old_secrets_stay_valid_for_the_overlap(self, db: Database) -> None:
         with db.transaction() as conn:
             nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
-            first = node_secrets.issue(conn, "alice")
-            second = node_secrets.rotate(conn, "alice", 3600)
-            assert node_secrets.valid(conn, "alice") == (second, first)
-            third = node_secrets.rotate(conn, "alice", 0)
-            assert node_secrets.valid(conn, "alice") == (third, first)
+            first = node_secrets.issue(conn, WEBHOOK_SEAL, "alice")
+            second = node_secrets.rotate(conn, WEBHOOK_SEAL, "alice", 3600)
+            assert node_secrets.valid(conn, WEBHOOK_SEAL, "alice") == (second, first)
+            third = node_secrets.rotate(conn, WEBHOOK_SEAL, "alice", 0)
+            assert node_secrets.valid(conn, WEBHOOK_SEAL, "alice") == (third, first)
             assert node_secrets.counts(conn) == {"alice": 2}
             with pytest.raises(UnknownNode):
-                node_secrets.rotate(conn, "bob", 0)
+                node_secrets.rotate(conn, WEBHOOK_SEAL, "bob", 0)
+
+    def test_the_database_alone_does_not_give_a_secret(self, db: Database) -> None:
+        with db.transaction() as conn:
+            nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
+            nodes.add_node(conn, "bob", [SWEEP_SCRIPT])
+            secret = node_secrets.issue(conn, WEBHOOK_SEAL, "alice")
+            dumped = str(conn.execute("SELECT secret, sealed FROM node_secrets").fetchall())
+            assert secret not in dumped
+            assert secret.removeprefix("whsec_") not in dumped
+            with pytest.raises(WrongSealKey):
+                node_secrets.valid(conn, seal_under("somebody else's key"), "alice")
+            conn.execute("UPDATE node_secrets SET node = 'bob'")
+            with pytest.raises(WrongSealKey):
+                node_secrets.valid(conn, WEBHOOK_SEAL, "bob")
+
+    def test_a_plain_secret_of_before_is_read_and_then_sealed(self, db: Database) -> None:
+        plain = "INSERT INTO node_secrets (node, secret) VALUES ('alice', 'whsec_b2xk')"
+        with db.transaction() as conn:
+            nodes.add_node(conn, "alice", [SWEEP_SCRIPT])
+            conn.execute(plain)
+            assert node_secrets.valid(conn, WEBHOOK_SEAL, "alice") == ("whsec_b2xk",)
+            assert node_secrets.seal_plain(conn, WEBHOOK_SEAL) == 1
+            assert node_secrets.seal_plain(conn, WEBHOOK_SEAL) == 0
+            assert node_secrets.valid(conn, WEBHOOK_SEAL, "alice") == ("whsec_b2xk",)
+            rows = conn.execute("SELECT secret FROM node_secrets").fetchall()
+        assert rows == [(None,)]
 
 
 class TestChannels:

@@ -35,7 +35,10 @@ def held(
     """A worker's resources; only the database is asked for anything here."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     settings = load_settings(
-        database_url=database_url, allow_private_webhooks=True, webhook_refusals=3
+        database_url=database_url,
+        allow_private_webhooks=True,
+        webhook_refusals=3,
+        webhook_key=examples.WEBHOOK_KEY,
     )
     nowhere = "http://127.0.0.1:9"
     with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:
@@ -54,7 +57,7 @@ def listen_at(db: Database, url: str) -> str:
     """Where alice takes her webhooks; her secret."""
     with db.transaction() as conn:
         conn.execute("UPDATE nodes SET webhook_url = %s WHERE name = %s", (url, NODE))
-        return node_secrets.valid(conn, NODE)[0]
+        return node_secrets.valid(conn, examples.WEBHOOK_SEAL, NODE)[0]
 
 
 def tell(db: Database, channel_id: int, *numbers: int) -> list[int]:
@@ -112,7 +115,7 @@ def test_both_secrets_sign_while_one_replaces_the_other(
     held: Resources, db: Database, channel_id: int, mailbox: Mailbox
 ) -> None:
     with db.transaction() as conn:
-        new = node_secrets.rotate(conn, NODE, overlap_seconds=3600)
+        new = node_secrets.rotate(conn, examples.WEBHOOK_SEAL, NODE, overlap_seconds=3600)
     tell(db, channel_id, 1)
     deliver(held, NODE)  # the node still knows the old one alone
     mailbox.secret = new
@@ -212,7 +215,7 @@ def test_a_dead_endpoint_keeps_nobody_from_the_others(
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         with db.transaction() as conn:
             nodes.add_node(conn, "bob", [examples.SWEEP_SCRIPT], url)
-            node_secrets.issue(conn, "bob")
+            node_secrets.issue(conn, examples.WEBHOOK_SEAL, "bob")
             for number in range(50, 90):
                 channel = examples.open_channel(conn, number, "bob")
                 outbox.put(conn, channel, NotifyNode("channel.closing", {"number": number}))

@@ -15,6 +15,8 @@ from contractcourt.units import BlockHeight
 from storage import channels, node_secrets, nodes
 from storage.database import Database
 from tasks import arbitration
+from tasks.settings import load_settings
+from tasks.webhook_key import webhook_seal
 from tests.conftest import free_port
 from tests.storage import examples
 from workers.cli import main
@@ -87,7 +89,7 @@ def test_a_node_is_added_listed_and_given_a_new_secret(court: Run, db: Database)
     rotated = court("node", "rotate-secret", "alice", "--json")
     fresh = json.loads(rotated.out)["webhook_secret"]
     with db.transaction() as conn:
-        assert node_secrets.valid(conn, "alice") == (fresh, secret)
+        assert node_secrets.valid(conn, webhook_seal(load_settings()), "alice") == (fresh, secret)
     listed = court("node", "list", "--json")
     assert [one["name"] for one in json.loads(listed.out)] == ["alice"]
     assert secret not in listed.out

@@ -35,6 +35,7 @@ from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.units import BlockHeight, FeeratePerKw, HexBytes, Satoshi, Script, Txid
 from storage import fee_wallets, nodes
 from storage.database import Database
+from storage.seal import Seal
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.errors import ForeignKeyDocument, MalformedKeyDocument, UnknownNode
 from workers.signer.fee_wallet import (
@@ -44,7 +45,6 @@ from workers.signer.fee_wallet import (
     parse_fee_wallet,
 )
 from workers.signer.keyring import KeyRing
-from workers.signer.seal import Seal
 from workers.signer.signatures import sign_sweep
 from workers.signer.signing import Signer
 from workers.simulation import fee_wallet

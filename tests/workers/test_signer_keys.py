@@ -10,12 +10,13 @@ import pytest
 from contractcourt.bolt3.points import public_key
 from contractcourt.signing import RefusalReason, SigningRefused
 from contractcourt.units import Secret
+from storage.errors import SealKeyFileError, WrongSealKey
+from storage.seal import Seal, create_seal_key, load_seal_key
 from tests.workers.ldk_signing import Recording
 from workers.signer.documents import ChannelKeyDocument, LndRootDocument, parse_key_document
-from workers.signer.errors import MalformedKeyDocument, SealKeyFileError, WrongSealKey
+from workers.signer.errors import MalformedKeyDocument
 from workers.signer.extended_key import HARDENED, ExtendedKey, parse_extended_key
 from workers.signer.lnd_keys import KeyFamily, LndKeyRing
-from workers.signer.seal import Seal, create_seal_key, load_seal_key
 
 #: A root key and the node key that lnd derives from it (lnd's own remote signer test).
 LND_ROOT = (

@@ -21,6 +21,7 @@ from contractcourt.signing import RefusalReason
 from contractcourt.units import Script
 from storage import nodes
 from storage.database import Database
+from storage.seal import create_seal_key
 from tasks.signer_client import (
     SignerClient,
     SignerKeysMissing,
@@ -29,7 +30,6 @@ from tasks.signer_client import (
 )
 from tests.conftest import free_port
 from tests.workers.ldk_signing import Recording
-from workers.signer.seal import create_seal_key
 
 TOKEN = "a-token-for-this-test"
 ROOT = Path(__file__).parents[2]

@@ -30,13 +30,14 @@ from contractcourt.units import (
 )
 from storage import channels, nodes
 from storage.database import Database
+from storage.errors import WrongSealKey
+from storage.seal import Seal
 from tests.contractcourt.hostile import with_channel
 from tests.workers.ldk_signing import Recording
 from tests.workers.test_signer_keys import LND_ROOT, lnd_ring
 from workers.signer.channel_keys import ChannelKeys
-from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode, WrongSealKey
+from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.keyring import KeyRing
-from workers.signer.seal import Seal
 from workers.signer.signing import Signer
 
 SEAL_KEY = bytes(range(32))

@@ -16,6 +16,7 @@ from storage import node_secrets, nodes
 from tasks.destinations import DestinationRefused, destination
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
+from tasks.webhook_key import webhook_seal
 from workers.cli import tables
 from workers.cli.access import find, transaction
 from workers.cli.exits import CommandFailed
@@ -53,9 +54,10 @@ def add_node(
     _check_sweep_scripts(sweep_scripts)
     if webhook_url is not None:
         _check_webhook_url(webhook_url, data_dir)
+    seal = webhook_seal(load_settings(data_dir=data_dir))
     with transaction(data_dir) as conn:
         nodes.add_node(conn, name, sweep_scripts, webhook_url)
-        secret = node_secrets.issue(conn, name)
+        secret = node_secrets.issue(conn, seal, name)
     _show_secret(name, secret, as_json=as_json)
 
 
@@ -105,10 +107,11 @@ def rotate_secret(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """A new webhook secret, printed once; the present one stays valid for a while beside it."""
+    settings = load_settings(data_dir=data_dir)
     if overlap is None:
-        overlap = load_settings(data_dir=data_dir).secret_overlap_seconds
+        overlap = settings.secret_overlap_seconds
     with transaction(data_dir) as conn:
-        secret = node_secrets.rotate(conn, name, overlap)
+        secret = node_secrets.rotate(conn, webhook_seal(settings), name, overlap)
     _show_secret(name, secret, as_json=as_json)
 
 

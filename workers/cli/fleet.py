@@ -63,8 +63,8 @@ def signer(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Hold the secrets and sign what the law allows; the only process that does."""
+    from storage.seal import create_seal_key
     from workers import signer as room
-    from workers.signer.seal import create_seal_key
 
     settings = _begin("signer", data_dir, signer_host=host, signer_port=port)
     if new_seal_key:
@@ -169,6 +169,21 @@ def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
             f"the user of DATABASE_URL may not make roles, and there is no {', '.join(absent)}: "
             "every process has to use this one user. Migrate as a user with CREATEROLE to change it"
         )
+    _seal_plain_secrets(settings)
     put_logins(url, logins)
     for login in logins:
         print(f"user {login.user} may do what {login.role} may")
+
+
+def _seal_plain_secrets(settings: Settings) -> None:
+    """Webhook secrets that an earlier version stored as they are, once there is a key for them."""
+    import psycopg
+
+    from storage import node_secrets
+    from tasks.webhook_key import webhook_seal
+
+    if settings.webhook_key is None:
+        return
+    with psycopg.connect(settings.required_database_url) as conn:
+        if sealed := node_secrets.seal_plain(conn, webhook_seal(settings)):
+            print(f"sealed {sealed} webhook secrets of nodes")

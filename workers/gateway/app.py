@@ -23,6 +23,7 @@ from tasks.backlog import Backlog
 from tasks.reserve import RESERVE
 from tasks.settings import Settings
 from tasks.signer_client import SignerClient
+from tasks.webhook_key import webhook_seal
 from workers.gateway import (
     channels_api,
     dead_letters_api,
@@ -133,6 +134,7 @@ def serve(settings: Settings) -> None:
             wake=waker,
             signer=signer,
             max_body_bytes=settings.max_body_bytes,
+            webhook_seal=webhook_seal(settings),
         )
         stream = stream_of(db)
         config = uvicorn.Config(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage.database import Database
+from storage.seal import Seal
 from tasks.signer_client import SignerClient
 from workers.gateway.access import Access
 from workers.gateway.metrics import GatewayMetrics
@@ -17,7 +18,7 @@ class Court:
 
     `wake` tells the workers what a commit left to do; that may fail, and then
     `reconcile` finds the work later (users_ask C10). Without a `signer` our per-commitment
-    points are asked for when they are needed.
+    points are asked for when they are needed; without a `webhook_seal` no webhook is taken.
     """
 
     db: Database
@@ -25,4 +26,5 @@ class Court:
     metrics: GatewayMetrics
     wake: Wake
     signer: SignerClient | None = None
+    webhook_seal: Seal | None = None
     max_body_bytes: int = 1_048_576

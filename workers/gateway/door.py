@@ -19,7 +19,7 @@ from tasks.logs import bound, get_logger
 from workers.gateway.court import Court
 from workers.gateway.messages import Message, apply, prepare
 from workers.gateway.payloads import parse_webhook
-from workers.gateway.problems import Problem
+from workers.gateway.problems import Problem, unavailable
 from workers.gateway.responses import WebhookAccepted
 from workers.gateway.signatures import SignedMessage, verify
 
@@ -68,10 +68,12 @@ def _take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepte
 
 
 def _find_node(court: Court, name: str) -> tuple[Node | None, tuple[str, ...]]:
+    if court.webhook_seal is None:
+        raise unavailable("this gateway has no key that opens webhook secrets")
     if not _NODE_NAME.fullmatch(name):
         return None, ()
     with court.db.transaction() as conn:
-        return nodes.get_node(conn, name), node_secrets.valid(conn, name)
+        return nodes.get_node(conn, name), node_secrets.valid(conn, court.webhook_seal, name)
 
 
 def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:

@@ -23,11 +23,3 @@ class KeysMissing(SignerError):
 
 class UnknownNode(SignerError):
     """No such node is registered; run `contractcourt node add` first."""
-
-
-class WrongSealKey(SignerError):
-    """A sealed record does not open: the seal key is another one, or the record was altered."""
-
-
-class SealKeyFileError(SignerError):
-    """The seal key file cannot be used."""

@@ -18,6 +18,7 @@ from contractcourt.signing import RefusalReason, SigningRefused
 from contractcourt.units import Script
 from storage import channels, fee_wallets, nodes, vault
 from storage.database import Connection
+from storage.seal import Seal
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import (
     ChannelKeyDocument,
@@ -29,7 +30,6 @@ from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.extended_key import ExtendedKey
 from workers.signer.fee_wallet import FeeWalletKeys, parse_fee_wallet
 from workers.signer.lnd_keys import LndKeyRing
-from workers.signer.seal import Seal
 
 
 class KeyRing:

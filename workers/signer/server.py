@@ -27,6 +27,7 @@ from contractcourt.codec import decode, encode
 from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.signing import PointRequest, SigningRefused, SigningRequest
 from storage.database import Database
+from storage.seal import Seal, load_seal_key
 from tasks.crash_points import CrashPoint, reach
 from tasks.settings import Settings
 from workers.signer.errors import (
@@ -36,7 +37,6 @@ from workers.signer.errors import (
     UnknownNode,
 )
 from workers.signer.keyring import KeyRing
-from workers.signer.seal import Seal, load_seal_key
 from workers.signer.signing import Signer
 
 MAX_BODY_BYTES = 1_048_576

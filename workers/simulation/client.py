@@ -22,6 +22,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import BlockHeight, Script
 from storage import node_secrets, nodes, quiet
 from storage.database import Database
+from tasks.webhook_key import seal_under
 from workers.errors import WorkerError
 from workers.simulation import fee_wallet
 
@@ -72,7 +73,7 @@ class CourtClient:
         """Register a node, as `contractcourt node add` does."""
         with self.db.transaction() as conn:
             nodes.add_node(conn, name, [Script(sweep_script)], webhook_url)
-            secret = node_secrets.issue(conn, name)
+            secret = node_secrets.issue(conn, seal_under(self.endpoints["webhook_key"]), name)
         return NodeAccount(name, secret)
 
     def import_keys(self, document: dict[str, str]) -> None:

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from rich.console import Console
 
 from contractcourt.errors import ContractCourtError
+from storage import node_secrets
 from storage.migrate import migrate
 from storage.roles import Role
 from tasks.logs import get_logger
 from tasks.settings import PREFIX, Settings
+from tasks.webhook_key import seal_under
 from workers.database_logins import DatabaseLogin, parse_logins, put_logins
 from workers.embedded.ports import is_free
 from workers.up import endpoints, summary
@@ -77,6 +80,7 @@ def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int
         operator=settings.operator_token or secrets.operator_token,
         signer=settings.signer_token or secrets.signer_token,
         seal_key_file=settings.seal_key_file or seal_key_file(data_dir),
+        webhook_key=settings.webhook_key or secrets.webhook_key,
     )
     stores = Stores(data_dir, settings, secrets)
     if stores.postgres:
@@ -86,6 +90,8 @@ def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int
     addresses = stores.addresses(supervisor.bring_up(stores.parts()))
     applied = migrate(addresses.postgres)
     _log.info("schema is up to date", applied=applied)
+    with psycopg.connect(addresses.postgres) as conn:
+        node_secrets.seal_plain(conn, seal_under(tokens.webhook_key))
     logins = _logins(settings, secrets)
     put_logins(addresses.postgres, logins)
     if not logins:

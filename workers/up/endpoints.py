@@ -29,6 +29,7 @@ def announce(
         "operator_token": tokens.operator,
         "signer_token": tokens.signer,
         "seal_key_file": str(tokens.seal_key_file),
+        "webhook_key": tokens.webhook_key,
     }
     write_private(data_dir / ENDPOINTS_FILE, json.dumps(endpoints, indent=1).encode() + b"\n")
     return endpoints

@@ -59,6 +59,7 @@ class Tokens:
     operator: str
     signer: str
     seal_key_file: Path
+    webhook_key: str
 
 
 class Stores:
@@ -177,6 +178,7 @@ class Fleet:
         working = {
             **self._stores(Role.WORKER),
             **signing,
+            f"{PREFIX}WEBHOOK_KEY": self._tokens.webhook_key,
             f"{PREFIX}OPERATOR_WEBHOOK_SECRET": self._settings.operator_webhook_secret or "",
         }
         return [
@@ -206,6 +208,7 @@ class Fleet:
                 f"{PREFIX}GATEWAY_HOST": self._settings.gateway_host,
                 f"{PREFIX}GATEWAY_PORT": str(port),
                 f"{PREFIX}OPERATOR_TOKEN": self._tokens.operator,
+                f"{PREFIX}WEBHOOK_KEY": self._tokens.webhook_key,
                 f"{PREFIX}VIEWER_TOKEN": self._settings.viewer_token or "",
             }
             return Program("gateway", (*_CLI, "gateway"), environment)

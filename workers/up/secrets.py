@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from contractcourt.errors import ContractCourtError
-from workers.signer.seal import create_seal_key
+from storage.seal import create_seal_key
 
 _FILE = "secrets.json"
 _SEAL_KEY_FILE = "seal.key"
@@ -28,6 +28,7 @@ class Secrets:
     bitcoind_password: str
     operator_token: str
     signer_token: str
+    webhook_key: str
     watcher_database_password: str
     gateway_database_password: str
     worker_database_password: str

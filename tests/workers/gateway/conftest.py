@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from storage.database import Database
+from tests.storage.examples import WEBHOOK_SEAL
 from tests.workers.gateway.serving import (
     OPERATOR_TOKEN,
     VIEWER_TOKEN,
@@ -33,6 +34,7 @@ def gateway(db: Database) -> Iterator[GatewayClient]:
         metrics=metrics_of(db),
         wake=wakes.append,
         max_body_bytes=MAX_BODY_BYTES,
+        webhook_seal=WEBHOOK_SEAL,
     )
     with serving(create_app(court)) as url:
         client = GatewayClient(url, db, wakes)

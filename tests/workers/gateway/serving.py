@@ -23,6 +23,7 @@ from contractcourt.events import ChannelUpdate
 from contractcourt.units import Script, Txid
 from storage import node_secrets, nodes
 from storage.database import Database
+from tests.storage.examples import WEBHOOK_SEAL
 from workers.gateway.wakeup import WakeUp
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import opened_data, update_data
@@ -69,7 +70,7 @@ class GatewayClient:
         """Register a node that may sweep to `scripts`."""
         with self.db.transaction() as conn:
             nodes.add_node(conn, name, list(scripts), None)
-            self.secrets[name] = node_secrets.issue(conn, name)
+            self.secrets[name] = node_secrets.issue(conn, WEBHOOK_SEAL, name)
 
     def send(
         self, event_type: str, data: dict[str, Any], *, node: str = "alice", message_id: str = ""

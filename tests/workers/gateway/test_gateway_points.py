@@ -11,13 +11,14 @@ from contractcourt.channel import LocalCommitment
 from contractcourt.codec import to_builtins
 from storage import cases, channels
 from storage.database import Database
+from storage.seal import Seal
 from tasks.signer_client import SignerClient
+from tests.storage.examples import WEBHOOK_SEAL
 from tests.workers.gateway.serving import GatewayClient, channel_of, serving, updates_of
 from workers.gateway.access import Access
 from workers.gateway.app import create_app, metrics_of
 from workers.gateway.court import Court
 from workers.signer.keyring import KeyRing
-from workers.signer.seal import Seal
 from workers.signer.server import create_app as create_signer
 from workers.signer.signing import Signer
 from workers.simulation.channel import SimulatedChannel
@@ -36,7 +37,9 @@ def signer(db: Database) -> Iterator[SignerClient]:
 @pytest.fixture
 def gateway(db: Database, signer: SignerClient) -> Iterator[GatewayClient]:
     """A gateway that asks this signer."""
-    court = Court(db, Access(), metrics_of(db), wake=lambda _: None, signer=signer)
+    court = Court(
+        db, Access(), metrics_of(db), wake=lambda _: None, signer=signer, webhook_seal=WEBHOOK_SEAL
+    )
     with serving(create_app(court)) as url:
         client = GatewayClient(url, db, [])
         client.add_node("alice", channel_of().sweep_script)
@@ -99,7 +102,14 @@ def test_a_signer_that_is_away_keeps_no_webhook_waiting(
     db: Database, sim: SimulatedChannel
 ) -> None:
     with SignerClient("http://127.0.0.1:1", SIGNER_TOKEN, timeout_seconds=1) as away:
-        court = Court(db, Access(), metrics_of(db), wake=lambda _: None, signer=away)
+        court = Court(
+            db,
+            Access(),
+            metrics_of(db),
+            wake=lambda _: None,
+            signer=away,
+            webhook_seal=WEBHOOK_SEAL,
+        )
         with serving(create_app(court)) as url:
             client = GatewayClient(url, db, [])
             client.add_node("alice", sim.sweep_script)

@@ -18,6 +18,7 @@ import redis
 
 from storage.database import Database
 from tests.conftest import free_port, start_redis
+from tests.storage.examples import WEBHOOK_KEY
 from tests.workers.gateway.serving import OPERATOR_TOKEN, GatewayClient, channel_of
 
 ROOT = Path(__file__).parents[3]
@@ -87,6 +88,7 @@ def running(
         "CONTRACTCOURT_DATA_DIR": str(tmp_path),
         "CONTRACTCOURT_GATEWAY_PORT": str(port),
         "CONTRACTCOURT_OPERATOR_TOKEN": OPERATOR_TOKEN,
+        "CONTRACTCOURT_WEBHOOK_KEY": WEBHOOK_KEY,
     }
     gateway = GatewayProcess(environment, f"http://127.0.0.1:{port}", tmp_path / "gateway.log")
     gateway.start()

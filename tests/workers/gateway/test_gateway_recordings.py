@@ -12,7 +12,9 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import Script
 from storage import cases, channels
 from storage.database import Database
+from storage.seal import Seal
 from tasks.signer_client import SignerClient
+from tests.storage.examples import WEBHOOK_SEAL
 from tests.workers.gateway.serving import GatewayClient, serving
 from workers.gateway.access import Access
 from workers.gateway.app import create_app, metrics_of
@@ -20,7 +22,6 @@ from workers.gateway.court import Court
 from workers.replay.feed import key_document, opened, webhooks
 from workers.replay.fixture import Fixture
 from workers.signer.keyring import KeyRing
-from workers.signer.seal import Seal
 from workers.signer.server import create_app as create_signer
 from workers.signer.signing import Signer
 
@@ -40,7 +41,9 @@ def signer(db: Database) -> Iterator[SignerClient]:
 def test_a_recorded_channel_passes_the_door(db: Database, signer: SignerClient, path: Path) -> None:
     fixture = Fixture.load(path)
     signer.import_keys(json.dumps(key_document(fixture)).encode())
-    court = Court(db, Access(), metrics_of(db), wake=lambda _: None, signer=signer)
+    court = Court(
+        db, Access(), metrics_of(db), wake=lambda _: None, signer=signer, webhook_seal=WEBHOOK_SEAL
+    )
     with serving(create_app(court)) as url:
         client = GatewayClient(url, db, [])
         client.add_node("alice", Script.parse(fixture.sweep_script))

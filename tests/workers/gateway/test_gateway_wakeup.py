@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from storage.database import Database
+from tests.storage.examples import WEBHOOK_SEAL
 from tests.workers.gateway.serving import OPERATOR_TOKEN, GatewayClient, channel_of, serving
 from workers.gateway.access import Access
 from workers.gateway.app import create_app, metrics_of
@@ -45,7 +46,13 @@ def test_a_broker_that_is_away_loses_only_time(db: Database) -> None:
         raise ConnectionError("no broker here")
 
     with closing(Waker(publish)) as waker:
-        court = Court(db=db, access=Access(OPERATOR_TOKEN), metrics=metrics_of(db), wake=waker)
+        court = Court(
+            db=db,
+            access=Access(OPERATOR_TOKEN),
+            metrics=metrics_of(db),
+            wake=waker,
+            webhook_seal=WEBHOOK_SEAL,
+        )
         with serving(create_app(court)) as url:
             client = GatewayClient(url, db, [])
             sim = channel_of()

@@ -12,6 +12,7 @@ from contractcourt.case import Case
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.units import Txid
 from storage import cases, channels, node_secrets
+from tests.storage.examples import WEBHOOK_SEAL
 from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import opened_data, update_data
@@ -193,7 +194,7 @@ def test_a_rotated_secret_stays_good_for_its_overlap(
 ) -> None:
     old = gateway.secrets["alice"]
     with gateway.db.transaction() as conn:
-        gateway.secrets["alice"] = node_secrets.rotate(conn, "alice", 3600)
+        gateway.secrets["alice"] = node_secrets.rotate(conn, WEBHOOK_SEAL, "alice", 3600)
     assert gateway.open(sim)["seq"] == 1
     body = {
         "type": "channel.updated",
@@ -203,7 +204,7 @@ def test_a_rotated_secret_stays_good_for_its_overlap(
     answer = gateway.send_raw(json.dumps(body).encode(), secret=old)
     assert answer.status_code == 202
     with gateway.db.transaction() as conn:
-        node_secrets.rotate(conn, "alice", 0)
+        node_secrets.rotate(conn, WEBHOOK_SEAL, "alice", 0)
     again = gateway.send_raw(json.dumps(body).encode())
     assert again.status_code == 401
 

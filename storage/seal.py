@@ -1,4 +1,7 @@
-"""The seal on every secret at rest: AES-256-GCM under a key that only the signer's host has.
+"""The seal on every secret at rest: AES-256-GCM under a key that is not in the database.
+
+There are two keys: the signer's, which opens the vault and is on the signer's host alone, and the
+one for the nodes' webhook secrets, which whoever checks or signs webhooks has.
 
 A sealed record is a version byte, a fresh 96-bit nonce and the ciphertext with its tag. The
 record's name is the associated data, so that a record moved to another name does not open.
@@ -8,12 +11,13 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from workers.signer.errors import SealKeyFileError, WrongSealKey
+from storage.errors import SealKeyFileError, WrongSealKey
 
 _VERSION = b"\x01"
 _NONCE_LENGTH = 12
@@ -64,7 +68,7 @@ def load_seal_key(path: Path) -> bytes:
         text = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SealKeyFileError(
-            f"{path} cannot be read ({type(error).__name__}): set CONTRACTCOURT_SEAL_KEY_FILE"
+            f"{path} cannot be read ({type(error).__name__}): a seal key file belongs there"
         ) from None
     if stat.S_IMODE(mode) & 0o077:
         raise SealKeyFileError(f"{path} can be read by others: chmod 600 it")
@@ -75,11 +79,15 @@ def load_seal_key(path: Path) -> bytes:
 
 def create_seal_key(path: Path) -> None:
     """Write a fresh seal key, readable by its owner alone; an existing file is kept as it is."""
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(os.urandom(_KEY_LENGTH).hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(os.urandom(_KEY_LENGTH).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # Whole when it appears, and never in place of another one.
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
