@@ -18,9 +18,11 @@ from contractcourt.units import Txid
 from storage import node_secrets, nodes
 from storage.database import Connection, Database
 from tasks import arbitration
+from tasks.webhook_key import seal_under
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import update_data
 
+WEBHOOK_KEY = "the webhook key of the benches, of nothing else"
 NODE = "busy"
 _EXPIRY = 800_000
 
@@ -48,7 +50,7 @@ def open_all(db: Database, sims: list[SimulatedChannel]) -> tuple[str, list[int]
 
     def register(conn: Connection) -> str:
         nodes.add_node(conn, NODE, [sim.sweep_script for sim in sims[:1]], None)
-        return node_secrets.issue(conn, NODE)
+        return node_secrets.issue(conn, seal_under(WEBHOOK_KEY), NODE)
 
     secret = db.run(register)
     ids = []

@@ -75,7 +75,9 @@ def _through_the_gateway(db: Database, redis: str, webhooks: int, htlcs: int) ->
         for sim, moves in zip(sims, told, strict=True)
     ]
     port = Ports().take()
-    with running("gateway", "--port", str(port), postgres=db.url, redis=redis) as gateway:
+    key = {"CONTRACTCOURT_WEBHOOK_KEY": traffic.WEBHOOK_KEY}
+    command = ("gateway", "--port", str(port))
+    with running(*command, postgres=db.url, redis=redis, **key) as gateway:
         wait_until(lambda: _answers(port))
         meter = Meter(gateway.pid)
         took, waits = _send_all(port, sent)

@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     """The port that the gateway listens on; 0 is any free one."""
     max_body_bytes: int = Field(1_048_576, ge=1024)
     """The largest body of a webhook."""
+    node_rate: float = Field(500.0, gt=0)
+    """Webhooks a second that one node may send in the long run; ten times as many at once."""
+    stranger_rate: float = Field(20.0, gt=0)
+    """Refused requests a second from one address, before it is turned away; fifty times at once."""
     operator_token: str | None = Field(None, repr=False, min_length=16)
     """Opens the acting part of the gateway, a force close for example. Unset, that part is shut."""
     viewer_token: str | None = Field(None, repr=False, min_length=16)

@@ -153,6 +153,22 @@ def test_nobody_makes_tables_users_or_programs(session: Session) -> None:
     refused(session, "SELECT rolpassword FROM pg_authid")
 
 
+@of(Role.WORKER)
+def test_a_function_of_the_owner_takes_no_table_of_its_caller_for_its_own(session: Session) -> None:
+    """Else a trigger on a temporary table would run as the owner of everything."""
+    settings = session.execute(
+        "SELECT proname, proconfig FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace AND prosecdef"
+    ).fetchall()
+    assert settings
+    assert {tuple(config) for _, config in settings} == {("search_path=public, pg_temp",)}
+    session.execute("CREATE TEMP TABLE docket (LIKE public.docket)")
+    assert session.execute("SELECT make_docket_part('2001-01-01')").fetchone() == (True,)
+    parts = "SELECT count(*) FROM pg_inherits WHERE inhrelid = 'docket_2001_01'::regclass"
+    assert session.execute(f"{parts} AND inhparent = 'public.docket'::regclass").fetchone() == (1,)
+    session.execute("DROP TABLE pg_temp.docket")
+
+
 # -- how roles come to a cluster --
 
 

@@ -40,6 +40,7 @@ from workers.gateway.desk import routes as desk
 from workers.gateway.desk.stream import Stream
 from workers.gateway.limits import BodyLimit
 from workers.gateway.metrics import Counted, GatewayMetrics
+from workers.gateway.rates import Rate, Rates, StrangersLimit
 from workers.gateway.wakeup import Waker
 
 #: Connections to Postgres. More requests than that wait for one, then are told to come again.
@@ -70,6 +71,7 @@ def create_app(court: Court, stream: Stream | None = None) -> FastAPI:
     app.include_router(docs_page.routes(app))
     # The last added stands outermost: refused bodies are counted too.
     app.add_middleware(BodyLimit, max_bytes=court.max_body_bytes)
+    app.add_middleware(StrangersLimit, rates=court.rates)
     app.add_middleware(Counted, metrics=court.metrics, clock=time.perf_counter)
     return app
 
@@ -135,6 +137,10 @@ def serve(settings: Settings) -> None:
             signer=signer,
             max_body_bytes=settings.max_body_bytes,
             webhook_seal=webhook_seal(settings),
+            rates=Rates(
+                Rate(settings.node_rate, settings.node_rate * 10),
+                Rate(settings.stranger_rate, settings.stranger_rate * 50),
+            ),
         )
         stream = stream_of(db)
         config = uvicorn.Config(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from storage.database import Database
 from storage.seal import Seal
 from tasks.signer_client import SignerClient
 from workers.gateway.access import Access
 from workers.gateway.metrics import GatewayMetrics
+from workers.gateway.rates import Rates
 from workers.gateway.wakeup import Wake
 
 
@@ -27,4 +28,5 @@ class Court:
     wake: Wake
     signer: SignerClient | None = None
     webhook_seal: Seal | None = None
+    rates: Rates = field(default_factory=Rates)
     max_body_bytes: int = 1_048_576

@@ -53,6 +53,7 @@ def _take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepte
     node, valid_secrets = _find_node(court, node_name)
     verify(signed, None if node is None else valid_secrets)
     assert node is not None  # verify refuses a node that does not exist
+    court.rates.prove(signed.sender, node.name)
     webhook = parse_webhook(signed.body)
     digest = _digest(signed.body)
     with court.db.transaction() as conn:

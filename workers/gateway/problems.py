@@ -66,6 +66,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "commitment-mismatch": (422, "A commitment is not what its numbers describe"),
     "unsupported-channel-type": (422, "This channel type is only watched"),
     "refused-by-law": (422, "The law refuses this"),
+    "too-many-requests": (429, "Too many requests"),
     "internal-error": (500, "The court failed"),
     "unavailable": (503, "The court's database is away"),
 }

@@ -24,6 +24,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         409: "contradicts what is known",
         413: "too large",
         422: "wrong fields, or refused by the law",
+        429: "too many; Retry-After says when",
         503: "the database is away; try again",
     }
     return {

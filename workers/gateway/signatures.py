@@ -22,14 +22,15 @@ _STALE_MESSAGES = ("Message timestamp too old", "Message timestamp too new")
 
 @dataclass(frozen=True, slots=True)
 class SignedMessage:
-    """The body of a webhook and what its headers say of it."""
+    """The body of a webhook, what its headers say of it, and the address that it came from."""
 
     message_id: str
     headers: Mapping[str, str]
     body: bytes
+    sender: str = ""
 
     @classmethod
-    def read(cls, headers: Mapping[str, str], body: bytes) -> SignedMessage:
+    def read(cls, headers: Mapping[str, str], body: bytes, sender: str = "") -> SignedMessage:
         """Take the three headers. Raises Problem 401 when one is missing, 400 on a bad id."""
         missing = [name for name in _HEADERS if not headers.get(name)]
         if missing:
@@ -43,7 +44,7 @@ class SignedMessage:
                 "malformed-request",
                 f"webhook-id must be at most {_MAX_ID_LENGTH} printable characters",
             )
-        return cls(message_id, {name: headers[name] for name in _HEADERS}, body)
+        return cls(message_id, {name: headers[name] for name in _HEADERS}, body, sender)
 
 
 def verify(message: SignedMessage, secrets: Sequence[str] | None) -> None:

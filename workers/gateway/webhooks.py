@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from workers.gateway import door
 from workers.gateway.court import Court
 from workers.gateway.openapi import WEBHOOK_REQUEST
+from workers.gateway.rates import address_of
 from workers.gateway.responses import WebhookAccepted, refusals
 from workers.gateway.signatures import SignedMessage
 
@@ -21,7 +22,7 @@ def routes(court: Court) -> APIRouter:
     @router.post(
         "/nodes/{node}/events",
         status_code=202,
-        responses=refusals(400, 401, 404, 408, 409, 413, 422, 503),
+        responses=refusals(400, 401, 404, 408, 409, 413, 422, 429, 503),
         openapi_extra=WEBHOOK_REQUEST,
     )
     async def take_event(
@@ -41,7 +42,8 @@ def routes(court: Court) -> APIRouter:
             "webhook-timestamp": webhook_timestamp,
             "webhook-signature": webhook_signature,
         }
-        signed = SignedMessage.read(headers, await request.body())
+        sender = address_of(request.scope)
+        signed = SignedMessage.read(headers, await request.body(), sender)
         return await run_in_threadpool(door.take, court, node, signed)
 
     return router

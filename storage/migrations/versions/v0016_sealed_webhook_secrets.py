@@ -1,4 +1,7 @@
-"""Webhook secrets of nodes are sealed; those of before when whoever has the key migrates."""
+"""Webhook secrets of nodes are sealed; those of before when whoever has the key migrates.
+
+And a temporary table of a caller stands in no table's place in the functions that run as the owner.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,21 @@ ALTER TABLE node_secrets
     ADD CONSTRAINT node_secrets_plain_or_sealed CHECK ((secret IS NULL) <> (sealed IS NULL));
 """
 
+DEFINERS = """
+DO $$
+DECLARE
+    one regprocedure;
+BEGIN
+    FOR one IN
+        SELECT oid FROM pg_proc
+        WHERE pronamespace = current_schema()::regnamespace AND prosecdef
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', one, current_schema());
+    END LOOP;
+END $$;
+"""
+
 
 def upgrade() -> None:
     op.execute(SEALED)
+    op.execute(DEFINERS)
