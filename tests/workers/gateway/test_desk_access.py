@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import httpx2
 import pytest
 
-from storage import alarms, force_closes
+from contractcourt.effects import NotifyNode
+from storage import alarms, force_closes, letters, outbox
 from storage.database import Database
 from tests.workers.gateway.desk import Desk
 from tests.workers.gateway.serving import (
@@ -236,3 +237,30 @@ def test_an_alarm_that_was_dealt_with_is_cleared_once(
         desk.open("/")
         assert desk.send(f"/alarms/{alarm.id}/clear").status_code == 200
     assert "No alarm is open" in desk.open("/alarms")
+
+
+def test_a_dead_letter_is_seen_by_all_and_sent_again_by_the_operator(
+    desk: Desk, gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    with gateway.db.transaction() as conn:
+        told = NotifyNode("channel.closing", {"stage": "seen"})
+        letter = outbox.put(conn, channel_id(conn, opened), told)
+        assert letters.mark_refused(conn, letter, "it answered <i>422</i>", 1)
+    path = f"/dead-letters/{letter}/replay"
+    desk.sign_in(VIEWER_TOKEN)
+    seen = desk.open("/dead-letters")
+    assert "channel.closing" in seen
+    assert "&lt;i&gt;422" in seen
+    assert "Send again" not in seen
+    assert "1 dead letter" in desk.open("/")
+    assert desk.send(path).status_code == 403
+    desk.sign_in(OPERATOR_TOKEN)
+    for _ in range(2):
+        desk.open("/")
+        assert desk.send(path).status_code == 200
+    assert "No letter is dead" in desk.open("/dead-letters")
+    assert [wake.effects for wake in gateway.wakes].count(((letter, "notify_node"),)) == 2
+    with gateway.db.transaction() as conn:
+        assert [row.id for row in outbox.unsent(conn, channel_id(conn, opened))] == [letter]
+    desk.open("/")
+    assert desk.send("/dead-letters/999999/replay").status_code == 404
