@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -27,6 +28,26 @@ from workers.up import probes
 
 if TYPE_CHECKING:
     from chain.devnet.process import DevnetProcess
+
+
+def _own_root() -> None:
+    """A root of its own for the folders of this run.
+
+    In the one that all runs of a user share, the start of another run takes away the passage of
+    Postgres' account, and with it the Postgres of a court that stands there.
+    """
+    root, maker = tempfile.mkdtemp(prefix="contractcourt-tests-"), os.getpid()
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = root
+
+    def remove() -> None:
+        if os.getpid() == maker:
+            shutil.rmtree(root, ignore_errors=True)
+
+    atexit.register(remove)
+
+
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+    _own_root()
 
 #: Nothing here outlives the session, so nothing needs to survive a power cut.
 CARELESS_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
