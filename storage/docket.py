@@ -224,13 +224,15 @@ def verify(
         BrokenDocket: an entry is missing, or is not what was appended.
     """
     last_seq, last_hash = after, after_hash
-    for seq, key, source, payload, stored in conn.execute(
-        HASHED_ENTRIES, {"channel_id": channel_id, "after": after}
-    ):
-        last_hash = chained_hash(last_hash, seq, key, source, payload)
-        if seq != last_seq + 1 or stored != last_hash:
-            raise BrokenDocket(f"entry {seq} of channel {channel_id} is not what was appended")
-        last_seq = seq
+    # On the server, page by page: a docket may be longer than memory.
+    with conn.cursor("hashed_entries") as entries_in_order:
+        entries_in_order.itersize = 1_000
+        entries_in_order.execute(HASHED_ENTRIES, {"channel_id": channel_id, "after": after})
+        for seq, key, source, payload, stored in entries_in_order:
+            last_hash = chained_hash(last_hash, seq, key, source, payload)
+            if seq != last_seq + 1 or stored != last_hash:
+                raise BrokenDocket(f"entry {seq} of channel {channel_id} is not what was appended")
+            last_seq = seq
     if conn.execute(HEAD, {"channel_id": channel_id}).fetchone() != (last_seq, last_hash):
         raise BrokenDocket(f"the docket of channel {channel_id} does not end at its head")
     return last_seq

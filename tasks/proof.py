@@ -1,10 +1,12 @@
-"""The proof of one channel: its docket, replayed through the law, gives the case that is stored.
+"""The proof of one channel: its docket, replayed through the law, gives the case that is stored,
+and the case gives what stands in the other tables.
 
 It begins at the channel's checkpoint, which was proved when it was made, or at the first entry.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,10 +19,14 @@ from storage.cases import StoredCase
 from storage.checkpoints import Checkpoint
 from storage.database import Connection, Database
 from storage.errors import BrokenDocket
+from tasks.traces import overdue, wrong_traces
 
 _PAGE = 500
 _LOOKS_AT_A_DOCKET = 3
 _SECRET_FIELDS = frozenset({"preimages", "revocation_secrets"})
+#: The field of a case that is not where it should be by now.
+OVERDUE = "overdue"
+_FIRED_SECONDS = 3.0
 _BLANK = "differs; not shown, it holds secrets"
 
 
@@ -46,6 +52,15 @@ def prove(db: Database, channel_id: int, *, whole: bool = False) -> list[Differe
     with db.transaction() as conn:
         if not _compare(conn, channel_id, whole):
             return []
+    found = _compare_locked(db, channel_id, whole)
+    if any(difference.field == OVERDUE for difference in found):
+        # A block came this moment, and its deadlines are fired after it.
+        time.sleep(_FIRED_SECONDS)
+        found = _compare_locked(db, channel_id, whole)
+    return found
+
+
+def _compare_locked(db: Database, channel_id: int, whole: bool) -> list[Difference]:
     with db.transaction() as conn:
         if cases.read(conn, channel_id) is not None:
             cases.lock_one(conn, channel_id)
@@ -94,10 +109,9 @@ def _compare(conn: Connection, channel_id: int, whole: bool) -> list[Difference]
     if replayed is None:
         return [Difference(point, "docket", None, "a docket that begins with channel_opened")]
     differences = _fields_that_differ(point, stored.case, replayed)
-    if row.state is not stored.case.state:
-        differences.append(
-            Difference(point, "channels.state", row.state.value, stored.case.state.value)
-        )
+    differences += [Difference(point, *wrong) for wrong in wrong_traces(conn, row, stored.case)]
+    if late := overdue(conn, row, stored.case):
+        differences.append(Difference(point, *late))
     return differences
 
 
