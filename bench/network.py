@@ -17,6 +17,8 @@ from enum import StrEnum
 from multiprocessing import get_context
 from pathlib import Path
 
+from workers.signer.seal import Seal, load_seal_key
+
 from contractcourt.advance import open_case
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
@@ -30,7 +32,6 @@ from tasks import arbitration, carrying_out, logs
 from tasks.carrying_out import Advanced
 from workers.signer.documents import parse_key_document
 from workers.signer.keyring import KeyRing
-from workers.signer.seal import Seal, load_seal_key
 from workers.simulation.channel import SimulatedChannel
 
 #: Channels in one transaction of the setup.
