@@ -28,6 +28,7 @@ from contractcourt.units import Txid
 from storage import cases, channels, docket, nodes
 from storage.database import Connection, Database
 from storage.docket import NewEntry
+from storage.seal import Seal, load_seal_key
 from tasks import arbitration, carrying_out, logs
 from tasks.carrying_out import Advanced
 from workers.signer.documents import parse_key_document
