@@ -1,7 +1,7 @@
 """The key that seals the nodes' webhook secrets: who checks webhooks, signs them or hands them out.
 
 One that the environment gives, the same for every process of a fleet; else the one of this
-machine's data folder, made when it is first needed (docs/decisions/0022).
+machine's data folder, made when it is first needed (docs/decisions/0026).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from storage.database import Database
 from storage.migrate import migrate
@@ -48,6 +49,9 @@ def _own_root() -> None:
 
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     _own_root()
+
+#: How long an example takes says more about the machine than about the law.
+settings.register_profile("default", deadline=None)
 
 #: Nothing here outlives the session, so nothing needs to survive a power cut.
 CARELESS_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
