@@ -17,8 +17,6 @@ from enum import StrEnum
 from multiprocessing import get_context
 from pathlib import Path
 
-from workers.signer.seal import Seal, load_seal_key
-
 from contractcourt.advance import open_case
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
