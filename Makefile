@@ -19,6 +19,7 @@ FIXTURES ?= tests/data/ldk
 PYTEST_ARGS ?=
 SEED ?= 1
 CHANNELS ?= 300
+EXAMPLES ?= 20000
 
 .PHONY: help
 help: ## Show the targets
@@ -62,6 +63,10 @@ hosts: venv ## Parts of a court on hosts of their own, whose cables are cut (nam
 .PHONY: faults
 faults: venv ## Channels that close in a storm of faults must end as without (SEED=1 CHANNELS=300)
 	@$(BIN)/python -m tests.faults.campaign --seed $(SEED) --channels $(CHANNELS)
+
+.PHONY: fuzz
+fuzz: venv ## Spoiled input for every reader of what comes from outside (EXAMPLES=20000 each)
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/security/test_fuzz.py --timeout 3600 $(PYTEST_ARGS)
 
 .PHONY: browser
 browser: venv ## Walk through the desk in headless Chromium; pictures in .browser/
