@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,9 @@ def _own_root() -> None:
 
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     _own_root()
+
+#: The browser's driver is no part of the locked environment: `make browser` brings it.
+collect_ignore = [] if find_spec("selenium") else ["browser"]
 
 #: How long an example takes says more about the machine than about the law.
 settings.register_profile("default", deadline=None)

@@ -42,7 +42,7 @@ CALLS: tuple[Callable[[BitcoinCore], Any], ...] = (
     lambda chain: chain.send_many([_TX]),
     lambda chain: chain.test_accept([_TX]),
     lambda chain: chain.submit_package([_TX]),
-    lambda chain: chain.feerate(6),
+    lambda chain: chain.feerates([1, 6]),
     BitcoinCore.mempool_fees,
 )
 

@@ -14,6 +14,7 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.alarms import AlarmKind
 from storage import alarms, census
 from storage.database import Database
+from tasks.reserve import RESERVE
 from tests.hosts.fleet import Fleet
 from tests.hosts.host import Host
 from tests.hosts.relay import Relay
@@ -74,7 +75,7 @@ def test_c5_consumption_resumes_and_the_alarm_fires_meanwhile(
         tell(db, ids, f"meanwhile, {name}")
         until(lambda: watch.step() or _stalled(db), f"the alarm while the broker is {name}")
         with db.transaction() as conn:
-            counted = census.count(conn)
+            counted = census.count(conn, RESERVE)
         assert counted.unapplied == len(ids)
         assert counted.oldest_unapplied_seconds >= _ALARM_SECONDS
         heal()
