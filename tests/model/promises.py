@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from contractcourt.account import account_of
 from contractcourt.arbitrator.depth import closing_depth, depth_of
-from contractcourt.case import CLOSED_STATES, State
+from contractcourt.case import CLOSED_STATES, Case, State
+from contractcourt.channel import Direction
 from contractcourt.contract import ContractKind, ContractStage
-from contractcourt.effects import MarkChannelClosed, SweepOutput
+from contractcourt.effects import (
+    CloseKind,
+    Effect,
+    MarkChannelClosed,
+    NotifyNode,
+    PublishCommitment,
+    PublishHtlcTransaction,
+    SweepOutput,
+)
+from contractcourt.units import Txid
 from tests.scenarios.memory import MemoryCourt
 
+Kind = Callable[[Case], CloseKind]
 
-def assert_promises(court: MemoryCourt) -> None:
-    """Raises AssertionError naming the first promise that does not hold."""
+#: Closes that show that our own state is stale (L19).
+_STALE = (CloseKind.DATA_LOSS, CloseKind.LOCAL_UNKNOWN)
+
+
+def assert_promises(court: MemoryCourt, kinds: Mapping[Txid, Kind]) -> None:
+    """Raises AssertionError naming the first promise that does not hold.
+
+    `kinds` says what the peer's transactions are, by what the node has told so far.
+    """
+    _named_for_what_it_is(court, kinds)
     _closed_with_its_resolutions(court)
     _one_commitment_of_ours(court)
+    _seen_as_the_chain_has_it(court)
     _judged_by_the_chain(court)
     _resolved_when_all_is_buried(court)
+    _asked_for_what_is_swept(court)
     _never_failed_and_fulfilled(court)
+    _told_once(court)
+    _told_every_preimage(court)
     _nothing_asked_without_a_budget(court)
     _every_satoshi_accounted_for(court)
+
+
+def assert_verdict_promises(case: Case, effects: tuple[Effect, ...]) -> None:
+    """The same for one verdict, at the moment of it. A reorg may take back later what it saw."""
+    for effect in effects:
+        if isinstance(effect, NotifyNode) and effect.event_type == "htlc.failed":
+            _failed_no_sooner_than_allowed(case, effect.data["htlc_id"], effect.data["reason"])
+        if isinstance(effect, PublishCommitment):
+            lost = case.funding_spend is not None and case.funding_spend.kind in _STALE
+            assert not lost, "a commitment was published that is known to be stale"
+
+
+def _failed_no_sooner_than_allowed(case: Case, htlc_id: int, reason: str) -> None:
+    """L14: upstream hears of a failure only once nobody can claim the HTLC any more."""
+    if reason == "timed_out":
+        buried = [
+            c
+            for c in case.contracts
+            if c.htlc is not None
+            and c.htlc.id == htlc_id
+            and c.ours
+            and c.spend is not None
+            and depth_of(c.spend.height, case.best_height) >= case.policy.final_depth
+        ]
+        assert buried, f"HTLC {htlc_id} was failed before its timeout was buried"
+    elif reason == "not_on_confirmed_commitment":
+        assert case.closed, f"HTLC {htlc_id} was failed before a commitment was final"
 
 
 def _closed_with_its_resolutions(court: MemoryCourt) -> None:
@@ -30,7 +82,8 @@ def _closed_with_its_resolutions(court: MemoryCourt) -> None:
     spend = case.funding_spend
     assert spend is not None, "closed by nothing"
     depth = closing_depth(spend.kind, case.channel.capacity_sat)
-    assert depth_of(spend.height, case.best_height) >= depth, "closed before it was deep enough"
+    # By the chain: a reorg tells of a lower tip for a moment, and the spend stands.
+    assert depth_of(spend.height, court.chain.height) >= depth, "closed before it was deep enough"
     marks = [effect for effect in court.effects if isinstance(effect, MarkChannelClosed)]
     marked = {contract.outpoint for contract in marks[-1].resolutions}
     first_level = {c.outpoint for c in case.contracts if c.outpoint.txid == spend.txid}
@@ -40,6 +93,23 @@ def _closed_with_its_resolutions(court: MemoryCourt) -> None:
 def _one_commitment_of_ours(court: MemoryCourt) -> None:
     """P3."""
     assert court.published_commitments <= 1, "two commitments were published"
+
+
+def _named_for_what_it_is(court: MemoryCourt, kinds: Mapping[Txid, Kind]) -> None:
+    spend = court.case.funding_spend
+    if spend is not None:
+        is_ours = spend.txid not in kinds
+        kind = CloseKind.LOCAL if is_ours else kinds[spend.txid](court.case)
+        assert spend.kind is kind, f"a {kind} close is taken for {spend.kind}"
+
+
+def _seen_as_the_chain_has_it(court: MemoryCourt) -> None:
+    """L1: a close is the spend of the funding output that the best chain holds, and no other."""
+    case, found = court.case, court.chain.spender(court.case.channel.funding_outpoint)
+    if case.funding_spend is not None:
+        assert found is not None, "closed by a transaction that a reorg took back"
+        seen = (case.funding_spend.txid, case.funding_spend.block_hash)
+        assert seen == (found[1].txid(), found[0].hash), "closed by another transaction"
 
 
 def _judged_by_the_chain(court: MemoryCourt) -> None:
@@ -55,12 +125,23 @@ def _resolved_when_all_is_buried(court: MemoryCourt) -> None:
     case = court.case
     for contract in case.contracts:
         if contract.stage is ContractStage.RESOLVED and contract.spend is not None:
-            # By the chain: a reorg tells of a lower tip for a moment, and the spend stands.
             deep = depth_of(contract.spend.height, court.chain.height)
             assert deep >= case.policy.final_depth, f"{contract.kind} resolved at depth {deep}"
     if case.state is State.FULLY_RESOLVED:
         stages = {contract.stage for contract in case.contracts}
         assert stages <= {ContractStage.RESOLVED}, "fully resolved with an open contract"
+
+
+def _asked_for_what_is_swept(court: MemoryCourt) -> None:
+    """A contract that waits for its sweep has one: no output of a cheater's is left out (L17)."""
+    asked = {
+        effect.contract.outpoint
+        for effect in court.effects
+        if isinstance(effect, SweepOutput | PublishHtlcTransaction)
+    }
+    for contract in court.case.contracts:
+        if contract.stage is ContractStage.SWEEPING:
+            assert contract.outpoint in asked, f"nothing was asked for {contract.kind}"
 
 
 def _never_failed_and_fulfilled(court: MemoryCourt) -> None:
@@ -83,6 +164,29 @@ def _failed_first(court: MemoryCourt, failed: dict[str, object]) -> bool:
     ]
     number = failed["htlc_id"]
     return order.index(("htlc.failed", number)) < order.index(("htlc.fulfilled", number))
+
+
+def _told_once(court: MemoryCourt) -> None:
+    """L24: what became of an HTLC, and that it is at risk, is told once each."""
+    for event_type in ("htlc.failed", "htlc.fulfilled", "deadline.at_risk"):
+        facts = [_fact(told) for told in court.told(event_type)]
+        assert len(facts) == len(set(facts)), f"{event_type} was told twice"
+
+
+def _fact(told: dict[str, object]) -> tuple[object, ...]:
+    return tuple(told.get(name) for name in ("what", "htlc_id", "outpoint", "txid"))
+
+
+def _told_every_preimage(court: MemoryCourt) -> None:
+    """L7: the peer takes what we offered by showing its preimage, and the node is told it."""
+    fulfilled = {told["htlc_id"] for told in court.told("htlc.fulfilled")}
+    for contract in court.case.contracts:
+        htlc = contract.htlc
+        if htlc is None or htlc.direction is not Direction.OFFERED or contract.spend is None:
+            continue
+        if contract.kind in (ContractKind.OFFERED_HTLC, ContractKind.REVOKED_HTLC):
+            told = contract.ours or htlc.id in fulfilled
+            assert told, f"the preimage of HTLC {htlc.id} was not told"
 
 
 def _nothing_asked_without_a_budget(court: MemoryCourt) -> None:

@@ -202,6 +202,11 @@ class MemoryCourt:
         return self.chain.height
 
     @property
+    def deadlines(self) -> frozenset[int]:
+        """Heights at which the case asked to be woken."""
+        return frozenset(self._deadlines)
+
+    @property
     def state(self) -> str:
         return self.case.state.value
 
