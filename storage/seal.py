@@ -68,7 +68,8 @@ def load_seal_key(path: Path) -> bytes:
         text = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SealKeyFileError(
-            f"{path} cannot be read ({type(error).__name__}): a seal key file belongs there"
+            f"{path} cannot be read ({type(error).__name__}): a seal key file belongs there; "
+            "CONTRACTCOURT_SEAL_KEY_FILE says where the signer's is"
         ) from None
     if stat.S_IMODE(mode) & 0o077:
         raise SealKeyFileError(f"{path} can be read by others: chmod 600 it")
