@@ -153,7 +153,12 @@ def test_the_audit_proves_every_case(court: Run, db: Database) -> None:
     point = open_channel(db)
     open_channel(db, 2)
     assert court("audit").code == Exit.OK
-    assert json.loads(court("audit", "--json").out) == {"audited": 2, "differences": []}
+    assert json.loads(court("audit", "--json").out) == {
+        "audited": 2,
+        "overdue": 0,
+        "differences": [],
+        "more": 0,
+    }
     assert json.loads(court("audit", point, "--json").out)["audited"] == 1
 
 
