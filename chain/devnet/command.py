@@ -28,10 +28,10 @@ _LAST_ANSWERS_SECONDS = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM, SIGINT or the `stop` call; prints the URL when it serves.
+    """Serve until SIGTERM, SIGINT or the `stop` call; prints its address when it serves.
 
-    The URL (with user and password) also stands in `DATADIR/devnet.json`. Without --rpcpassword
-    a cookie is made, as bitcoind does, in `DATADIR/regtest/.cookie`.
+    The URL with user and password stands in `DATADIR/devnet.json` alone: what is printed ends in
+    logs. Without --rpcpassword a cookie is made, as bitcoind does, in `DATADIR/regtest/.cookie`.
     """
     arguments = _parser().parse_args(argv)
     datadir: Path = arguments.datadir
@@ -54,13 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             node.on_block.append(announcer.announce)
         user, password = _login(arguments, datadir)
         server = _server(arguments, node, f"{user}:{password}", ended)
-        url = f"http://{user}:{password}@127.0.0.1:{server.port}"
+        address = f"127.0.0.1:{server.port}"
+        url = f"http://{user}:{password}@{address}"
         _write_private(datadir / "devnet.json", json.dumps({"url": url, "pid": os.getpid()}))
         # The thread only sleeps in the selector; it dies with the process.
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 3600}, daemon=True
         ).start()
-        print(url, flush=True)
+        print(f"http://{address}", flush=True)
         ended.wait()
         server.wait_until_quiet(_LAST_ANSWERS_SECONDS)
         node.lock.acquire()  # no call is carried out from here on

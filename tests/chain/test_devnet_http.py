@@ -157,9 +157,10 @@ def test_without_a_password_a_cookie_is_written(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chain.devnet", "--datadir", str(tmp_path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    url = process.stdout.readline().strip()
+    scheme, address = process.stdout.readline().strip().split("//")
+    assert address.startswith("127.0.0.1:")
     cookie = (tmp_path / "regtest" / ".cookie").read_text()
-    assert url.startswith(f"http://{cookie}@127.0.0.1:")
+    url = f"{scheme}//{cookie}@{address}"
     assert json.loads((tmp_path / "devnet.json").read_text())["url"] == url
     assert (tmp_path / "devnet.json").stat().st_mode & 0o077 == 0
     process.terminate()

@@ -125,8 +125,9 @@ class Stores:
 class Fleet:
     """The court's own processes, told everything by their environment.
 
-    Each is told what it needs: beat and Flower know no database. `databases` are the URLs of the
-    processes that log in as a user of their own; without one it is `addresses.postgres`.
+    Each is told what it needs: beat and Flower know Redis alone, the signer its database alone.
+    `databases` are the URLs of the processes that log in as a user of their own; without one it
+    is `addresses.postgres`.
     """
 
     def __init__(
@@ -144,12 +145,11 @@ class Fleet:
         self._tokens = tokens
         self._databases = databases
         self._told = {
-            "REDIS_URL": addresses.redis,
-            "BITCOIND_URL": addresses.bitcoind,
             f"{PREFIX}DATA_DIR": str(data_dir),
             # Nodes beside a court on one machine take their webhooks on a private address.
             f"{PREFIX}ALLOW_PRIVATE_WEBHOOKS": str(_given_or("ALLOW_PRIVATE_WEBHOOKS", "true")),
         }
+        self._waking = {**self._told, "REDIS_URL": addresses.redis}
 
     def signer(self) -> Part:
         """The signer; the others need its address."""
@@ -159,7 +159,8 @@ class Fleet:
                 "signer",
                 (*_CLI, "signer"),
                 {
-                    **self._stores(Role.SIGNER),
+                    **self._told,
+                    "DATABASE_URL": self._database(Role.SIGNER),
                     f"{PREFIX}SIGNER_HOST": LOOPBACK,
                     f"{PREFIX}SIGNER_PORT": str(port),
                     f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
@@ -176,7 +177,7 @@ class Fleet:
             f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
         }
         working = {
-            **self._stores(Role.WORKER),
+            **self._stores(self._database(Role.WORKER)),
             **signing,
             f"{PREFIX}WEBHOOK_KEY": self._tokens.webhook_key,
             f"{PREFIX}OPERATOR_WEBHOOK_SECRET": self._settings.operator_webhook_secret or "",
@@ -185,25 +186,33 @@ class Fleet:
             self._gateway(signing, gateway_port),
             Part(
                 "watcher",
-                lambda _: Program("watcher", (*_CLI, "watcher"), self._stores(Role.WATCHER)),
+                lambda _: Program(
+                    "watcher", (*_CLI, "watcher"), self._stores(self._database(Role.WATCHER))
+                ),
                 lambda _: probes.watcher(self._addresses.postgres),
                 listens=False,
             ),
             self._celery("worker", working, self._worker()),
             self._celery("urgent", working, _ONLY_URGENT),
             *self._archivist(),
-            self._celery("beat", self._told, ("beat",)),
+            self._celery("beat", self._waking, ("beat",)),
             self._flower(),
         ]
 
-    def _stores(self, role: Role) -> dict[str, str]:
-        database = self._databases.get(role, self._addresses.postgres)
-        return {**self._told, "DATABASE_URL": database}
+    def _stores(self, database: str) -> dict[str, str]:
+        return {
+            **self._waking,
+            "DATABASE_URL": database,
+            "BITCOIND_URL": self._addresses.bitcoind,
+        }
+
+    def _database(self, role: Role) -> str:
+        return self._databases.get(role, self._addresses.postgres)
 
     def _gateway(self, signing: dict[str, str], asked: int | None) -> Part:
         def program(port: int) -> Program:
             environment = {
-                **self._stores(Role.GATEWAY),
+                **self._stores(self._database(Role.GATEWAY)),
                 **signing,
                 f"{PREFIX}GATEWAY_HOST": self._settings.gateway_host,
                 f"{PREFIX}GATEWAY_PORT": str(port),
@@ -229,7 +238,7 @@ class Fleet:
         """Only the owner of the docket may put its old months away; workers are none."""
         if not self._databases:
             return []
-        owner = {**self._told, "DATABASE_URL": self._addresses.postgres}
+        owner = self._stores(self._addresses.postgres)
         return [self._celery("archivist", owner, _ONLY_ARCHIVE)]
 
     def _celery(self, name: str, told: dict[str, str], command: tuple[str, ...]) -> Part:
@@ -255,7 +264,7 @@ class Fleet:
                     *(*_PYTHON, "celery", "-A", "tasks.app", "flower"),
                     *(f"--address={LOOPBACK}", f"--port={port}", "--persistent=False"),
                 ),
-                self._told,
+                self._waking,
                 stop_signal=signal.SIGTERM,
             )
 
