@@ -1,0 +1,302 @@
+"""Who holds the signer's token and means ill: every request on a real vault, refused by name.
+
+The rules one by one are in tests/contractcourt/test_signing_*.py; here two nodes have their
+channels in one vault, and each request is an honest one with one lie in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import pytest
+from msgspec.structs import replace as with_fields
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.channel import Htlc
+from contractcourt.contract import ContractKind
+from contractcourt.signing import (
+    RefusalReason,
+    SigningPurpose,
+    SigningRefused,
+    SigningRequest,
+)
+from contractcourt.units import HexBytes, PaymentHash, Satoshi, Script, Secret, Signature, Txid
+from storage import channels, nodes
+from storage.database import Database
+from storage.seal import Seal
+from tests.contractcourt.hostile import (
+    FOREIGN,
+    allowed_by,
+    changed,
+    set_output,
+    set_sequence,
+    sweep_of,
+    with_channel,
+    with_input,
+)
+from tests.workers.ldk_signing import Recording
+from workers.signer import signatures
+from workers.signer.keyring import KeyRing
+from workers.signer.signing import Signer
+
+ALICE, MALLORY = Recording("anchors_4_local_close_htlcs"), Recording("static_5_remote_close_htlcs")
+TO_LOCAL = sweep_of("anchors_4_local_close_htlcs", ContractKind.TO_LOCAL)
+CLAIM = sweep_of("static_5_remote_close_htlcs", ContractKind.RECEIVED_HTLC)
+COMMITMENTS = [ALICE.commitment_request(made) for made, _ in ALICE.local_commitments()]
+
+
+def of_mallory(request: SigningRequest) -> SigningRequest:
+    """The request, for a channel that is mallory's."""
+    inputs = tuple(
+        with_fields(spent, channel=with_fields(spent.owner, node="mallory"))
+        for spent in request.inputs
+    )
+    return with_fields(request, node="mallory", inputs=inputs)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """A signer with the keys of both, and how many signatures it made."""
+
+    signer: Signer
+    db: Database
+    made: list[bytes]
+
+    def refuses(self, request: SigningRequest) -> RefusalReason:
+        """Why; and nothing was signed, nothing recorded."""
+        before = self.recorded()
+        with pytest.raises(SigningRefused) as caught:
+            self.signer.sign(request)
+        assert self.made == []
+        assert self.recorded() == before
+        return caught.value.reason
+
+    def recorded(self) -> list[tuple[object, ...]]:
+        """Every commitment ever signed, every script ever pinned."""
+        with self.db.transaction() as conn:
+            signed = conn.execute("SELECT * FROM signed_commitments ORDER BY 1").fetchall()
+            return signed + conn.execute("SELECT * FROM sealed_secrets ORDER BY 1").fetchall()
+
+
+@pytest.fixture
+def vault(db: Database, monkeypatch: pytest.MonkeyPatch) -> Vault:
+    signer = Signer(db, KeyRing(Seal(bytes(range(32))), mainnet=False))
+    theirs = with_fields(MALLORY.channel, node="mallory")
+    with db.transaction() as conn:
+        nodes.add_node(conn, "alice", list(allowed_by(TO_LOCAL)))
+        nodes.add_node(conn, "mallory", list(allowed_by(CLAIM)))
+        channels.register(conn, ALICE.channel)
+        channels.register(conn, theirs)
+    for recording in (ALICE, MALLORY):
+        signer.import_keys(json.dumps(recording.key_document).encode())
+    # Both may: so whatever is refused below is refused for the lie alone.
+    assert signer.sign(TO_LOCAL)
+    assert signer.sign(of_mallory(CLAIM))
+    made: list[bytes] = []
+    sign = signatures.points.sign
+
+    def counted(secret: Secret, digest: bytes) -> Signature:
+        made.append(digest)
+        return sign(secret, digest)
+
+    monkeypatch.setattr(signatures.points, "sign", counted)
+    return Vault(signer, db, made)
+
+
+def together(*requests: SigningRequest) -> SigningRequest:
+    """One aggregated request with the inputs and outputs of all, for the first one's node."""
+    txs = [Transaction.parse(request.tx) for request in requests]
+    tx = replace(
+        txs[0],
+        inputs=tuple(item for tx in txs for item in tx.inputs),
+        outputs=tuple(item for tx in txs for item in tx.outputs),
+        locktime=max(tx.locktime for tx in txs),
+    )
+    inputs = tuple(spent for request in requests for spent in request.inputs)
+    return with_fields(requests[0], tx=HexBytes(tx.serialize()), inputs=inputs)
+
+
+def all_to_fees(request: SigningRequest) -> SigningRequest:
+    return changed(request, set_output(0, value=1))
+
+
+def moved(request: SigningRequest, outpoint: OutPoint) -> SigningRequest:
+    """The same contract said to be at another outpoint, in every place that names it."""
+    spent = with_input(request, outpoint=outpoint)
+    return changed(
+        spent, lambda tx: replace(tx, inputs=(replace(tx.inputs[0], outpoint=outpoint),))
+    )
+
+
+SWEEPS: dict[str, tuple[SigningRequest, RefusalReason]] = {
+    "a script of the thief's": (
+        changed(TO_LOCAL, set_output(0, script_pubkey=bytes(FOREIGN))),
+        RefusalReason.FOREIGN_OUTPUT,
+    ),
+    "the script of the other node": (
+        changed(TO_LOCAL, set_output(0, script_pubkey=bytes(next(iter(allowed_by(CLAIM)))))),
+        RefusalReason.FOREIGN_OUTPUT,
+    ),
+    "another channel's output under this channel's name": (
+        with_fields(
+            CLAIM,
+            node="alice",
+            inputs=(with_fields(CLAIM.inputs[0], channel=ALICE.channel),),
+        ),
+        RefusalReason.WRONG_SCRIPT,
+    ),
+    "another node's channel in one aggregate": (
+        together(TO_LOCAL, of_mallory(CLAIM)),
+        RefusalReason.WRONG_NODE,
+    ),
+    "another node's channel said to be this node's": (
+        together(TO_LOCAL, CLAIM),
+        RefusalReason.WRONG_NODE,
+    ),
+    "this node's channel asked for by another": (of_mallory(TO_LOCAL), RefusalReason.WRONG_NODE),
+    "all of it for the miners": (all_to_fees(TO_LOCAL), RefusalReason.UNREASONABLE_FEE),
+    "more than there is": (
+        changed(TO_LOCAL, set_output(0, value=21_000_000 * 100_000_000)),
+        RefusalReason.UNREASONABLE_FEE,
+    ),
+    "an input worth less than nothing": (
+        with_input(TO_LOCAL, value_sat=Satoshi(-1)),
+        RefusalReason.MALFORMED_REQUEST,
+    ),
+    "an input worth more than can ever be": (
+        with_input(TO_LOCAL, value_sat=Satoshi(2**63)),
+        RefusalReason.MALFORMED_REQUEST,
+    ),
+    "one input twice": (together(TO_LOCAL, TO_LOCAL), RefusalReason.MALFORMED_REQUEST),
+    "an input that the transaction lacks": (
+        with_fields(TO_LOCAL, inputs=TO_LOCAL.inputs * 2),
+        RefusalReason.MALFORMED_REQUEST,
+    ),
+    "no inputs": (with_fields(TO_LOCAL, inputs=()), RefusalReason.MALFORMED_REQUEST),
+    "a delay not waited for": (
+        changed(TO_LOCAL, set_sequence(0xFFFFFFFF)),
+        RefusalReason.WRONG_TIMELOCK,
+    ),
+    "a locktime that is a time": (
+        changed(TO_LOCAL, lambda tx: replace(tx, locktime=2**32 - 1)),
+        RefusalReason.WRONG_TIMELOCK,
+    ),
+    "a peer that announced a shorter delay": (
+        with_channel(
+            changed(TO_LOCAL, set_sequence(1)),
+            remote=with_fields(ALICE.channel.remote, to_self_delay=1),
+        ),
+        RefusalReason.WRONG_SCRIPT,
+    ),
+    "the funding output as a sweep": (
+        with_fields(COMMITMENTS[-1], purpose=SigningPurpose.SWEEP),
+        RefusalReason.WRONG_CONTRACT,
+    ),
+    "a bump that names no commitment": (
+        with_fields(TO_LOCAL, purpose=SigningPurpose.BUMP),
+        RefusalReason.MALFORMED_REQUEST,
+    ),
+    "a channel with other keys of ours": (
+        with_channel(TO_LOCAL, local=MALLORY.channel.local),
+        RefusalReason.WRONG_KEY,
+    ),
+}
+CLAIMS: dict[str, tuple[Callable[[SigningRequest], SigningRequest], RefusalReason]] = {
+    "no preimage": (lambda r: with_input(r, preimage=None), RefusalReason.WRONG_SECRET),
+    "a preimage of something else": (
+        lambda r: with_input(r, preimage=_OTHER),
+        RefusalReason.WRONG_SECRET,
+    ),
+    "an HTLC of another hash": (
+        lambda r: with_input(r, preimage=_OTHER, htlc=with_fields(htlc_of(r), payment_hash=_HASH)),
+        RefusalReason.WRONG_SCRIPT,
+    ),
+}
+_OTHER = Secret(b"\x07" * 32)
+_HASH = PaymentHash(sha256(_OTHER).digest())
+
+
+def htlc_of(request: SigningRequest) -> Htlc:
+    contract = request.inputs[0].contract
+    assert contract is not None
+    assert contract.htlc is not None
+    return contract.htlc
+
+
+@pytest.mark.parametrize("lie", SWEEPS)
+def test_a_sweep_with_a_lie_in_it(vault: Vault, lie: str) -> None:
+    request, reason = SWEEPS[lie]
+    assert vault.refuses(request) is reason
+
+
+@pytest.mark.parametrize("lie", CLAIMS)
+def test_a_claim_with_a_lie_in_it(vault: Vault, lie: str) -> None:
+    spoil, reason = CLAIMS[lie]
+    assert vault.refuses(spoil(of_mallory(CLAIM))) is reason
+
+
+def test_a_contract_at_another_outpoint_gives_a_signature_for_nothing(vault: Vault) -> None:
+    """Which outputs there are the signer cannot know: it signs for the script and value told."""
+    elsewhere = moved(TO_LOCAL, OutPoint.of(Txid(b"\x05" * 32), 0))
+    signed = Transaction.parse(vault.signer.sign(elsewhere).tx)
+    assert {Script(output.script_pubkey) for output in signed.outputs} == allowed_by(TO_LOCAL)
+
+
+# -- commitments --
+
+
+def test_after_one_commitment_no_other(vault: Vault) -> None:
+    """Neither a revoked one nor a newer one; and the very same one again."""
+    *revoked, newest = COMMITMENTS
+    answer = vault.signer.sign(newest)
+    for request in revoked:
+        with pytest.raises(SigningRefused) as caught:
+            vault.signer.sign(request)
+        assert caught.value.reason is RefusalReason.SECOND_COMMITMENT
+    assert vault.signer.sign(newest) == answer
+    assert [bytes(row[1]) for row in signed_commitments(vault)] == [bytes(answer.txid)]
+
+
+def signed_commitments(vault: Vault) -> list[tuple[bytes, bytes]]:
+    with vault.db.transaction() as conn:
+        return conn.execute("SELECT funding_outpoint, txid FROM signed_commitments").fetchall()
+
+
+COMMITMENT_LIES: dict[str, tuple[SigningRequest, RefusalReason]] = {
+    "another locktime": (
+        changed(COMMITMENTS[-1], lambda tx: replace(tx, locktime=tx.locktime ^ 1)),
+        RefusalReason.WRONG_COMMITMENT,
+    ),
+    "a larger share for us": (
+        changed(COMMITMENTS[-1], set_output(-1, value=1)),
+        RefusalReason.WRONG_COMMITMENT,
+    ),
+    "an output of the thief's": (
+        changed(COMMITMENTS[-1], set_output(-1, script_pubkey=bytes(FOREIGN))),
+        RefusalReason.WRONG_COMMITMENT,
+    ),
+    "the numbers of another state": (
+        with_fields(COMMITMENTS[-1], commitment=COMMITMENTS[0].commitment),
+        RefusalReason.WRONG_COMMITMENT,
+    ),
+    "no commitment": (
+        with_fields(COMMITMENTS[-1], commitment=None),
+        RefusalReason.MALFORMED_REQUEST,
+    ),
+    "a sweep as a commitment": (
+        with_fields(TO_LOCAL, purpose=SigningPurpose.COMMITMENT),
+        RefusalReason.MALFORMED_REQUEST,
+    ),
+    "for another node": (of_mallory(COMMITMENTS[-1]), RefusalReason.WRONG_NODE),
+}
+
+
+@pytest.mark.parametrize("lie", COMMITMENT_LIES)
+def test_a_commitment_with_a_lie_in_it(vault: Vault, lie: str) -> None:
+    request, reason = COMMITMENT_LIES[lie]
+    assert vault.refuses(request) is reason
+    assert signed_commitments(vault) == []
