@@ -8,6 +8,7 @@ waits for; it stands in the archive; and is dropped there, only if the operator 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -19,7 +20,7 @@ from storage.database import Connection, Database
 from storage.docket_parts import Part, Shelf, month_after
 from tasks.app import app
 from tasks.proof import prove_up_to
-from tasks.resources import resources
+from tasks.settings import load_settings
 
 _log = structlog.get_logger()
 
@@ -32,15 +33,20 @@ _MOST_SECONDS = 10.0
 
 @app.task(name="contractcourt.archive")
 def archive_task(idempotency_key: str = "") -> None:
-    """Take old months out of the docket's way."""
+    """Take old months out of the docket's way.
+
+    It runs as the owner of the docket, who is told of the database alone and of no signer or node.
+    """
     del idempotency_key
-    held = resources()
-    archive(
-        held.db,
-        datetime.now(UTC),
-        months=held.settings.docket_months,
-        drop_after_months=held.settings.docket_archive_months,
-    )
+    settings = load_settings()
+    url = settings.required_database_url
+    with closing(Database(url, application_name="contractcourt-archivist")) as db:
+        archive(
+            db,
+            datetime.now(UTC),
+            months=settings.docket_months,
+            drop_after_months=settings.docket_archive_months,
+        )
 
 
 def make_room(conn: Connection, at: datetime) -> None:

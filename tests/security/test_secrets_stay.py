@@ -24,7 +24,7 @@ from workers.simulation.feed import opened_data, update_data
 MAY_KNOW = {
     "postgres_password": {"archivist"},
     "redis_password": {"gateway", "worker", "urgent", "archivist", "beat", "flower", "watcher"},
-    "bitcoind_password": {"gateway", "watcher", "worker", "urgent", "archivist", "devnet"},
+    "bitcoind_password": {"gateway", "watcher", "worker", "urgent", "devnet"},
     "operator_token": {"gateway"},
     "signer_token": {"signer", "gateway", "worker", "urgent"},
     "webhook_key": {"gateway", "worker", "urgent"},

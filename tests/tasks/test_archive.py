@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +19,7 @@ from storage.docket_parts import Part, Shelf, month_after
 from tasks import arbitration, archive, force_close
 from tasks.proof import prove
 from tests.tasks.opened import open_channel
+from tests.workers.running_up import clean_environment
 
 NOW = datetime.now(UTC)
 OLD_MONTH = date(2020, 1, 1)
@@ -52,6 +56,21 @@ def shelves(db: Database) -> dict[str, Shelf]:
 def kinds(db: Database) -> list[str]:
     with db.transaction() as conn:
         return [alarm.kind for alarm in alarms.list_open(conn)]
+
+
+def test_the_archivist_is_told_of_the_database_alone(db: Database, tmp_path: Path) -> None:
+    """It runs as the owner of everything, so it knows no signer and no Bitcoin node."""
+    with db.transaction() as conn:
+        conn.execute(docket_parts.MAKE, {"month": OLD_MONTH})
+    told = {
+        "DATABASE_URL": db.url,
+        "REDIS_URL": "redis://127.0.0.1:1/0",  # where its tasks come from; none is needed here
+        "CONTRACTCOURT_DATA_DIR": str(tmp_path),
+        "CONTRACTCOURT_DOCKET_MONTHS": "2",
+    }
+    script = "from tasks.archive import archive_task; archive_task()"
+    subprocess.run([sys.executable, "-c", script], env=clean_environment() | told, check=True)
+    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
 
 
 def test_an_old_month_goes_to_the_archive_and_the_audit_starts_at_the_checkpoint(

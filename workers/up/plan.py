@@ -177,7 +177,7 @@ class Fleet:
             f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
         }
         working = {
-            **self._stores(self._database(Role.WORKER)),
+            **self._stores(Role.WORKER),
             **signing,
             f"{PREFIX}WEBHOOK_KEY": self._tokens.webhook_key,
             f"{PREFIX}OPERATOR_WEBHOOK_SECRET": self._settings.operator_webhook_secret or "",
@@ -186,9 +186,7 @@ class Fleet:
             self._gateway(signing, gateway_port),
             Part(
                 "watcher",
-                lambda _: Program(
-                    "watcher", (*_CLI, "watcher"), self._stores(self._database(Role.WATCHER))
-                ),
+                lambda _: Program("watcher", (*_CLI, "watcher"), self._stores(Role.WATCHER)),
                 lambda _: probes.watcher(self._addresses.postgres),
                 listens=False,
             ),
@@ -199,10 +197,10 @@ class Fleet:
             self._flower(),
         ]
 
-    def _stores(self, database: str) -> dict[str, str]:
+    def _stores(self, role: Role) -> dict[str, str]:
         return {
             **self._waking,
-            "DATABASE_URL": database,
+            "DATABASE_URL": self._database(role),
             "BITCOIND_URL": self._addresses.bitcoind,
         }
 
@@ -212,7 +210,7 @@ class Fleet:
     def _gateway(self, signing: dict[str, str], asked: int | None) -> Part:
         def program(port: int) -> Program:
             environment = {
-                **self._stores(self._database(Role.GATEWAY)),
+                **self._stores(Role.GATEWAY),
                 **signing,
                 f"{PREFIX}GATEWAY_HOST": self._settings.gateway_host,
                 f"{PREFIX}GATEWAY_PORT": str(port),
@@ -238,7 +236,7 @@ class Fleet:
         """Only the owner of the docket may put its old months away; workers are none."""
         if not self._databases:
             return []
-        owner = self._stores(self._addresses.postgres)
+        owner = {**self._waking, "DATABASE_URL": self._addresses.postgres}
         return [self._celery("archivist", owner, _ONLY_ARCHIVE)]
 
     def _celery(self, name: str, told: dict[str, str], command: tuple[str, ...]) -> Part:
