@@ -35,6 +35,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "0012": {
         "outbox has a new check outbox_of_a_channel": "it stands for the NOT NULL it replaces"
     },
+    "0013": {
+        "index channel_resolutions_by_kind is built on channel_resolutions": _UNRELEASED,
+    },
 }
 
 
