@@ -19,6 +19,7 @@ FIXTURES ?= tests/data/ldk
 PYTEST_ARGS ?=
 SEED ?= 1
 CHANNELS ?= 300
+DEPTH ?= 4
 EXAMPLES ?= 20000
 
 .PHONY: help
@@ -67,6 +68,10 @@ faults: venv ## Channels that close in a storm of faults must end as without (SE
 .PHONY: fuzz
 fuzz: venv ## Spoiled input for every reader of what comes from outside (EXAMPLES=20000 each)
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/security/test_fuzz.py --timeout 3600 $(PYTEST_ARGS)
+
+.PHONY: model
+model: venv ## Every order of DEPTH events through the law (DEPTH=4: some minutes)
+	MODEL_DEPTH=$(DEPTH) $(BIN)/pytest -q --timeout 7200 tests/model/test_every_order.py $(PYTEST_ARGS)
 
 .PHONY: browser
 browser: venv ## Walk through the desk in headless Chromium; pictures in .browser/

@@ -185,6 +185,7 @@ def _set_alarm_clocks(hearing: Hearing) -> None:
 
 def _look_again(hearing: Hearing) -> None:
     """After each event: is an HTLC due, is the close final, did a contract move on?"""
+    machine.follow_funding(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)
     if hearing.case.state in (State.BROADCAST_COMMIT, State.COMMITMENT_BROADCASTED):
         anchor.bump(hearing)

@@ -56,11 +56,13 @@ STEPS_FORWARD = frozenset(
         (State.WAITING_FULL_RESOLUTION, State.FULLY_RESOLVED),
     }
 )
-#: Every step back: a reorg took a close, or a contract's spend, back; or a preimage came late.
+#: Every step back: a reorg took a close, or a contract's spend, back; a preimage came late; or the
+#: funding moved, and what was decided is decided anew.
 STEPS_BACK = frozenset(
     {
         *((closed, state) for closed in CLOSED_STATES for state in _BEFORE_THE_CLOSE),
         (State.FULLY_RESOLVED, State.WAITING_FULL_RESOLUTION),
+        (State.COMMITMENT_BROADCASTED, State.BROADCAST_COMMIT),
     }
 )
 
@@ -78,6 +80,8 @@ class ForceClose(msgspec.Struct, frozen=True):
     commitment_number: int
     txid: Txid
     outcome: PublishOutcome | None = None
+    #: What it spends; None in cases of before splices were followed.
+    funding_outpoint: OutPoint | None = None
 
 
 class FundingSpend(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.units import (
     BlockHeight,
     Blocks,
@@ -131,6 +132,11 @@ class LocalCommitment(msgspec.Struct, frozen=True):
     to_remote_msat: Millisatoshi
     htlcs: tuple[Htlc, ...] = ()
     per_commitment_point: PublicKey | None = None
+
+    @property
+    def spends(self) -> OutPoint:
+        """The funding output that it spends: another one after a splice."""
+        return Transaction.parse(self.tx).inputs[0].outpoint
 
 
 class RemoteCommitment(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@
 | WAITING_FULL_RESOLUTION | any, no contract left | FULLY_RESOLVED |
 | FULLY_RESOLVED | any | FULLY_RESOLVED |
 
-Only a reorg goes back (`reopen`, `unresolve`): lnd cannot.
+Only a reorg (`reopen`, `unresolve`) and a splice (`follow_funding`) go back: lnd cannot.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _decide_broadcast(
 ) -> None:
     case = hearing.case
     commitment = case.local_commitment
-    if commitment is None:
+    if commitment is None or commitment.spends != case.channel.funding_outpoint:
         hearing.alarm(
             AlarmKind.NO_LOCAL_COMMITMENT,
             "cannot force close: the node never told its commitment; send channel.updated",
@@ -167,6 +167,7 @@ def _decide_broadcast(
             reason=reason,
             commitment_number=commitment.number,
             txid=commitment.txid,
+            funding_outpoint=case.channel.funding_outpoint,
         )
     )
     hearing.enter(State.BROADCAST_COMMIT)
@@ -184,6 +185,21 @@ def _decide_broadcast(
         )
         return
     hearing.want(PublishCommitment(case.channel.funding_outpoint, commitment))
+
+
+def follow_funding(hearing: Hearing) -> None:
+    """A splice, or its reorg, moved the funding: what was decided can't confirm any more.
+
+    The decision stands, for our commitment on the funding as it is now, once that is known.
+    """
+    case = hearing.case
+    decided = case.force_close
+    funding, commitment = case.channel.funding_outpoint, case.local_commitment
+    if decided is None or decided.funding_outpoint in (None, funding):
+        return
+    if case.funding_spend is not None or commitment is None or commitment.spends != funding:
+        return
+    _decide_broadcast(hearing, decided.requested_by, decided.reason, decided.requested_at)
 
 
 def _we_lost_data(case: Case) -> bool:

@@ -72,7 +72,7 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
         raise CommitmentNumberRegression(
             f"local commitment {commitment.number} lies behind {present.number}"
         )
-    if present is not None and commitment.number == present.number:
+    if present is not None and commitment.number == present.number and present.spends == spends:
         if present.txid == commitment.txid:
             return
         raise CommitmentMismatch(f"local commitment {present.number} is already {present.txid}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.channel import (
     STATIC_REMOTEKEY,
     Channel,
@@ -32,6 +33,8 @@ HEIGHT = BlockHeight(1000)
 _OUTPOINT = OutPoint.of(Txid(bytes(32)), 0)
 _SCRIPT = Script(b"\x00\x14" + bytes(20))
 _POINT = PublicKey(b"\x02" + bytes(31) + b"\x01")
+
+_COMMITMENT = Transaction(2, (TxIn(_OUTPOINT),), (TxOut(500_000, bytes(_SCRIPT)),), 0)
 
 
 def channel() -> Channel:
@@ -70,8 +73,8 @@ def commitment(*, with_htlc: bool) -> LocalCommitment:
     )
     return LocalCommitment(
         number=1,
-        txid=Txid(bytes(32)),
-        tx=HexBytes(b""),
+        txid=_COMMITMENT.txid(),
+        tx=HexBytes(_COMMITMENT.serialize()),
         remote_signature=Signature(bytes(64)),
         feerate_per_kw=FeeratePerKw(253),
         to_local_msat=Millisatoshi(500_000_000),

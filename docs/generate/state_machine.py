@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
+import msgspec
+
 from contractcourt.arbitrator import machine
 from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import CLOSED_STATES, Case, ForceClose, State
 from contractcourt.contract import ContractStage
 from contractcourt.events import ForceCloseRequested, PublishOutcome
+from contractcourt.units import Txid
 from docs.generate import example
 from docs.generate.markdown import code, fenced, page, table
 
@@ -28,14 +32,17 @@ Edge = tuple[tuple[State, State], list[str]]
 _REORG = "a reorg takes"
 _REOPENED = f"{_REORG} the close back"
 _UNRESOLVED = f"{_REORG} a contract's spend back"
+_SPLICED = "a splice moves the funding"
+#: What goes back begins with one of these.
+_BACK = (_REORG, _SPLICED)
 _ANSWERED = "the node says of our commitment: "
 _REQUESTED = "force close requested"
 _INTRODUCTION = """\
 Each channel has one case, and each case is in one of six states, which have lnd's names. What
 moves it is a trigger: what the chain shows (`chain`), a kind of close that is buried deep enough,
-the node's answer to our commitment, a request to close, or a reorg. The law decides it in one pure
-function (`contractcourt/arbitrator/machine.py`); this page is what that function answered when
-every state met every trigger. What is not drawn leaves the state as it is."""
+the node's answer to our commitment, a request to close, a splice, or a reorg. The law decides it
+in one pure function (`contractcourt/arbitrator/machine.py`); this page is what that function
+answered when every state met every trigger. What is not drawn leaves the state as it is."""
 
 
 class Contracts(Enum):
@@ -114,9 +121,9 @@ def write() -> str:
         "The state machine of a case",
         "`contractcourt/arbitrator/machine.py`",
         _INTRODUCTION,
-        fenced("mermaid", _drawn(grouped, reorgs=False)),
-        "Only a reorg goes back, when it takes from the chain what had moved the case:",
-        fenced("mermaid", _drawn(grouped, reorgs=True)),
+        fenced("mermaid", _drawn(grouped, back=False)),
+        "Only a reorg, when it takes from the chain what had moved the case, and a splice go back:",
+        fenced("mermaid", _drawn(grouped, back=True)),
         table(("from", "when", "to"), rows),
         "## Which trigger a close is",
         table(("the funding output was spent by", "trigger"), kinds),
@@ -149,6 +156,15 @@ def _stimuli() -> Iterator[tuple[str, Stimulus]]:
         )
     yield _REOPENED, machine.reopen
     yield _UNRESOLVED, machine.unresolve_if_open
+    yield _SPLICED, _splice
+
+
+def _splice(hearing: Hearing) -> None:
+    """What was decided was decided for another funding than our commitment spends now."""
+    decided, other = hearing.case.force_close, OutPoint.of(Txid(bytes(32)), 1)
+    if decided is not None and not hearing.case.closed:
+        hearing.change(force_close=msgspec.structs.replace(decided, funding_outpoint=other))
+        machine.follow_funding(hearing)
 
 
 def _possible(state: State) -> Iterator[Facts]:
@@ -218,13 +234,13 @@ def _merged(conditions: dict[str, str]) -> list[str]:
     return lines
 
 
-def _drawn(grouped: list[Edge], *, reorgs: bool) -> str:
-    """The way forward, or the ways back, which only a reorg takes."""
-    ends = [] if reorgs else [f"[*] --> {State.DEFAULT}", f"{State.FULLY_RESOLVED} --> [*]"]
+def _drawn(grouped: list[Edge], *, back: bool) -> str:
+    """The way forward, or the ways back, which only a reorg or a splice takes."""
+    ends = [] if back else [f"[*] --> {State.DEFAULT}", f"{State.FULLY_RESOLVED} --> [*]"]
     lines = [
         f"{before} --> {after}: {_label(causes)}"
         for (before, after), causes in grouped
-        if all(cause.startswith(_REORG) for cause in causes) is reorgs
+        if all(cause.startswith(_BACK) for cause in causes) is back
     ]
     return "\n    ".join(["stateDiagram-v2", *ends[:1], *lines, *ends[1:]])
 

@@ -43,14 +43,14 @@ def test_every_setting_stands_on_its_page() -> None:
         assert f"| `{configuration.variable(name, field)}` |" in page
 
 
-def test_the_drawn_machine_has_every_state_and_only_reorgs_go_back() -> None:
+def test_the_drawn_machine_has_every_state_and_only_reorgs_and_splices_go_back() -> None:
     order = list(State)
     taken = list(state_machine.transitions())
     reached = {step.after for step in taken} | {State.DEFAULT}
     assert reached == set(State)
     for step in taken:
         back = order.index(step.after) < order.index(step.before)
-        assert back == step.stimulus.startswith("a reorg"), step
+        assert back == step.stimulus.startswith(("a reorg", "a splice")), step
 
 
 def test_every_alarm_has_its_section() -> None:

@@ -27,7 +27,7 @@ def lead_to_the_end(world: World) -> World:
     with suppress(LawError):
         court.force_close()
     _go_on(court)
-    if not _ended(court):
+    if not _ended(court) and _has_nothing_to_publish(court):
         for name in ("splice told", "theirs"):
             with suppress(LawError):
                 ACTIONS[name](court, world.could)
@@ -35,6 +35,13 @@ def lead_to_the_end(world: World) -> World:
     ended = World(court, world.could, (*world.path, "to the end"))
     assert _ended(court), f"{ended.words()} ends in {court.state}"
     return ended
+
+
+def _has_nothing_to_publish(court: MemoryCourt) -> bool:
+    """The node told no commitment on this funding, or what it told is known to be stale (L19)."""
+    ours = court.case.local_commitment
+    told = ours is not None and ours.spends == court.case.channel.funding_outpoint
+    return not told or "data_loss" in court.alarms()
 
 
 def _go_on(court: MemoryCourt) -> None:

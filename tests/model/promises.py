@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from contractcourt.account import account_of
 from contractcourt.arbitrator.depth import closing_depth, depth_of
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import CLOSED_STATES, Case, State
 from contractcourt.channel import Direction
 from contractcourt.contract import ContractKind, ContractStage
@@ -91,8 +92,12 @@ def _closed_with_its_resolutions(court: MemoryCourt) -> None:
 
 
 def _one_commitment_of_ours(court: MemoryCourt) -> None:
-    """P3."""
-    assert court.published_commitments <= 1, "two commitments were published"
+    """P3: one for each funding output; a splice makes another."""
+    published: dict[OutPoint, Txid] = {}
+    for effect in court.effects:
+        if isinstance(effect, PublishCommitment):
+            first = published.setdefault(effect.funding_outpoint, effect.commitment.txid)
+            assert first == effect.commitment.txid, "two commitments were published"
 
 
 def _named_for_what_it_is(court: MemoryCourt, kinds: Mapping[Txid, Kind]) -> None:

@@ -52,10 +52,15 @@ def _count(number: float) -> str:
     return f"{number:,.0f}".replace(",", " ")
 
 
-def walk(channel_type: str, depth: int, *, ends_one_in: int = 1) -> Walked:
-    """Every order of `depth` events. Raises AssertionError with the path that broke a promise."""
+def walk(
+    channel_type: str, depth: int, *, ends_one_in: int = 1, after: tuple[str, ...] = ()
+) -> Walked:
+    """Every order of `depth` events, after these. Raises AssertionError naming what broke how."""
     walked, began = Walked(), time.perf_counter()
-    frontier = [World.begin(channel_type)]
+    world = World.begin(channel_type)
+    for name in after:
+        world = _step(world, name)
+    frontier = [world]
     for _ in range(depth):
         frontier = [world for old in frontier for world in _new(old, walked, ends_one_in)]
     walked.seconds = time.perf_counter() - began
