@@ -17,6 +17,8 @@ endif
 BIN := .venv/bin
 FIXTURES ?= tests/data/ldk
 PYTEST_ARGS ?=
+# Two at a time, each file with one of them: most tests wait for processes of their own.
+BY_FILE := -n 2 --dist loadfile
 SEED ?= 1
 CHANNELS ?= 300
 DEPTH ?= 4
@@ -39,7 +41,7 @@ demo: venv ## Tell the story: every kind of close, a worker killed half-way, all
 
 .PHONY: test
 test: venv ## Run the whole test suite (PYTEST_ARGS='-k name' for a part of it)
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(BY_FILE) $(PYTEST_ARGS)
 
 .PHONY: check
 check: venv ## Format, lint, types, import rules, pages that follow from the code
@@ -55,7 +57,7 @@ docs: venv ## Write the pages of docs/ that follow from the code
 
 .PHONY: e2e
 e2e: venv ## The tests that start a whole court as its users do, one by one, with their names
-	$(BIN)/pytest -m e2e -v $(PYTEST_ARGS)
+	$(BIN)/pytest -m e2e -v $(BY_FILE) $(PYTEST_ARGS)
 
 .PHONY: hosts
 hosts: venv ## Parts of a court on hosts of their own, whose cables are cut (namespaces, as root)

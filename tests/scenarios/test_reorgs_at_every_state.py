@@ -90,9 +90,7 @@ def stages(court: MemoryCourt) -> list[tuple[str, object]]:
     found = []
     for letter in court.notices():
         stage, txid = letter.data.get("stage"), letter.data.get("txid")
-        if letter.event_type == "channel.closed":
-            found.append(("final", txid))
-        elif letter.event_type == "channel.closing" and stage != "requested":
+        if letter.event_type == "channel.closing" and stage != "requested":
             found.append((str(stage), txid))
     return found
 
