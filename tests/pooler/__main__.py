@@ -10,8 +10,15 @@ from pathlib import Path
 
 from tests.pooler.pgbouncer import pooled_postgres, transactions_pooled
 
+_BY_FILE = ("-n", "2", "--dist", "loadfile")
 _SUITES = (
-    ("tests/storage", "tests/tasks", "tests/workers/gateway", "tests/workers/test_leadership.py"),
+    (
+        *_BY_FILE,
+        "tests/storage",
+        "tests/tasks",
+        "tests/workers/gateway",
+        "tests/workers/test_leadership.py",
+    ),
     ("-m", "pooler", "tests/pooler"),
 )
 
