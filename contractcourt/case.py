@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment
+from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind
 from contractcourt.events import PublishOutcome
@@ -144,8 +144,8 @@ class Case(msgspec.Struct, frozen=True):
     our commitment_signed and its revoke_and_ack. `revocation_secrets` is the 49-slot store of
     BOLT 3 as (index, secret) pairs. `wanted_local_point` is a number asked of the signer.
     `failed_htlcs` and `fulfilled_htlcs` are offered HTLCs whose end was told, `warned` the risks
-    that were told. `path` is every state the case has
-    been in, in order, the present one last.
+    that were told. `path` is every state the case has been in, in order, the present one last.
+    `ahead_of_us` is kept when a reorg takes such a spend back: what was seen proves what we lost.
     """
 
     channel: Channel
@@ -169,12 +169,23 @@ class Case(msgspec.Struct, frozen=True):
     failed_htlcs: tuple[int, ...] = ()
     fulfilled_htlcs: tuple[int, ...] = ()
     warned: tuple[str, ...] = ()
+    #: (owner, number) of commitments that were on chain and beyond all we knew of their owner's.
+    ahead_of_us: tuple[tuple[Side, int], ...] = ()
     policy: Policy = Policy()
 
     @property
     def closed(self) -> bool:
         """The channel is closed in the database."""
         return self.state in CLOSED_STATES
+
+    @property
+    def lost_data(self) -> bool:
+        """A commitment proved that our newest are stale, and nothing told since explains it."""
+        newest = {
+            Side.LOCAL: -1 if self.local_commitment is None else self.local_commitment.number,
+            Side.REMOTE: max((c.number for c in self.remote_commitments), default=-1),
+        }
+        return any(number > newest[owner] for owner, number in self.ahead_of_us)
 
     def preimage_of(self, payment_hash: PaymentHash) -> Secret | None:
         """The preimage of `payment_hash`, if this case knows it."""

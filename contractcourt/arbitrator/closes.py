@@ -42,6 +42,9 @@ _ALARMS = {
     ),
 }
 
+#: Closes by a commitment that we do not hold, and whose it is.
+_OWNER_OF_AN_UNKNOWN = {CloseKind.DATA_LOSS: Side.REMOTE, CloseKind.LOCAL_UNKNOWN: Side.LOCAL}
+
 #: Closes after which an offered HTLC without an output is lost to nobody. On a commitment we
 #: can't read the peer may still claim any of them, so none is failed (users_ask L14).
 _HTLCS_KNOWN = frozenset({CloseKind.LOCAL, CloseKind.REMOTE, CloseKind.REMOTE_PENDING})
@@ -78,11 +81,23 @@ def hear_funding_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
 
 def take_back(hearing: Hearing) -> None:
     """The funding output is unspent again: drop the contracts, return to the state before."""
+    _remember_what_is_ahead(hearing)
     for contract in hearing.case.contracts:
         hearing.want(UnwatchOutpoint(contract.outpoint))
     _announce(hearing, "unseen")
     hearing.change(funding_spend=None, contracts=(), wanted_local_point=None)
     machine.reopen(hearing)
+
+
+def _remember_what_is_ahead(hearing: Hearing) -> None:
+    """A reorg takes the spend back, but not what it proved: our state is stale (F4, L19)."""
+    case, spend = hearing.case, hearing.case.funding_spend
+    owner = None if spend is None else _OWNER_OF_AN_UNKNOWN.get(spend.kind)
+    if spend is None or owner is None or spend.commitment_number is None:
+        return
+    seen = (owner, spend.commitment_number)
+    if seen not in case.ahead_of_us:
+        hearing.change(ahead_of_us=(*case.ahead_of_us, seen))
 
 
 def _announce(hearing: Hearing, stage: str) -> None:

@@ -205,7 +205,8 @@ def follow_funding(hearing: Hearing) -> None:
 def _we_lost_data(case: Case) -> bool:
     """F4: a commitment known to be stale is never published (users_ask L19)."""
     spend = case.funding_spend
-    return spend is not None and spend.kind in (CloseKind.DATA_LOSS, CloseKind.LOCAL_UNKNOWN)
+    seen = spend is not None and spend.kind in (CloseKind.DATA_LOSS, CloseKind.LOCAL_UNKNOWN)
+    return seen or case.lost_data
 
 
 def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None:

@@ -36,6 +36,44 @@ def test_l19_data_loss_never_signs_and_still_takes_our_main_output(channel_type:
 
 
 @BOTH_TYPES
+@pytest.mark.parametrize("buried", [0, 8])
+def test_l19_what_proved_data_loss_is_not_forgotten_in_a_reorg(
+    channel_type: str, buried: int
+) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel(f"data loss and a reorg {buried}", channel_type)
+    court.begin(sim)
+    future = sim.their_commitment_tx(5)
+    court.broadcast(future)
+    court.mine(1 + buried)
+    court.reorg(1 + buried)
+    assert court.case.funding_spend is None
+    court.force_close()
+    assert court.published_commitments == 0
+    assert "data_loss" in court.alarms()
+    court.broadcast(future)
+    court.mine(20)
+    assert court.published_commitments == 0
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_l19_a_commitment_that_the_node_explains_is_no_data_loss(channel_type: str) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("late, not lost", channel_type)
+    court.begin(sim)
+    move = sim.whole_move(0)
+    court.broadcast(sim.their_commitment_tx(1))
+    court.mine()
+    court.reorg(1)
+    assert court.case.lost_data
+    court.tell(*move)
+    assert not court.case.lost_data
+    court.force_close()
+    assert court.published_commitments == 1
+
+
+@BOTH_TYPES
 def test_l19_data_loss_fails_no_htlc_that_the_peer_may_still_claim(channel_type: str) -> None:
     court = MemoryCourt()
     sim = SimulatedChannel("data loss with htlcs", channel_type)
