@@ -6,7 +6,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import alarms, commands, configuration, http_api, metrics, state_machine
+from docs.generate import (
+    alarms,
+    commands,
+    configuration,
+    http_api,
+    metrics,
+    state_machine,
+    webhooks,
+)
 
 DOCS = Path(__file__).parent.parent
 #: Page -> what writes it.
@@ -17,6 +25,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/http-api.md": http_api.write,
     "reference/metrics.md": metrics.write,
     "reference/openapi.json": http_api.write_openapi,
+    "reference/webhook-events.md": webhooks.write,
 }
 
 

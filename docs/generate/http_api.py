@@ -20,6 +20,14 @@ Every error is [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem detail
 `type`, which is `{URN}` and one of the names at the end of this page. Webhooks from nodes have
 [a page of their own](webhooks.md)."""
 
+_LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "maxLength": "at most {} characters",
+}
+
 
 def write() -> str:
     """The page."""
@@ -31,7 +39,7 @@ def write() -> str:
     problems = ((str(status), code(name), title) for name, (status, title) in KINDS.items())
     blocks += ["## Problems", table(("status", "name", "title"), problems), "## Schemas"]
     for name, schema in sorted(document["components"]["schemas"].items()):
-        blocks += _schema(name, schema)
+        blocks += [f"### {name}", *schema_blocks(schema)]
     return page("The HTTP API", "the routes in `workers/gateway`", *blocks)
 
 
@@ -80,7 +88,8 @@ def _operation(title: str, operation: dict[str, Any]) -> list[str]:
     ]
 
 
-def _schema(name: str, schema: dict[str, Any]) -> list[str]:
+def schema_blocks(schema: dict[str, Any]) -> list[str]:
+    """What a schema is for, and its fields. Links lead to headings of the same page."""
     needed = set(schema.get("required", ()))
     fields = (
         (
@@ -93,7 +102,6 @@ def _schema(name: str, schema: dict[str, Any]) -> list[str]:
     )
     one_of = " or ".join(_links(schema)) if "properties" not in schema else ""
     return [
-        f"### {name}",
         sentence(schema.get("description", "")),
         one_of,
         table(("field", "type", "needed", "meaning"), fields),
@@ -114,11 +122,7 @@ def _type(schema: dict[str, Any]) -> str:
         case {"type": "array", "items": dict(items)}:
             return f"list of {_type(items)}"
         case {"type": str(kind), **rest}:
-            limits = [
-                f"{words} {rest[name]}"
-                for name, words in (("minimum", "at least"), ("maximum", "at most"))
-                if name in rest
-            ]
+            limits = [words.format(rest[name]) for name, words in _LIMITS.items() if name in rest]
             pattern = [code(rest["pattern"])] if "pattern" in rest else []
             return ", ".join([str(rest.get("format", kind)), *limits, *pattern])
         case _:
@@ -126,7 +130,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _links(part: Any) -> list[str]:
-    return [_link(reference) for reference in sorted(set(_references(part)))]
+    return [_link(reference) for reference in sorted(set(references(part)))]
 
 
 def _link(reference: str) -> str:
@@ -134,13 +138,14 @@ def _link(reference: str) -> str:
     return f"[{name}](#{name.lower()})"
 
 
-def _references(part: Any) -> Iterator[str]:
+def references(part: Any) -> Iterator[str]:
+    """Every schema that a part of the document names, as often as it does."""
     match part:
         case {"$ref": str(reference)}:
             yield reference
         case dict():
             for inner in part.values():
-                yield from _references(inner)
+                yield from references(inner)
         case list():
             for inner in part:
-                yield from _references(inner)
+                yield from references(inner)

@@ -43,26 +43,37 @@ class RawKeyRef(Part):
     """The channel's secrets were imported by channel point."""
 
     kind: Literal["raw"]
+    """Which form this is."""
 
 
 class LndKeyRef(Part):
     """The secrets derive from the node's root key by lnd's key families."""
 
     kind: Literal["lnd"]
+    """Which form this is."""
     index: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    """The channel's index in lnd's key families."""
 
 
 class ChannelOpenedData(Part):
     """Data of `channel.opened`."""
 
     channel_point: OutPointField
+    """The funding outpoint; the channel's name for ever, whatever replaces it."""
     capacity_sat: Annotated[int, Field(gt=0, le=MAX_SAT)]
+    """Satoshi in the funding output."""
     channel_type: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
+    """`static_remotekey` or `anchors_zero_fee_htlc`; any other is only watched."""
     opener: Literal["local", "remote"]
+    """Who pays the commitment's fee: `local` is the node."""
     local: SideData
+    """The node's side."""
     remote: SideData
+    """The peer's side."""
     sweep_script: ScriptField
+    """The scriptPubKey that everything won goes to; one that the node was registered with."""
     key_ref: Annotated[RawKeyRef | LndKeyRef, Field(discriminator="kind")]
+    """How the signer finds the node's secrets of this channel."""
 
     def to_channel(self, node: str) -> Channel:
         """The channel as the law keeps it, asked for by `node`."""
@@ -85,9 +96,13 @@ class UpdateStep(Part):
     """One step of a channel: at least one of its parts."""
 
     local_commitment: LocalCommitmentData | None = None
+    """The node's new commitment, once the peer has signed it."""
     remote_commitment: RemoteCommitmentData | None = None
+    """The peer's commitment that is not revoked."""
     remote_pending_commitment: RemoteCommitmentData | None = None
+    """The peer's next one: signed by the node, the one before not yet revoked."""
     revoked_secret: RevokedSecretData | None = None
+    """By which the peer revoked its commitment before."""
 
     @property
     def empty(self) -> bool:
@@ -101,7 +116,9 @@ class ChannelUpdatedData(UpdateStep):
     """Data of `channel.updated`: the parts of one step, or many steps in `updates`."""
 
     channel_point: OutPointField
+    """The channel."""
     updates: Annotated[tuple[UpdateStep, ...], Field(min_length=1)] | None = None
+    """Many steps in their order, taken all or none, in place of the parts of one."""
 
     @model_validator(mode="after")
     def _one_form_or_the_other(self) -> Self:
@@ -131,7 +148,9 @@ class PreimageLearnedData(Part):
     """Data of `preimage.learned`. It concerns every channel with an HTLC of this hash."""
 
     payment_hash: PaymentHashField
+    """SHA-256 of the preimage."""
     preimage: SecretField
+    """What hashes to it."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -150,18 +169,24 @@ class ForceCloseRequestedData(Part):
     """Data of `force_close.requested`."""
 
     channel_point: OutPointField
+    """The channel."""
     reason: ReasonField = ""
+    """For the docket, and for people."""
 
 
 class FundingReplacedData(Part):
     """Data of `channel.funding_replaced`: a spend by a candidate is not a close."""
 
     channel_point: OutPointField
+    """The channel, by its first funding outpoint."""
     funding_outpoint: OutPointField | None = None
+    """Of the new funding output; this or candidates, or both."""
     funding_txid_candidates: Annotated[
         tuple[TxidField, ...], Field(max_length=_MOST_CANDIDATES)
     ] = ()
+    """Every transaction that may replace the funding: a spend by one is no close."""
     capacity_sat: Annotated[int, Field(gt=0, le=MAX_SAT)] | None = None
+    """Satoshi in the new funding output; needed before commitments on it can be checked."""
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
@@ -192,21 +217,21 @@ class ChannelOpenedWebhook(_Webhook):
 
 
 class ChannelUpdatedWebhook(_Webhook):
-    """A channel moved on."""
+    """A channel moved on: the parts of one step, or `updates`, not both."""
 
     type: Literal["channel.updated"]
     data: ChannelUpdatedData
 
 
 class PreimageLearnedWebhook(_Webhook):
-    """The node learned a preimage."""
+    """The node learned a preimage; it concerns every channel of the node with such an HTLC."""
 
     type: Literal["preimage.learned"]
     data: PreimageLearnedData
 
 
 class ForceCloseRequestedWebhook(_Webhook):
-    """The node wants its commitment on chain."""
+    """The node wants its commitment on chain. Only the first of a channel changes anything."""
 
     type: Literal["force_close.requested"]
     data: ForceCloseRequestedData
