@@ -10,15 +10,9 @@ from pathlib import Path
 
 from tests.pooler.pgbouncer import pooled_postgres, transactions_pooled
 
-_BY_FILE = ("-n", "2", "--dist", "loadfile")
+#: One at a time: a test beside another, on the same server, would hold back what that one reads on.
 _SUITES = (
-    (
-        *_BY_FILE,
-        "tests/storage",
-        "tests/tasks",
-        "tests/workers/gateway",
-        "tests/workers/test_leadership.py",
-    ),
+    ("tests/storage", "tests/tasks", "tests/workers/gateway", "tests/workers/test_leadership.py"),
     ("-m", "pooler", "tests/pooler"),
 )
 
