@@ -211,7 +211,7 @@ def test_fresh_passwords_fill_every_gap() -> None:
 def test_ci_calls_the_readmes_command() -> None:
     ci = PROJECT / ".ci" / "run"
     assert os.access(ci, os.X_OK)
-    assert "step test" in ci.read_text()
+    assert "step_of_processes test\n" in ci.read_text()
     assert "make test" in (PROJECT / "README.md").read_text()
 
 
