@@ -153,13 +153,16 @@ class Case(msgspec.Struct, frozen=True):
     path: tuple[State, ...] = (State.DEFAULT,)
     best_height: BlockHeight = BlockHeight(0)
     local_commitment: LocalCommitment | None = None
-    #: The one before, still valid until our node revokes it (BOLT 5 C3).
+    #: The one before, still valid until our node revokes it (BOLT 5 C3); after a force close the
+    #: one that was decided, however many come after it.
     previous_local_commitment: LocalCommitment | None = None
     remote_commitments: tuple[RemoteCommitment, ...] = ()
     revocation_secrets: tuple[tuple[int, Secret], ...] = ()
     preimages: tuple[KnownPreimage, ...] = ()
     splice: Splice = Splice()
     retired_fundings: tuple[RetiredFunding, ...] = ()
+    #: Our commitments that were decided for fundings other than the present one.
+    decided_before: tuple[LocalCommitment, ...] = ()
     local_points: tuple[LocalPoint, ...] = ()
     wanted_local_point: int | None = None
     recalled: RevokedState | None = None
@@ -186,6 +189,18 @@ class Case(msgspec.Struct, frozen=True):
             Side.REMOTE: max((c.number for c in self.remote_commitments), default=-1),
         }
         return any(number > newest[owner] for owner, number in self.ahead_of_us)
+
+    @property
+    def held(self) -> tuple[LocalCommitment, ...]:
+        """Every commitment of ours that the case still knows, on whichever funding."""
+        found = (
+            self.local_commitment,
+            self.previous_local_commitment,
+            self.splice.local_commitment,
+            *(retired.local_commitment for retired in self.retired_fundings),
+            *self.decided_before,
+        )
+        return tuple(commitment for commitment in found if commitment is not None)
 
     def preimage_of(self, payment_hash: PaymentHash) -> Secret | None:
         """The preimage of `payment_hash`, if this case knows it."""

@@ -60,9 +60,7 @@ def commitment_number(channel: Channel, tx: Transaction) -> int | None:
 
 
 def _own_commitment(case: Case, txid: Txid) -> LocalCommitment | None:
-    held = [case.local_commitment, case.previous_local_commitment, case.splice.local_commitment]
-    held += [retired.local_commitment for retired in case.retired_fundings]
-    return next((c for c in held if c is not None and c.txid == txid), None)
+    return next((c for c in case.held if c.txid == txid), None)
 
 
 def _as_local(case: Case, commitment: LocalCommitment) -> Classified:

@@ -23,9 +23,10 @@ from typing import assert_never
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import htlcs, telling
+from contractcourt.arbitrator import htlcs, stakes, telling
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import COURT, Case, ForceClose, State
+from contractcourt.channel import LocalCommitment
 from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     CloseKind,
@@ -152,8 +153,8 @@ def _decide_broadcast(
     hearing: Hearing, requested_by: str, reason: str, requested_at: str = ""
 ) -> None:
     case = hearing.case
-    commitment = case.local_commitment
-    if commitment is None or commitment.spends != case.channel.funding_outpoint:
+    commitment = _to_publish(case)
+    if commitment is None:
         hearing.alarm(
             AlarmKind.NO_LOCAL_COMMITMENT,
             "cannot force close: the node never told its commitment; send channel.updated",
@@ -187,6 +188,16 @@ def _decide_broadcast(
     hearing.want(PublishCommitment(case.channel.funding_outpoint, commitment))
 
 
+def _to_publish(case: Case) -> LocalCommitment | None:
+    """Of our commitments on the present funding the one that was decided before, or the newest.
+
+    A funding that a reorg brings back never gets a second one (P3).
+    """
+    candidates = (*case.decided_before, case.local_commitment)
+    funding = case.channel.funding_outpoint
+    return next((c for c in candidates if c is not None and c.spends == funding), None)
+
+
 def follow_funding(hearing: Hearing) -> None:
     """A splice, or its reorg, moved the funding: what was decided can't confirm any more.
 
@@ -194,11 +205,13 @@ def follow_funding(hearing: Hearing) -> None:
     """
     case = hearing.case
     decided = case.force_close
-    funding, commitment = case.channel.funding_outpoint, case.local_commitment
-    if decided is None or decided.funding_outpoint in (None, funding):
+    if decided is None or decided.funding_outpoint in (None, case.channel.funding_outpoint):
         return
-    if case.funding_spend is not None or commitment is None or commitment.spends != funding:
+    if case.funding_spend is not None or _to_publish(case) is None:
         return
+    left = stakes.decided_commitment(case)
+    if left is not None and left not in case.decided_before:
+        hearing.change(decided_before=(*case.decided_before, left))
     _decide_broadcast(hearing, decided.requested_by, decided.reason, decided.requested_at)
 
 

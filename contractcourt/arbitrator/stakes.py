@@ -86,8 +86,7 @@ def _hurrying(case: Case, commitment: LocalCommitment) -> Iterator[Htlc]:
 def decided_commitment(case: Case) -> LocalCommitment | None:
     """The commitment of ours that was decided to be published."""
     decided = case.force_close
-    held = (case.local_commitment, case.previous_local_commitment)
-    return next((c for c in held if c and decided and c.txid == decided.txid), None)
+    return None if decided is None else next((c for c in case.held if c.txid == decided.txid), None)
 
 
 def hurrying_sat(case: Case, commitment: LocalCommitment) -> Satoshi:

@@ -11,6 +11,7 @@ import hashlib
 import msgspec
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.classification import commitment_number
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -77,7 +78,8 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
             return
         raise CommitmentMismatch(f"local commitment {present.number} is already {present.txid}")
     _check_content(case, commitment)
-    hearing.change(local_commitment=commitment, previous_local_commitment=present)
+    previous = stakes.decided_commitment(case) or present
+    hearing.change(local_commitment=commitment, previous_local_commitment=previous)
     if case.force_close is not None and not case.closed:
         hearing.alarm(
             AlarmKind.UPDATE_AFTER_FORCE_CLOSE,

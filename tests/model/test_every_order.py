@@ -7,7 +7,7 @@ import os
 import pytest
 
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
-from tests.model.walk import stroll, walk
+from tests.model.walk import LATER, stroll, walk
 from tests.summary import Summary
 
 BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
@@ -15,11 +15,6 @@ BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_
 _ENDS_ONE_IN = 2
 #: `make model DEPTH=4` goes deeper.
 _DEPTH = int(os.environ.get("MODEL_DEPTH", "3"))
-#: Where much can still go wrong, too far for every order from the beginning.
-_LATER = [
-    ("splice told", "splice signed", "splice", "force close"),
-    ("propose", "revoke", "theirs", "mine"),
-]
 
 
 @BOTH_TYPES
@@ -31,7 +26,7 @@ def test_the_promises_hold_in_every_order(channel_type: str, summary: Summary) -
 
 
 @BOTH_TYPES
-@pytest.mark.parametrize("after", _LATER)
+@pytest.mark.parametrize("after", LATER)
 def test_the_promises_hold_in_every_order_later(
     channel_type: str, after: tuple[str, ...], summary: Summary
 ) -> None:

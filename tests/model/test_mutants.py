@@ -15,13 +15,13 @@ from contractcourt.arbitrator.classification import Classified
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import Case, State
-from contractcourt.channel import STATIC_REMOTEKEY, Htlc
+from contractcourt.channel import STATIC_REMOTEKEY, Htlc, LocalCommitment
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import CloseKind, MarkChannelClosed
 from contractcourt.events import ForceCloseRequested, SpendUnconfirmed
 from contractcourt.resolvers import breach, outgoing_htlc
 from contractcourt.units import BlockHeight, Blocks, Satoshi, Secret, Txid
-from tests.model.walk import stroll, walk
+from tests.model.walk import LATER, stroll, walk
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -55,6 +55,12 @@ def _published_whenever_asked(
     _: Callable[..., None], hearing: Hearing, asked: ForceCloseRequested
 ) -> None:
     machine._decide_broadcast(hearing, asked.requested_by, asked.reason)
+
+
+def _the_newest(case: Case) -> LocalCommitment | None:
+    newest = case.local_commitment
+    fits = newest is not None and newest.spends == case.channel.funding_outpoint
+    return newest if fits else None
 
 
 def _but_not_for_htlcs(
@@ -120,6 +126,9 @@ MUTANTS = {
     "publishes a second commitment": Mutant(
         machine, "request", _published_whenever_asked, "two commitments", around=True
     ),
+    "forgets what it decided when a splice is taken back": Mutant(
+        machine, "_to_publish", _the_newest, "two commitments"
+    ),
     "publishes what is stale": Mutant(
         machine, "_we_lost_data", lambda _: False, "known to be stale"
     ),
@@ -156,4 +165,6 @@ def _look_for_it() -> None:
     walk(STATIC_REMOTEKEY, 2, ends_one_in=4)
     for seed in range(4):
         stroll(STATIC_REMOTEKEY, seed, 2_000)
+    for after in LATER:
+        walk(STATIC_REMOTEKEY, 2, ends_one_in=4, after=after)
     walk(STATIC_REMOTEKEY, 3, ends_one_in=4)

@@ -17,6 +17,12 @@ from tests.model.ending import is_for_the_operator, lead_to_the_end
 from tests.model.promises import assert_promises
 from tests.model.world import World
 
+#: Where much can still go wrong, too far for every order from the beginning.
+LATER = (
+    ("splice told", "splice signed", "splice", "force close"),
+    ("splice told", "splice signed", "propose", "revoke", "splice", "force close", "accept"),
+    ("propose", "revoke", "theirs", "mine"),
+)
 _NAMES = tuple(ACTIONS)
 
 

@@ -190,6 +190,7 @@ class MemoryCourt:
         yield b"".join(sorted(self._watches))
         yield b"".join(height.to_bytes(4, "big") for height in sorted(self._deadlines))
         yield b"".join(sorted(self._broadcasts))
+        yield b"".join(sorted(self._commitments))
         yield repr((self.publish_answer, self.closed_in_database)).encode()
 
     # -- what a story asks --
