@@ -29,7 +29,7 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_transport_options = {
     "visibility_timeout": _settings.visibility_timeout_seconds,
-    "socket_timeout": 30,
+    "socket_timeout": 10,
     "socket_keepalive": True,
     "socket_keepalive_options": _keepalive(),
     "health_check_interval": 10,
@@ -45,7 +45,10 @@ task_acks_late = True
 task_reject_on_worker_lost = True
 task_time_limit = _settings.task_time_limit_seconds
 task_soft_time_limit = _settings.task_soft_time_limit_seconds
-worker_prefetch_multiplier = 1
+# What runs is what counts. The usual count is of acknowledgements: each one that the broker did not
+# take would cost the worker a place, until it consumes nothing any more.
+worker_disable_prefetch = True
+worker_prefetch_multiplier = 0
 worker_max_tasks_per_child = _settings.max_tasks_per_child
 worker_soft_shutdown_timeout = 5.0
 worker_hijack_root_logger = False

@@ -143,7 +143,7 @@ def test_p4_c3_a_host_that_is_cut_off_in_the_middle_of_a_task_costs_only_time(
     with db.transaction() as obstacle:
         # Deleting this row is the last thing that the worker does before its commit.
         obstacle.execute("SELECT 1 FROM unapplied FOR UPDATE")
-        until(lambda: _waits_for_a_lock(db), "the worker to be in the middle of it")
+        until(lambda: waits_for_a_lock(db), "the worker to be in the middle of it")
         doomed.cut_off()
     cut_at = time.monotonic()
     until(lambda: _is_silent_in_a_transaction(db), "its transaction to hang")
@@ -161,7 +161,7 @@ def test_p4_c3_a_host_that_is_cut_off_in_the_middle_of_a_task_costs_only_time(
     summary(f"a worker's host cut off mid-task, on {hosts.kind()}: done elsewhere in {took:.0f} s")
 
 
-def _waits_for_a_lock(db: Database) -> bool:
+def waits_for_a_lock(db: Database) -> bool:
     return _sessions(db, "wait_event_type = 'Lock'")
 
 
