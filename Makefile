@@ -22,6 +22,7 @@ BY_FILE := -n 2 --dist loadfile
 SEED ?= 1
 CHANNELS ?= 300
 DEPTH ?= 4
+OUTAGE ?= 600
 EXAMPLES ?= 20000
 
 .PHONY: help
@@ -66,6 +67,10 @@ hosts: venv ## Parts of a court on hosts of their own, whose cables are cut (nam
 .PHONY: faults
 faults: venv ## Channels that close in a storm of faults must end as without (SEED=1 CHANNELS=300)
 	@$(BIN)/python -m tests.faults.campaign --seed $(SEED) --channels $(CHANNELS)
+
+.PHONY: outages
+outages: venv ## Redis and Postgres down, and silent, for OUTAGE seconds each (OUTAGE=600: 25 minutes)
+	OUTAGE_SECONDS=$(OUTAGE) $(BIN)/pytest -m e2e -n 2 tests/faults/test_outages.py $(PYTEST_ARGS)
 
 .PHONY: fuzz
 fuzz: venv ## Spoiled input for every reader of what comes from outside (EXAMPLES=20000 each)

@@ -1,0 +1,98 @@
+"""Redis or Postgres is away, or silent, for longer than any patience: nothing is lost, nobody ends.
+
+With `make outages` each lasts ten minutes (users_ask C5, P5), with the other tests some seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from storage import blocks
+from tests.faults.closing_storm import ClosingStorm
+from tests.faults.parts import PartedCourt, parted_court
+from tests.summary import Summary
+
+_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "8"))
+_CHANNELS = 12
+_BLOCKS = 6
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900 + int(_SECONDS))]
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """How a server goes away, and how it comes back."""
+
+    begin: Callable[[PartedCourt, str], None]
+    end: Callable[[PartedCourt, str], None]
+
+
+def _come_back(court: PartedCourt, server: str) -> None:
+    court.start_again(server)
+    court.wait_ready(server)
+
+
+OUTAGES = {
+    "down": Outage(PartedCourt.keep_down, _come_back),
+    "silent": Outage(
+        lambda court, server: court.proxies[server].freeze(),
+        lambda court, server: court.proxies[server].thaw(),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartedCourt]:
+    with parted_court(tmp_path_factory.mktemp("outages")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("server", ["redis", "postgres"])
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_c5_p5_a_long_outage_costs_only_time(
+    kind: str, server: str, court: PartedCourt, summary: Summary
+) -> None:
+    """Channels close and blocks come meanwhile; every process is there afterwards, the same one."""
+    court.fallen.clear()
+    storm = ClosingStorm(court, f"{server}-{kind}", _CHANNELS)
+    OUTAGES[kind].begin(court, server)
+    storm.break_out()
+    for _ in range(_BLOCKS):
+        _pass(court, _SECONDS / _BLOCKS)
+        court.client.mine(1)
+    if server == "redis":
+        court.client.wait_until(lambda: _watcher_is_at_tip(court), "the watcher to go on")
+    OUTAGES[kind].end(court, server)
+    back_at = time.monotonic()
+    court.client.wait_until(
+        lambda: _watcher_is_at_tip(court) and court.client.is_quiet(), "the court to catch up"
+    )
+    took = time.monotonic() - back_at
+    assert +court.fallen == Counter()
+    [end] = storm.pass_by()
+    assert (end.state, end.close_kind, end.commitments) == ("FULLY_RESOLVED", "remote", 0)
+    assert end.told == {"channel.closing", "channel.closed", "channel.fully_resolved"}
+    summary(
+        f"{server} {kind} for {_SECONDS:.0f} s while {_CHANNELS} channels closed: "
+        f"all was caught up {took:.0f} s after it came back"
+    )
+
+
+def _pass(court: PartedCourt, seconds: float) -> None:
+    """Time; who ended by itself is started again, and counted."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        court.revive()
+        time.sleep(0.1)
+
+
+def _watcher_is_at_tip(court: PartedCourt) -> bool:
+    with court.client.db.transaction() as conn:
+        cursor = blocks.cursor(conn)
+    return cursor is not None and cursor.height == court.client.height()
