@@ -63,7 +63,8 @@ def database(server_url: str, *, max_size: int = 8) -> Iterator[Database]:
         url = server_url.rpartition("/")[0] + f"/{name}"
         try:
             migrate(url)
-            with closing(Database(url, max_size=max_size)) as db:
+            # Some statements here fill tables, and take the time that this takes.
+            with closing(Database(url, max_size=max_size, answer_seconds=600.0)) as db:
                 yield db
         finally:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from storage.errors import ForkedPool
+from storage.patience import ANSWER_SECONDS, PatientConnection, ServerSilent
 from storage.retries import with_retries
 
 T = TypeVar("T")
@@ -42,7 +43,8 @@ TRANSACTION_LIMITS = """
 class Database:
     """Postgres at `url` (TCP or unix socket), for the process that first uses it.
 
-    The pool opens at the first transaction, so importing or forking opens no socket.
+    The pool opens at the first transaction, so importing or forking opens no socket. A server that
+    says nothing for `answer_seconds` is taken for gone.
     """
 
     def __init__(
@@ -53,13 +55,15 @@ class Database:
         max_size: int = 4,
         application_name: str = "contractcourt",
         wait_seconds: float = 10.0,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self.url = url
         self._min_size = min_size
         self._max_size = max_size
         self._application_name = application_name
         self._wait_seconds = wait_seconds
-        self._pool: ConnectionPool[Connection] | None = None
+        self._answer_seconds = answer_seconds
+        self._pool: ConnectionPool[PatientConnection] | None = None
         self._owner_pid: int | None = None
         self._opening = Lock()
 
@@ -80,6 +84,10 @@ class Database:
             with pool.connection() as connection, connection.transaction():
                 connection.execute(TRANSACTION_LIMITS)
                 yield connection
+        except ServerSilent:
+            # To ask the others would only mean to wait for each of them as well.
+            pool.drain()
+            raise
         except psycopg.OperationalError as error:
             # One broken connection means the others may be broken too: Postgres restarted.
             if not isinstance(
@@ -122,7 +130,7 @@ class Database:
         if pool is not None and self._owner_pid == os.getpid():
             pool.close()
 
-    def _opened_pool(self) -> ConnectionPool[Connection]:
+    def _opened_pool(self) -> ConnectionPool[PatientConnection]:
         if self._pool is None:
             with self._opening:
                 if self._pool is None:
@@ -134,10 +142,10 @@ class Database:
             )
         return self._pool
 
-    def _open_pool(self) -> ConnectionPool[Connection]:
+    def _open_pool(self) -> ConnectionPool[PatientConnection]:
         return ConnectionPool(
             self.url,
-            connection_class=Connection,
+            connection_class=PatientConnection,
             min_size=self._min_size,
             max_size=self._max_size,
             timeout=self._wait_seconds,
@@ -147,10 +155,10 @@ class Database:
                 "application_name": self._application_name,
                 **CONNECTION_LIMITS,
             },
-            configure=_read_committed,
+            configure=self._configure,
             open=True,
         )
 
-
-def _read_committed(connection: Connection) -> None:
-    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    def _configure(self, connection: PatientConnection) -> None:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.answer_seconds = self._answer_seconds
