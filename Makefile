@@ -68,6 +68,10 @@ hosts: venv ## Parts of a court on hosts of their own, whose cables are cut (nam
 faults: venv ## Channels that close in a storm of faults must end as without (SEED=1 CHANNELS=300)
 	@$(BIN)/python -m tests.faults.campaign --seed $(SEED) --channels $(CHANNELS)
 
+.PHONY: storm
+storm: venv ## Redis forgets while CHANNELS=300 close in one block; each ends as in calm weather
+	@$(BIN)/python -m tests.faults.mass_close --channels $(CHANNELS) --seed $(SEED)
+
 .PHONY: outages
 outages: venv ## Redis and Postgres down, and silent, for OUTAGE seconds each (OUTAGE=600: 25 minutes)
 	OUTAGE_SECONDS=$(OUTAGE) $(BIN)/pytest -m e2e -n 2 tests/faults/test_outages.py $(PYTEST_ARGS)
