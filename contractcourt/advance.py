@@ -16,6 +16,7 @@ from contractcourt.arbitrator import (
     following,
     htlcs,
     machine,
+    offer,
     risks,
     splices,
     updates,
@@ -80,7 +81,7 @@ def advance(case: Case, event: Event) -> Verdict:
     """
     hearing = Hearing(case)
     _hear(hearing, event)
-    _look_again(hearing)
+    _look_again(hearing, case)
     risks.tell(hearing, case)
     return Verdict(hearing.case, tuple(hearing.effects))
 
@@ -183,10 +184,11 @@ def _set_alarm_clocks(hearing: Hearing) -> None:
         hearing.wake_at(height, HTLC_DUE, due.at_risk_sat, due.hard_height, urgent=True)
 
 
-def _look_again(hearing: Hearing) -> None:
+def _look_again(hearing: Hearing, before: Case) -> None:
     """After each event: is an HTLC due, is the close final, did a contract move on?"""
     machine.follow_funding(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)
+    offer.publish(hearing, before)
     if hearing.case.state in (State.BROADCAST_COMMIT, State.COMMITMENT_BROADCASTED):
         anchor.bump(hearing)
     closes.close_when_buried(hearing)

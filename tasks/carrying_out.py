@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from contractcourt.advance import Verdict
+from contractcourt.arbitrator.offer import on_offer
 from contractcourt.arbitrator.urgency import is_urgent
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
@@ -143,12 +144,14 @@ def _write_wishes(
 def _may_drop_wishes(channel: Advanced) -> bool:
     before, after = channel.before, channel.after
     return before is not None and (
-        before.contracts is not after.contracts or before.funding_spend is not after.funding_spend
+        before.contracts is not after.contracts
+        or before.funding_spend is not after.funding_spend
+        or on_offer(before) != on_offer(after)
     )
 
 
 def _kept_wishes(channel: Advanced) -> set[OutPoint]:
-    """Contracts that wait for their sweep; the commitment's anchor while none is on chain."""
+    """Contracts that wait for their sweep; the anchor of our commitment while that is on offer."""
     kept = {c.outpoint for c in channel.after.contracts if c.stage is ContractStage.SWEEPING}
     if channel.after.funding_spend is None:
         for effect in channel.verdicts[-1].effects:

@@ -6,12 +6,17 @@ Our commitment, and without anchors our HTLC transactions. Sign, check, store, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import structlog
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.arbitrator.offer import on_offer
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.scripts import funding_script_pubkey
+from contractcourt.case import Case
 from contractcourt.channel import Channel
 from contractcourt.effects import PublishCommitment, PublishHtlcTransaction
 from contractcourt.signing import SigningRequest, commitment_request, contract_input, sweep_request
@@ -27,41 +32,47 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.errands import take
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources, resources
-from tasks.sending import send
+from tasks.sending import COMMITMENT, send
 from tasks.signer_client import SignerCallFailed, SignerUnavailable
 from tasks.signing import sign
 
 _log = structlog.get_logger()
 
-COMMITMENT, HTLC_TRANSACTION = "commitment", "htlc_transaction"
+HTLC_TRANSACTION = "htlc_transaction"
 
 
 @app.task(name="contractcourt.publish")
 def publish_task(ids: list[int], idempotency_key: str) -> None:
     """Sign and publish what these outbox rows ask for."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
-        held = resources()
-        for row, case in take(held, ids, "publish_commitment", "publish_htlc_transaction"):
-            reach(CrashPoint.PUBLISH_TAKEN)
-            match row.effect:
-                case PublishCommitment():
-                    _publish_commitment(held, row, case.channel, row.effect)
-                case PublishHtlcTransaction():
-                    _publish_htlc_transaction(held, row, case.channel, row.effect)
+        publish(resources(), ids)
+
+
+def publish(held: Resources, ids: Sequence[int]) -> None:
+    """One row after another, each by its case as it is now."""
+    for row, case in take(held, ids, "publish_commitment", "publish_htlc_transaction"):
+        reach(CrashPoint.PUBLISH_TAKEN)
+        match row.effect:
+            case PublishCommitment():
+                _publish_commitment(held, row, case, row.effect)
+            case PublishHtlcTransaction():
+                _publish_htlc_transaction(held, row, case.channel, row.effect)
 
 
 def _publish_commitment(
-    held: Resources, row: OutboxRow, channel: Channel, effect: PublishCommitment
+    held: Resources, row: OutboxRow, case: Case, effect: PublishCommitment
 ) -> None:
-    if channel.funding_outpoint != effect.funding_outpoint:
-        # A splice moved the funding after the decision; this commitment can't confirm any more.
+    if on_offer(case) != effect.commitment.txid:
+        # A splice moved the funding, or the peer showed that we lost data, after the decision.
         held.db.run(lambda conn: outbox.mark_sent(conn, row.id))
         return
+    channel = case.channel
     script = funding_script_pubkey(channel.local.funding_pubkey, channel.remote.funding_pubkey)
     request = commitment_request(channel, effect.commitment, script)
     stored = _sign_and_store(held, row, channel, request, COMMITMENT)
     if stored is not None:
-        send(held, [stored])
+        # The case that asks again waits for the answer again, though it is the same one.
+        send(held, [replace(stored, last_outcome=None)])
         reach(CrashPoint.PUBLISH_SENT)
         if channel.anchors:
             # Whether its anchor has a deadline is known to the round alone.

@@ -1,19 +1,21 @@
 """Giving stored transactions to the Bitcoin node, and keeping what it says.
 
-A refusal is data on the attempt. What it says of our commitment goes to the docket, because the
-law waits for it.
+Our commitment is given only while its case offers it (docs/decisions/0027). A refusal is data on
+the attempt. What it says of our commitment goes to the docket, because the law waits for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
 from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
+from contractcourt.arbitrator.offer import on_offer
 from contractcourt.events import PublishOutcome, TransactionPublished
-from storage import alarms, broadcasts, docket
+from storage import alarms, broadcasts, cases, docket
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from tasks import wakeups
@@ -22,12 +24,14 @@ from tasks.resources import Resources
 
 _log = structlog.get_logger()
 
+#: The purpose of our commitment's broadcast.
+COMMITMENT = "commitment"
 TAKEN = frozenset({PublishOutcome.ACCEPTED, PublishOutcome.ALREADY_KNOWN})
 
 
 def send(held: Resources, open_ones: Sequence[Broadcast]) -> None:
-    """Send each, a child together with its parent."""
-    single = [broadcast for broadcast in open_ones if broadcast.parent_txid is None]
+    """Send each, a child together with its parent; a commitment that is on offer no more is not."""
+    single = _still_offered(held, [b for b in open_ones if b.parent_txid is None])
     if single:
         answers = held.chain.send_many([broadcast.raw_tx for broadcast in single])
         reach(CrashPoint.NODE_ANSWERED)
@@ -42,10 +46,31 @@ def _send_package(held: Resources, child: Broadcast) -> list[tuple[Broadcast, Pu
     txid = child.parent_txid
     assert txid is not None
     parent = held.db.run(lambda conn: broadcasts.find(conn, txid))
-    if parent is None:
+    if parent is None or not _still_offered(held, [parent]):
         return []
     answers = held.chain.submit_package([parent.raw_tx, child.raw_tx])
     return list(zip([parent, child], answers, strict=True))
+
+
+def _still_offered(held: Resources, given: Sequence[Broadcast]) -> list[Broadcast]:
+    """Without commitments of ours that their cases offer no more: these are given up (L19)."""
+    ours = [broadcast for broadcast in given if broadcast.purpose == COMMITMENT]
+    if not ours:
+        return list(given)
+    channel_ids = [broadcast.channel_id for broadcast in ours]
+    stored = held.db.run(lambda conn: cases.read_many(conn, channel_ids))
+    offered = {on_offer(one.case) for one in stored}
+    gone = [broadcast for broadcast in ours if broadcast.txid not in offered]
+    for broadcast in gone:
+        held.db.run(partial(_give_up, broadcast=broadcast))
+    return [broadcast for broadcast in given if broadcast not in gone]
+
+
+def _give_up(conn: Connection, broadcast: Broadcast) -> None:
+    """Under its case's lock: what offers it again then comes after this, and takes it up."""
+    case = cases.lock_one(conn, broadcast.channel_id).case
+    if on_offer(case) != broadcast.txid:
+        broadcasts.abandon(conn, broadcast.id)
 
 
 def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:
@@ -71,7 +96,7 @@ def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]
 
 
 def _is_news(broadcast: Broadcast, outcome: PublishOutcome) -> bool:
-    return broadcast.purpose == "commitment" and broadcast.last_outcome is not outcome
+    return broadcast.purpose == COMMITMENT and broadcast.last_outcome is not outcome
 
 
 def _tell_the_law(conn: Connection, broadcast: Broadcast, answer: PublishResult) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from contractcourt.arbitrator.offer import on_offer
 from contractcourt.arbitrator.overdue import overdue_since
 from contractcourt.case import Case
 from contractcourt.contract import Contract, ContractStage
@@ -78,12 +79,12 @@ def _watches(conn: Connection, channel_id: int, case: Case) -> Iterator[Trace]:
 
 
 def _commitment(conn: Connection, channel_id: int, case: Case) -> Iterator[Trace]:
-    wanted = case.force_close
+    wanted = on_offer(case)
     if wanted is None or case.funding_spend is not None:
         return
     waits = any(isinstance(o.effect, PublishCommitment) for o in outbox.unsent(conn, channel_id))
-    if not waits and not broadcasts.known(conn, [wanted.txid]):
-        yield "broadcasts", None, f"our commitment {wanted.txid}, or that it waits to be sent"
+    if not waits and not broadcasts.known(conn, [wanted]):
+        yield "broadcasts", None, f"our commitment {wanted}, or that it waits to be sent"
 
 
 def _sweeps(conn: Connection, channel_id: int, case: Case) -> Iterator[Trace]:

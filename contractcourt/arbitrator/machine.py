@@ -4,7 +4,7 @@
 |---|---|---|
 | DEFAULT | chain, no HTLC due | DEFAULT |
 | DEFAULT | chain with an HTLC due, user | BROADCAST_COMMIT |
-| BROADCAST_COMMIT | chain, user; not while we lost data | publishes, stays until told the outcome |
+| BROADCAST_COMMIT | chain, user | stays until told the outcome of publishing (`offer`) |
 | BROADCAST_COMMIT | accepted, double spend, fee too low | COMMITMENT_BROADCASTED |
 | any of the three | local, remote close, breach | CONTRACT_CLOSED |
 | any of the three | cooperative close | FULLY_RESOLVED |
@@ -23,7 +23,7 @@ from typing import assert_never
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import htlcs, stakes, telling
+from contractcourt.arbitrator import htlcs, offer, stakes, telling
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import COURT, Case, ForceClose, State
 from contractcourt.channel import LocalCommitment
@@ -33,7 +33,6 @@ from contractcourt.effects import (
     MarkChannelReopened,
     MarkFullyResolved,
     MarkUnresolved,
-    PublishCommitment,
 )
 from contractcourt.events import ForceCloseRequested, PublishOutcome
 
@@ -180,12 +179,10 @@ def _decide_broadcast(
         requested_by=requested_by,
         reason=reason,
     )
-    if _we_lost_data(case):
+    if offer.we_lost_data(case):
         hearing.alarm(
             AlarmKind.DATA_LOSS, "our state is stale: nothing is published, the peer must close"
         )
-        return
-    hearing.want(PublishCommitment(case.channel.funding_outpoint, commitment))
 
 
 def _to_publish(case: Case) -> LocalCommitment | None:
@@ -213,13 +210,6 @@ def follow_funding(hearing: Hearing) -> None:
     if left is not None and left not in case.decided_before:
         hearing.change(decided_before=(*case.decided_before, left))
     _decide_broadcast(hearing, decided.requested_by, decided.reason, decided.requested_at)
-
-
-def _we_lost_data(case: Case) -> bool:
-    """F4: a commitment known to be stale is never published (users_ask L19)."""
-    spend = case.funding_spend
-    seen = spend is not None and spend.kind in (CloseKind.DATA_LOSS, CloseKind.LOCAL_UNKNOWN)
-    return seen or case.lost_data
 
 
 def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None:

@@ -5,7 +5,7 @@ While the commitment waits to be mined it is worth far more: by it a child pays 
 
 from __future__ import annotations
 
-from contractcourt.arbitrator import stakes
+from contractcourt.arbitrator import offer, stakes
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wsh
@@ -51,6 +51,8 @@ def bump(hearing: Hearing) -> None:
     case = hearing.case
     commitment = stakes.decided_commitment(case)
     if not case.channel.anchors or case.funding_spend is not None or commitment is None:
+        return
+    if offer.on_offer(case) != commitment.txid:
         return
     anchor = _anchor_of(case, commitment)
     if anchor is not None:

@@ -11,6 +11,7 @@ from contractcourt.case import CLOSED_STATES, Case, State
 from contractcourt.channel import Direction
 from contractcourt.contract import ContractKind, ContractStage
 from contractcourt.effects import (
+    BumpCommitment,
     CloseKind,
     Effect,
     MarkChannelClosed,
@@ -23,9 +24,6 @@ from contractcourt.units import Txid
 from tests.scenarios.memory import MemoryCourt
 
 Kind = Callable[[Case], CloseKind]
-
-#: Closes that show that our own state is stale (L19).
-_STALE = (CloseKind.DATA_LOSS, CloseKind.LOCAL_UNKNOWN)
 
 
 def assert_promises(court: MemoryCourt, kinds: Mapping[Txid, Kind]) -> None:
@@ -47,14 +45,16 @@ def assert_promises(court: MemoryCourt, kinds: Mapping[Txid, Kind]) -> None:
     _every_satoshi_accounted_for(court)
 
 
-def assert_verdict_promises(case: Case, effects: tuple[Effect, ...]) -> None:
-    """The same for one verdict, at the moment of it. A reorg may take back later what it saw."""
+def assert_verdict_promises(case: Case, effects: tuple[Effect, ...], *, is_stale: bool) -> None:
+    """The same for one verdict, at the moment of it. A reorg may take back later what it saw.
+
+    `is_stale`: the peer's commitments have shown by now that ours are old.
+    """
     for effect in effects:
         if isinstance(effect, NotifyNode) and effect.event_type == "htlc.failed":
             _failed_no_sooner_than_allowed(case, effect.data["htlc_id"], effect.data["reason"])
-        if isinstance(effect, PublishCommitment):
-            lost = case.funding_spend is not None and case.funding_spend.kind in _STALE
-            assert not lost, "a commitment was published that is known to be stale"
+        if isinstance(effect, PublishCommitment | BumpCommitment):
+            assert not is_stale, "a commitment was published that is known to be stale"
 
 
 def _failed_no_sooner_than_allowed(case: Case, htlc_id: int, reason: str) -> None:

@@ -10,7 +10,7 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from contractcourt.arbitrator import closes, following, machine, stakes
+from contractcourt.arbitrator import closes, following, machine, offer, stakes
 from contractcourt.arbitrator.classification import Classified
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
@@ -61,6 +61,13 @@ def _the_newest(case: Case) -> LocalCommitment | None:
     newest = case.local_commitment
     fits = newest is not None and newest.spends == case.channel.funding_outpoint
     return newest if fits else None
+
+
+def _but_never_again(
+    publish: Callable[[Hearing, Case], None], hearing: Hearing, before: Case
+) -> None:
+    if before.force_close is None:
+        publish(hearing, before)
 
 
 def _but_not_for_htlcs(
@@ -129,9 +136,10 @@ MUTANTS = {
     "forgets what it decided when a splice is taken back": Mutant(
         machine, "_to_publish", _the_newest, "two commitments"
     ),
-    "publishes what is stale": Mutant(
-        machine, "_we_lost_data", lambda _: False, "known to be stale"
+    "publishes what it decided only once": Mutant(
+        offer, "publish", _but_never_again, "ends in", around=True
     ),
+    "publishes what is stale": Mutant(offer, "we_lost_data", lambda _: False, "known to be stale"),
     "fails what was fulfilled": Mutant(outgoing_htlc, "resolve", _fail, "was failed"),
     "fails upstream before the timeout is buried": Mutant(
         outgoing_htlc, "act", _failed_at_its_expiry, "before its timeout was buried", around=True

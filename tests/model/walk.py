@@ -22,6 +22,7 @@ LATER = (
     ("splice told", "splice signed", "splice", "force close"),
     ("splice told", "splice signed", "propose", "revoke", "splice", "force close", "accept"),
     ("propose", "revoke", "theirs", "mine"),
+    ("refused", "force close", "future", "mine"),
 )
 _NAMES = tuple(ACTIONS)
 

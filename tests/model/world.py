@@ -15,7 +15,7 @@ from contractcourt.case import Case
 from contractcourt.channel import Direction
 from contractcourt.effects import CloseKind, Effect
 from contractcourt.errors import LawError
-from contractcourt.events import ChannelUpdate
+from contractcourt.events import ChannelUpdate, TransactionPublished
 from contractcourt.units import Satoshi, Secret, Txid
 from tests.model.promises import Kind, assert_verdict_promises
 from tests.scenarios.memory import MemoryCourt
@@ -31,10 +31,26 @@ _FUTURE = 9
 class ModelCourt(MemoryCourt):
     """A court in memory whose every verdict is held against the promises about verdicts."""
 
+    #: The highest number of a commitment that was on chain and that the node had not told.
+    _shown = -1
+
+    @property
+    def _is_stale(self) -> bool:
+        """L19: the peer showed more than we know, in whichever block and however long ago."""
+        return self._shown > max((c.number for c in self.case.remote_commitments), default=-1)
+
     def _carry_out(self, effects: Iterable[Effect]) -> None:
+        spend = self.case.funding_spend
+        if spend is not None and spend.kind is CloseKind.DATA_LOSS:
+            self._shown = max(self._shown, spend.commitment_number or 0)
         wanted = tuple(effects)
-        assert_verdict_promises(self.case, wanted)
+        assert_verdict_promises(self.case, wanted, is_stale=self._is_stale)
         super()._carry_out(wanted)
+
+    def _publish(self, tx: Transaction) -> TransactionPublished:
+        ours = tx.txid() in self._commitments
+        assert not (ours and self._is_stale), "a commitment was sent that is known to be stale"
+        return super()._publish(tx)
 
 
 @dataclass(frozen=True)

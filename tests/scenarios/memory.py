@@ -13,6 +13,7 @@ from typing import assert_never
 
 from contractcourt import codec
 from contractcourt.advance import advance, open_case
+from contractcourt.arbitrator.offer import on_offer
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import Case
@@ -311,7 +312,11 @@ class MemoryCourt:
 
     def _rebroadcast(self) -> None:
         for txid, tx in [*self._broadcasts.items()]:
-            if self.chain.spender(tx.inputs[0].outpoint) is None and txid not in self.chain.mempool:
+            if txid in self._commitments and on_offer(self.case) != txid:
+                del self._broadcasts[txid]
+            elif (
+                self.chain.spender(tx.inputs[0].outpoint) is None and txid not in self.chain.mempool
+            ):
                 self.hear(self._publish(tx))
 
     def _publish(self, tx: Transaction) -> TransactionPublished:

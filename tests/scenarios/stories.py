@@ -501,6 +501,46 @@ def late_and_doubled_updates(court: Court, sim: SimulatedChannel) -> None:
     assert court.state == "FULLY_RESOLVED"
 
 
+def data_loss_after_a_force_close(court: Court, sim: SimulatedChannel) -> None:
+    """What was refused is never sent again once the peer has shown more than we know (L19)."""
+    court.begin(sim)
+    court.refuse_publishing(True)
+    ours = court.force_close()
+    assert ours is not None
+    future = sim.their_commitment_tx(7)
+    court.reorg(0, [future])
+    assert "data_loss" in court.alarms()
+    court.reorg(1)
+    court.refuse_publishing(False)
+    court.mine(3)
+    assert not court.in_mempool(ours)
+    assert court.close_kind is None
+    court.broadcast(future)
+    court.mine(1 + _LONG)
+    assert court.close_kind == "data_loss"
+    assert court.state == "FULLY_RESOLVED"
+
+
+def splice_taken_back_under_a_force_close(court: Court, sim: SimulatedChannel) -> None:
+    """What was decided can't confirm while a splice stands, and is sent again when it is gone."""
+    court.begin(sim)
+    splice = sim.splice_tx()
+    court.tell_splice(splice)
+    court.refuse_publishing(True)
+    ours = court.force_close()
+    assert ours is not None
+    court.reorg(0, [splice])
+    court.refuse_publishing(False)
+    court.mine(2)
+    assert not court.in_mempool(ours)
+    court.reorg(3)
+    court.mine()
+    _bury(court)
+    assert court.close_kind == "local"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
 STORIES: tuple[Story, ...] = (
     cooperative_close,
     remote_force_close,
@@ -532,4 +572,6 @@ STORIES: tuple[Story, ...] = (
     preimage_comes_late,
     preimage_never_comes,
     late_and_doubled_updates,
+    data_loss_after_a_force_close,
+    splice_taken_back_under_a_force_close,
 )

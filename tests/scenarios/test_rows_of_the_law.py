@@ -8,7 +8,13 @@ import pytest
 from contractcourt.advance import advance, open_case
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
-from contractcourt.effects import CloseKind, PublishCommitment, RaiseAlarm, WatchOutpoint
+from contractcourt.effects import (
+    BumpCommitment,
+    CloseKind,
+    PublishCommitment,
+    RaiseAlarm,
+    WatchOutpoint,
+)
 from contractcourt.errors import UnsupportedChannelType
 from contractcourt.events import ChannelOpened, ChannelUpdated, SpendConfirmed
 from contractcourt.units import BlockHash, BlockHeight, HexBytes, Txid
@@ -71,6 +77,44 @@ def test_l19_a_commitment_that_the_node_explains_is_no_data_loss(channel_type: s
     assert not court.case.lost_data
     court.force_close()
     assert court.published_commitments == 1
+
+
+@BOTH_TYPES
+def test_l19_what_was_decided_in_data_loss_is_published_once_the_node_explains_it(
+    channel_type: str,
+) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("decided, then explained", channel_type)
+    court.begin(sim)
+    move = sim.whole_move(0)
+    court.broadcast(sim.their_commitment_tx(1))
+    court.mine()
+    court.reorg(1)
+    ours = court.force_close()
+    assert ours is not None
+    assert court.published_commitments == 0
+    court.tell(*move)
+    assert court.in_mempool(ours)
+    court.mine(20)
+    assert court.close_kind == "local"
+
+
+@BOTH_TYPES
+def test_l19_what_was_refused_before_data_loss_showed_is_sent_no_more(channel_type: str) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("refused, then lost", channel_type)
+    court.begin(sim)
+    court.refuse_publishing(True)
+    ours = court.force_close()
+    assert ours is not None
+    court.broadcast(sim.their_commitment_tx(5))
+    court.mine()
+    court.reorg(1)
+    court.refuse_publishing(False)
+    bumps = [e for e in court.effects if isinstance(e, BumpCommitment)]
+    court.mine(5)
+    assert not court.in_mempool(ours)
+    assert [e for e in court.effects if isinstance(e, BumpCommitment)] == bumps
 
 
 @BOTH_TYPES

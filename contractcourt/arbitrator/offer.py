@@ -1,0 +1,42 @@
+"""What of ours is on offer: the commitment that was decided, while nothing speaks against it.
+
+Whoever signs or sends one asks here first, each time (docs/decisions/0027). So what was published
+before the peer showed that we lost data, or before a splice moved the funding, is sent no more.
+"""
+
+from __future__ import annotations
+
+from contractcourt.arbitrator import stakes
+from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.case import Case
+from contractcourt.effects import CloseKind, PublishCommitment
+from contractcourt.units import Txid
+
+
+def on_offer(case: Case) -> Txid | None:
+    """Our commitment that may be sent now; None while none was decided, or none may be sent."""
+    decided = case.force_close
+    if decided is None or we_lost_data(case):
+        return None
+    stands = decided.funding_outpoint in (None, case.channel.funding_outpoint)
+    return decided.txid if stands else None
+
+
+def we_lost_data(case: Case) -> bool:
+    """F4: a commitment known to be stale is never published (users_ask L19)."""
+    spend = case.funding_spend
+    seen = spend is not None and spend.kind in (CloseKind.DATA_LOSS, CloseKind.LOCAL_UNKNOWN)
+    return seen or case.lost_data
+
+
+def publish(hearing: Hearing, before: Case) -> None:
+    """Publish what this event has put on offer.
+
+    It was decided, or what spoke against it is gone: a splice was taken back, or the node told the
+    commitments that looked like data loss.
+    """
+    case = hearing.case
+    txid = on_offer(case)
+    commitment = stakes.decided_commitment(case)
+    if txid is not None and txid != on_offer(before) and commitment is not None:
+        hearing.want(PublishCommitment(case.channel.funding_outpoint, commitment))

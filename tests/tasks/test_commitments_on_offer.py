@@ -1,0 +1,142 @@
+"""A commitment is signed and sent only while its case offers it (users_ask L19, promise P3).
+
+The Bitcoin node and the signer are nowhere: whoever asked them would fail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from chain.bitcoin_core import BitcoinCore
+from chain.errors import ChainError
+from contractcourt.arbitrator import stakes
+from contractcourt.events import (
+    ChannelUpdated,
+    Event,
+    ForceCloseRequested,
+    SpendConfirmed,
+    SpendUnconfirmed,
+)
+from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, HexBytes, Satoshi, WeightUnits
+from storage import broadcasts, cases, docket, outbox
+from storage.broadcasts import Broadcast, BroadcastState, Price, SpentInput
+from storage.database import Connection, Database
+from storage.docket import NewEntry
+from tasks.arbitration import arbitrate
+from tasks.publish import publish
+from tasks.resources import Resources
+from tasks.sending import COMMITMENT, send
+from tasks.settings import load_settings
+from tasks.signer_client import SignerClient
+from tests.tasks.opened import open_channel
+from workers.simulation.channel import SimulatedChannel
+
+_ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
+_BLOCK, _HEIGHT = BlockHash(b"\x07" * 32), BlockHeight(200)
+
+
+@pytest.fixture
+def held(db: Database, database_url: str) -> Iterator[Resources]:
+    settings = load_settings(database_url=database_url)
+    nowhere = "http://127.0.0.1:9"
+    with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:
+        yield Resources(os.getpid(), settings, db, chain, signer)
+
+
+def _hear(db: Database, channel_id: int, *events: Event) -> None:
+    entries = [NewEntry(channel_id, event, type(event).__name__, "chain") for event in events]
+    db.run(lambda conn: docket.append_many(conn, entries))
+    assert arbitrate(db, [channel_id]).applied == len(events)
+
+
+def _shown_and_taken_back(sim: SimulatedChannel, number: int) -> tuple[Event, Event]:
+    """The peer's commitment of this number is mined, and a reorg drops it."""
+    tx = sim.their_commitment_tx(number)
+    outpoint = sim.funding_outpoint
+    raw = HexBytes(tx.serialize())
+    return (
+        SpendConfirmed(outpoint, tx.txid(), raw, _HEIGHT, _BLOCK, _HEIGHT),
+        SpendUnconfirmed(outpoint, tx.txid(), _BLOCK, _HEIGHT),
+    )
+
+
+def _stored(db: Database, sim: SimulatedChannel, channel_id: int) -> Broadcast:
+    """Our commitment as it is stored whenever it was signed."""
+
+    def store(conn: Connection) -> Broadcast:
+        stored = cases.read(conn, channel_id)
+        assert stored is not None
+        ours = stakes.decided_commitment(stored.case)
+        assert ours is not None
+        return broadcasts.insert(
+            conn,
+            channel_id,
+            purpose=COMMITMENT,
+            txid=ours.txid,
+            raw_tx=ours.tx,
+            inputs=[SpentInput(sim.funding_outpoint, channel_id, Satoshi(0))],
+            price=Price(Satoshi(0), WeightUnits(700), FeeratePerKw(0)),
+        )
+
+    return db.run(store)
+
+
+def _wanted(db: Database, channel_id: int) -> list[int]:
+    with db.transaction() as conn:
+        rows = outbox.unsent(conn, channel_id)
+    return [row.id for row in rows if row.kind == "publish_commitment"]
+
+
+def _state(db: Database, sent: Broadcast) -> BroadcastState:
+    with db.transaction() as conn:
+        found = broadcasts.find(conn, sent.txid)
+    assert found is not None
+    return found.state
+
+
+def test_l19_what_waits_to_be_signed_when_data_loss_shows_is_dropped(
+    db: Database, held: Resources
+) -> None:
+    sim, channel_id = open_channel(db, "dropped unsigned")
+    _hear(db, channel_id, _ASKED, *_shown_and_taken_back(sim, 5))
+    [waiting] = _wanted(db, channel_id)
+    publish(held, [waiting])
+    assert _wanted(db, channel_id) == []
+
+
+def test_l19_what_was_sent_before_data_loss_showed_is_sent_no_more(
+    db: Database, held: Resources
+) -> None:
+    sim, channel_id = open_channel(db, "sent before")
+    _hear(db, channel_id, _ASKED)
+    ours = _stored(db, sim, channel_id)
+    with pytest.raises(ChainError):
+        send(held, [ours])
+    _hear(db, channel_id, *_shown_and_taken_back(sim, 5))
+    send(held, [ours])
+    assert _state(db, ours) is BroadcastState.ABANDONED
+
+
+def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
+    db: Database, held: Resources
+) -> None:
+    sim, channel_id = open_channel(db, "late, not lost")
+    move = sim.whole_move(0)
+    _hear(db, channel_id, _ASKED)
+    ours = _stored(db, sim, channel_id)
+    [first] = _wanted(db, channel_id)
+    db.run(lambda conn: outbox.mark_sent(conn, first))
+    _hear(db, channel_id, *_shown_and_taken_back(sim, 1))
+    send(held, [ours])
+    assert _state(db, ours) is BroadcastState.ABANDONED
+    _hear(db, channel_id, ChannelUpdated(move))
+    [again] = _wanted(db, channel_id)
+    assert again > first
+    taken_up = _stored(db, sim, channel_id)
+    assert (taken_up.txid, taken_up.state) == (ours.txid, BroadcastState.OPEN)
+    with pytest.raises(ChainError):
+        send(held, [ours])
