@@ -51,9 +51,16 @@ OPEN = f"""{_SELECT}
     WHERE b.state = 'open' AND b.id > %(after_id)s AND b.purpose <> ALL(%(sweeper)s)
     ORDER BY b.id LIMIT %(limit)s
 """
-OPEN_SWEEPS = f"""{_SELECT}
+#: Those that the present block's rounds have not been at, or that something has changed for.
+TO_TEND = f"""{_SELECT}
     WHERE b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
       AND b.urgent = %(urgent)s
+      AND (b.last_attempt_at IS NULL OR b.last_outcome <> ALL(%(taken)s)
+           OR b.last_attempt_at < (SELECT tip.connected_at FROM chain_cursor AS k
+                                   JOIN blocks AS tip ON tip.hash = k.hash)
+           OR EXISTS (SELECT 1 FROM broadcast_inputs AS i
+                      JOIN sweep_inputs AS w ON w.outpoint = i.outpoint
+                      WHERE i.broadcast_id = b.id AND w.changed_at > b.last_attempt_at))
     ORDER BY b.id
 """
 OF_CHANNEL = f"""{_SELECT}
@@ -124,6 +131,7 @@ SETTLE = """
 #: The purposes of what the sweeper builds, and may build anew at another fee.
 SWEEP, BUMP = "sweep", "bump"
 _SWEEPER = [SWEEP, BUMP]
+_TAKEN = [PublishOutcome.ACCEPTED.value, PublishOutcome.ALREADY_KNOWN.value]
 
 
 class BroadcastState(StrEnum):
@@ -265,11 +273,16 @@ def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> l
         return cursor.execute(OPEN, facts).fetchall()
 
 
-def open_sweeps(conn: Connection, node: str, *, urgent: bool = False) -> list[Broadcast]:
-    """The sweeper's open broadcasts for a node, the oldest first: urgent ones, or the others."""
-    facts = {"node": node, "sweeper": _SWEEPER, "urgent": urgent}
+def to_tend(conn: Connection, node: str, *, urgent: bool = False) -> list[Broadcast]:
+    """The sweeper's open broadcasts for a node that may need another look, the oldest first.
+
+    One that the node took since the newest block, and for which nothing has changed since, needs
+    none: rounds follow each other quickly when many channels close. `urgent`: those ones, or else
+    the others.
+    """
+    facts = {"node": node, "sweeper": _SWEEPER, "urgent": urgent, "taken": _TAKEN}
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
-        return cursor.execute(OPEN_SWEEPS, facts).fetchall()
+        return cursor.execute(TO_TEND, facts).fetchall()
 
 
 def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:

@@ -6,6 +6,7 @@ and answered with the first one's time and txid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +37,7 @@ SET_CLOSING_TXID = """
 """
 CONCLUDE = """
     UPDATE force_closes SET concluded_at = clock_timestamp()
-    WHERE channel_id = %(channel_id)s AND concluded_at IS NULL
+    WHERE channel_id = ANY(%(channel_ids)s) AND concluded_at IS NULL
 """
 REOPEN = """
     UPDATE force_closes SET concluded_at = NULL
@@ -86,9 +87,10 @@ def set_closing_txid(conn: Connection, channel_id: int, txid: Txid) -> None:
     conn.execute(SET_CLOSING_TXID, {"channel_id": channel_id, "txid": txid})
 
 
-def conclude(conn: Connection, channel_id: int) -> None:
-    """The channel is closed, by this or by another transaction."""
-    conn.execute(CONCLUDE, {"channel_id": channel_id})
+def conclude(conn: Connection, channel_ids: Sequence[int]) -> None:
+    """These channels are closed, by this or by another transaction."""
+    if channel_ids:
+        conn.execute(CONCLUDE, {"channel_ids": list(channel_ids)})
 
 
 def reopen(conn: Connection, channel_id: int) -> None:

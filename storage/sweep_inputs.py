@@ -33,13 +33,14 @@ WANT = """
         AS given (outpoint, channel_id, node, want, deadline, value_sat)
     ON CONFLICT (outpoint) DO UPDATE
     SET want = EXCLUDED.want, urgent = EXCLUDED.urgent, deadline = EXCLUDED.deadline,
-        value_sat = EXCLUDED.value_sat,
+        value_sat = EXCLUDED.value_sat, changed_at = clock_timestamp(),
         state = CASE w.state WHEN 'dropped' THEN 'wanted' ELSE w.state END,
         started_height = CASE w.state WHEN 'dropped' THEN EXCLUDED.started_height
                                       ELSE w.started_height END
 """
 KEEP_ONLY = """
-    UPDATE sweep_inputs SET state = 'dropped', reason = NULL, alone = false
+    UPDATE sweep_inputs
+    SET state = 'dropped', reason = NULL, alone = false, changed_at = clock_timestamp()
     WHERE channel_id = ANY(%(channel_ids)s) AND outpoint <> ALL(%(kept)s) AND state <> 'dropped'
 """
 _SELECT = """

@@ -19,6 +19,7 @@ ASK = """
     INSERT INTO sweep_rounds AS r (node, urgent, asked)
     SELECT node, %(urgent)s, 1 FROM unnest(%(nodes)s::text[]) AS given (node)
     ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1
+    RETURNING node, asked - 1 = done
 """
 ASK_ALL = """
     INSERT INTO sweep_rounds AS r (node, urgent, asked)
@@ -67,11 +68,17 @@ class Claim:
     urgent: bool = False
 
 
-def ask(conn: Connection, nodes: Iterable[str], *, urgent: bool = False) -> None:
-    """Something has changed for these nodes: a round shall follow."""
+def ask(conn: Connection, nodes: Iterable[str], *, urgent: bool = False) -> frozenset[str]:
+    """Something has changed for these nodes: a round shall follow.
+
+    Answers those whose round nobody was told of yet. For the others one is on its way, or under
+    way and looks again before it ends; in a mass close that is all but a few.
+    """
     wanted = sorted(set(nodes))
-    if wanted:
-        conn.execute(ASK, {"nodes": wanted, "urgent": urgent})
+    if not wanted:
+        return frozenset()
+    asked = conn.execute(ASK, {"nodes": wanted, "urgent": urgent})
+    return frozenset(node for node, untold in asked if untold)
 
 
 def ask_all(conn: Connection) -> None:

@@ -120,7 +120,7 @@ def _write_wishes(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """What is to be swept, and no longer.
 
-    The nodes for which something is new that can wait, and something that has a deadline.
+    The nodes whose rounds are to be told of: for what can wait, and for what has a deadline.
     """
     wishes = []
     for channel in advanced:
@@ -132,13 +132,14 @@ def _write_wishes(
     sweep_inputs.want(conn, wishes)
     moved = [c for c in advanced if _may_drop_wishes(c)]
     sweep_inputs.keep_only(conn, [(c.channel_id, _kept_wishes(c)) for c in moved])
-    asked = [
-        frozenset(w.channel.node for _, w in wishes if (w.effect.deadline is not None) is urgent)
+    nodes = {
+        urgent: {w.channel.node for _, w in wishes if (w.effect.deadline is not None) is urgent}
         for urgent in (False, True)
-    ]
-    for urgent, nodes in enumerate(asked):
-        sweep_rounds.ask(conn, nodes, urgent=bool(urgent))
-    return asked[0], asked[1]
+    }
+    return (
+        sweep_rounds.ask(conn, nodes[False]),
+        sweep_rounds.ask(conn, nodes[True], urgent=True),
+    )
 
 
 def _may_drop_wishes(channel: Advanced) -> bool:
@@ -257,7 +258,6 @@ class _Rows:
         deadlines.add_many(conn, self._wake)
         channels.mark_closed_many(conn, self._closed)
         channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
-        for channel_id, _ in self._closed:
-            force_closes.conclude(conn, channel_id)
+        force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
         for rows in (self._unwatch, self._watch, self._wake, self._closed, self._resolved):
             rows.clear()

@@ -69,15 +69,15 @@ class SweepRound:
     def run(self) -> None:
         """Tend, then sweep."""
         self._held.db.run(broadcasts.settle)
-        for broadcast in self._held.db.run(self._open_sweeps):
+        for broadcast in self._held.db.run(self._to_tend):
             self._tend(broadcast)
             reach(CrashPoint.SWEEP_TENDED)
         self._sweep_what_is_free()
 
     # -- what is out --
 
-    def _open_sweeps(self, conn: Connection) -> list[Broadcast]:
-        return broadcasts.open_sweeps(conn, self._node, urgent=self._urgent)
+    def _to_tend(self, conn: Connection) -> list[Broadcast]:
+        return broadcasts.to_tend(conn, self._node, urgent=self._urgent)
 
     def _tend(self, out: Broadcast) -> None:
         members = self._held.db.run(lambda conn: sweep_inputs.these(conn, out.inputs))

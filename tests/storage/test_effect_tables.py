@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from contractcourt.effects import AskLocalPoint, NotifyNode, PublishHtlcTransaction
+from contractcourt.effects import (
+    AskLocalPoint,
+    NotifyNode,
+    PublishHtlcTransaction,
+    SweepOutput,
+)
 from contractcourt.events import PublishOutcome
+from contractcourt.policy import Policy
 from contractcourt.units import (
     BlockHeight,
     FeeratePerKw,
@@ -18,10 +25,22 @@ from contractcourt.units import (
     Txid,
     WeightUnits,
 )
-from storage import alarms, broadcasts, cases, force_closes, outbox, spends, vault
+from storage import (
+    alarms,
+    blocks,
+    broadcasts,
+    cases,
+    force_closes,
+    lease,
+    outbox,
+    spends,
+    sweep_inputs,
+    vault,
+)
 from storage.broadcasts import Broadcast, BroadcastState, Price, SpentInput
 from storage.database import Connection, Database
 from storage.force_closes import ForceCloseRow
+from storage.sweep_inputs import Wish
 from tests.storage import examples
 from tests.storage.examples import block_hash, outpoint, txid
 
@@ -142,15 +161,44 @@ class TestBroadcasts:
             assert stored.inputs == (outpoint(1), outpoint(2))
             assert stored.first_attempt_at is None
             broadcasts.record_attempt(conn, stored.id, PublishOutcome.FEE_TOO_LOW, "min fee")
+            assert [each.id for each in broadcasts.to_tend(conn, "alice")] == [stored.id]
             broadcasts.record_attempt(conn, stored.id, PublishOutcome.ACCEPTED, "")
             found = broadcasts.find(conn, txid(50))
             assert found is not None
             assert (found.attempts, found.last_outcome) == (2, PublishOutcome.ACCEPTED)
-            assert [each.id for each in broadcasts.open_sweeps(conn, "alice")] == [stored.id]
+            assert broadcasts.to_tend(conn, "alice") == []
             assert broadcasts.open_broadcasts(conn) == []
             commitment = self.insert(conn, channel_id, 51, 3)
             assert [each.id for each in broadcasts.open_broadcasts(conn)] == [commitment.id]
             assert broadcasts.open_broadcasts(conn, after_id=commitment.id) == []
+
+    def test_a_sweep_is_tended_once_for_each_block_and_each_change_of_a_wish(
+        self, db: Database, channel_id: int
+    ) -> None:
+        def tended() -> list[int]:
+            with db.transaction() as conn:
+                return [each.id for each in broadcasts.to_tend(conn, "alice")]
+
+        wish = Wish(examples.channel(1), self.wanted(1), Policy())
+        with db.transaction() as conn:
+            sweep_inputs.want(conn, [(channel_id, wish)])
+            stored = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
+            assert blocks.init_cursor(conn, BlockHeight(7), block_hash(7))
+        assert tended() == [stored.id]
+        db.run(lambda c: broadcasts.record_attempt(c, stored.id, PublishOutcome.ACCEPTED, ""))
+        assert tended() == []
+        db.run(lambda conn: sweep_inputs.want(conn, [(channel_id, wish)]))
+        assert tended() == [stored.id]
+        db.run(lambda c: broadcasts.record_attempt(c, stored.id, PublishOutcome.ACCEPTED, ""))
+        assert tended() == []
+        with db.transaction() as conn:
+            epoch = lease.acquire(conn, lease.CHAIN_WATCHER, uuid4(), 60)
+            assert epoch is not None
+            blocks.connect(conn, BlockHeight(8), block_hash(8), block_hash(7), epoch)
+        assert tended() == [stored.id]
+
+    def wanted(self, number: int) -> SweepOutput:
+        return SweepOutput(examples.contract(number), examples.SWEEP_SCRIPT, budget_sat=Satoshi(9))
 
     def test_l1_the_chain_settles_and_a_reorg_opens_again(
         self, db: Database, channel_id: int
@@ -230,7 +278,7 @@ class TestForceCloses:
     ) -> None:
         self.ask(db, channel_id, "one")
         with db.transaction() as conn:
-            force_closes.conclude(conn, channel_id)
+            force_closes.conclude(conn, [channel_id])
         late = self.ask(db, channel_id, "two")
         assert (late.accepted, late.concluded) == (False, True)
         with db.transaction() as conn:

@@ -171,7 +171,7 @@ def test_c7_a_round_of_the_one_lane_does_not_hold_up_the_other(db: Database) -> 
     assert urgent is not None
     assert again is None
     with db.transaction() as conn:
-        assert broadcasts.open_sweeps(conn, sim.node, urgent=True) == []
+        assert broadcasts.to_tend(conn, sim.node, urgent=True) == []
 
 
 def test_c7_what_is_urgent_is_told_to_the_urgent_queue(db: Database, redis_url: str) -> None:
