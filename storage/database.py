@@ -33,7 +33,9 @@ CONNECTION_LIMITS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-TRANSACTION_LIMITS = """
+#: In one round trip, for most transactions are a statement or two.
+BEGIN = """
+    BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = '30s';
     SET LOCAL idle_in_transaction_session_timeout = '15s'
@@ -81,9 +83,10 @@ class Database:
         """
         pool = self._opened_pool()
         try:
-            with pool.connection() as connection, connection.transaction():
-                connection.execute(TRANSACTION_LIMITS)
+            with pool.connection() as connection:
+                connection.execute(BEGIN)
                 yield connection
+                connection.commit()
         except ServerSilent:
             # To ask the others would only mean to wait for each of them as well.
             pool.drain()
@@ -160,5 +163,4 @@ class Database:
         )
 
     def _configure(self, connection: PatientConnection) -> None:
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.answer_seconds = self._answer_seconds
