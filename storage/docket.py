@@ -36,15 +36,15 @@ LOCK_HEADS = """
 """
 FIND_KEYS = """
     SELECT d.channel_id, d.idempotency_key, d.seq
-    FROM unnest(%(channel_ids)s::bigint[], %(keys)s::text[]) AS given (channel_id, key)
+    FROM unnest(%(channel_ids)s::bigint[], %(keys)b::text[]) AS given (channel_id, key)
     JOIN docket AS d ON d.channel_id = given.channel_id AND d.idempotency_key = given.key
 """
 #: Its trigger moves the heads and fills `unapplied`.
 INSERT_ENTRIES = """
     INSERT INTO docket (channel_id, seq, idempotency_key, source, kind, payload, hash)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(seqs)s::bigint[], %(keys)s::text[],
-                         %(sources)s::text[], %(kinds)s::text[], %(payloads)s::text[],
-                         %(hashes)s::bytea[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(seqs)s::bigint[], %(keys)b::text[],
+                         %(sources)b::text[], %(kinds)b::text[], %(payloads)b::text[],
+                         %(hashes)b::bytea[])
 """
 _ENTRY_COLUMNS = "d.channel_id, d.seq, d.payload, d.idempotency_key, d.source, d.created_at"
 PENDING = f"""
@@ -58,6 +58,14 @@ PENDING = f"""
         LIMIT %(limit)s
     ) AS d
     ORDER BY d.channel_id, d.seq
+"""
+#: By the heads, which name the last entry: none of those that were applied before is met again.
+AHEAD = """
+    SELECT h.channel_id
+    FROM unnest(%(channel_ids)s::bigint[], %(applied_seqs)s::bigint[])
+        AS held (channel_id, applied_seq)
+    JOIN docket_heads AS h ON h.channel_id = held.channel_id AND h.last_seq > held.applied_seq
+    ORDER BY h.channel_id
 """
 ENTRIES = f"""
     SELECT {_ENTRY_COLUMNS}
@@ -183,6 +191,12 @@ def pending(conn: Connection, applied_seqs: Mapping[int, int], limit: int) -> li
     }
     with conn.cursor(row_factory=args_row(_docket_entry)) as cursor:
         return cursor.execute(PENDING, facts).fetchall()
+
+
+def ahead(conn: Connection, applied_seqs: Mapping[int, int]) -> list[int]:
+    """Those of these channels whose docket goes on after what was applied, without locking."""
+    facts = {"channel_ids": list(applied_seqs), "applied_seqs": list(applied_seqs.values())}
+    return [row[0] for row in conn.execute(AHEAD, facts)]
 
 
 def entries(

@@ -12,7 +12,7 @@ Promises kept here by construction:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -47,7 +47,8 @@ class Outcome:
 
     `outbox`: (id, kind) of effects to carry out now, `urgent` the ids of those that can't wait;
     `woken`: other channels with news to apply; `sweeping`: nodes with something new to sweep,
-    `urgent_sweeping` those with something that has a deadline.
+    `urgent_sweeping` those with something that has a deadline; `stood`: by channel that was held,
+    what it has applied now.
     """
 
     applied: int = 0
@@ -56,10 +57,12 @@ class Outcome:
     sweeping: set[str] = field(default_factory=set)
     urgent: set[int] = field(default_factory=set)
     urgent_sweeping: set[str] = field(default_factory=set)
+    stood: dict[int, int] = field(default_factory=dict)
 
     def add(self, other: Outcome) -> None:
         """Count another step in."""
         self.applied += other.applied
+        self.stood |= other.stood
         self.outbox += other.outbox
         self.woken |= other.woken
         self.sweeping |= other.sweeping
@@ -75,14 +78,20 @@ def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
     outcome = Outcome()
     ids = sorted(set(channel_ids))
     for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
+        news: Sequence[int] = ids[start : start + CHUNK]
         for _ in range(_MOST_ROUNDS):
-            step = _step(db, chunk)
+            step = _step(db, news)
             reach(CrashPoint.VERDICT_COMMITTED)
             outcome.add(step)
-            if not step.applied:
+            news = _news(db, step.stood)
+            if not news:
                 break
     return outcome
+
+
+def _news(db: Database, stood: Mapping[int, int]) -> list[int]:
+    """Of the channels that were held, those with an entry that came meanwhile."""
+    return db.run(lambda conn: docket.ahead(conn, stood)) if stood else []
 
 
 def _step(db: Database, chunk: Sequence[int]) -> Outcome:
@@ -121,10 +130,12 @@ def apply_pending(
     written = carrying_out.write(conn, [advanced for _, advanced in done])
     cases.store_many(conn, [stored for stored, _ in done])
     reach(CrashPoint.VERDICT_BEFORE_COMMIT)
-    return _outcome(len(entries), written)
+    return _outcome(
+        len(entries), {stored.channel_id: stored.applied_seq for stored, _ in moved}, written
+    )
 
 
-def _outcome(applied: int, written: Written) -> Outcome:
+def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:
     return Outcome(
         applied,
         written.outbox,
@@ -132,6 +143,7 @@ def _outcome(applied: int, written: Written) -> Outcome:
         set(written.sweeping),
         set(written.urgent),
         set(written.urgent_sweeping),
+        stood,
     )
 
 
@@ -219,7 +231,7 @@ def open_channel(
     )
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
-    outcome = _outcome(1, written)
+    outcome = _outcome(1, {channel_id: appended.seq}, written)
     node = nodes.get_node(conn, event.channel.node)
     if node is not None and node.policy is not None:
         chosen = PolicyChanged(node.policy)
@@ -246,6 +258,9 @@ def apply_at_the_door(
     outcome = Outcome()
     if appended.duplicate:
         return appended, outcome
-    while (step := apply_pending(conn, [channel_id], refusable=appended.seq)).applied:
+    news = [channel_id]
+    while news:
+        step = apply_pending(conn, news, refusable=appended.seq)
         outcome.add(step)
+        news = docket.ahead(conn, step.stood)
     return appended, outcome
