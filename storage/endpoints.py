@@ -7,6 +7,7 @@ endpoint costs one attempt now and then, however many letters wait for it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -59,6 +60,7 @@ WAITING = f"""
             AND o.due_at <= clock_timestamp() - make_interval(secs => %(older_than_seconds)s))
     ORDER BY known.name
 """
+LISTENING = "SELECT name FROM nodes WHERE name = ANY(%(names)s) AND webhook_url IS NOT NULL"
 LIST = """
     SELECT name, failures, open_until, last_error, last_answer_at
     FROM webhook_endpoints ORDER BY name
@@ -74,6 +76,11 @@ class Endpoint:
     open_until: datetime | None
     last_error: str | None
     last_answer_at: datetime | None
+
+
+def listening(conn: Connection, names: Collection[str]) -> set[str]:
+    """Those of these nodes that have an URL; nobody waits for the letters of the others."""
+    return {row[0] for row in conn.execute(LISTENING, {"names": list(names)})}
 
 
 def claim(conn: Connection, name: str, claim_id: UUID, seconds: float) -> int | None:

@@ -6,6 +6,7 @@ Postgres goes into the outbox. Set-based: a burst of channels costs a handful of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -42,6 +43,7 @@ from storage import (
     contracts,
     deadlines,
     docket,
+    endpoints,
     force_closes,
     htlc_index,
     outbox,
@@ -73,8 +75,9 @@ class Advanced:
 class Written:
     """What has to be told once it is committed.
 
-    (id, kind) of what waits in the outbox now and the ids of what is urgent of it, other channels
-    to be woken, nodes with something new to sweep, and with something that has a deadline.
+    (id, kind) of what waits in the outbox for somebody to carry it out, and the ids of what is
+    urgent of it; other channels to be woken; nodes with something new to sweep, and with something
+    that has a deadline.
     """
 
     outbox: list[tuple[int, str]]
@@ -102,17 +105,34 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
         if _htlcs_changed(channel):
             htlc_index.replace(conn, channel.channel_id, channel.after)
     ids = outbox.put_many(conn, rows.outbox)
-    kinds = [outbox.kind_of(effect) for _, effect in rows.outbox]
     urgent = frozenset(
         outbox_id for outbox_id, hurries in zip(ids, rows.urgent, strict=True) if hurries
     )
     return Written(
-        list(zip(ids, kinds, strict=True)),
+        _somebodys(conn, advanced, list(zip(ids, rows.outbox, strict=True))),
         urgent,
         frozenset(rows.woken),
         sweeping,
         urgent_sweeping,
     )
+
+
+def _somebodys(
+    conn: Connection,
+    advanced: Sequence[Advanced],
+    put: Sequence[tuple[int, tuple[int, outbox.OutboxEffect]]],
+) -> list[tuple[int, str]]:
+    """(id, kind) without letters to nodes that do not listen: `reconcile` puts those away."""
+    node_of = {channel.channel_id: channel.after.channel.node for channel in advanced}
+    told = {
+        node_of[channel_id] for _, (channel_id, effect) in put if isinstance(effect, NotifyNode)
+    }
+    listening = endpoints.listening(conn, told) if told else set()
+    return [
+        (outbox_id, outbox.kind_of(effect))
+        for outbox_id, (channel_id, effect) in put
+        if not isinstance(effect, NotifyNode) or node_of[channel_id] in listening
+    ]
 
 
 def _write_wishes(
