@@ -63,8 +63,8 @@ COUNT_BY_STATE = "SELECT state, count(*) FROM channels GROUP BY state"
 INSERT_RESOLUTIONS = """
     INSERT INTO channel_resolutions (channel_id, close_kind, closing_txid, closed_height,
                                      resolutions)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(txids)s::bytea[],
-                         %(heights)s::integer[], %(resolutions)s::jsonb[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(kinds)b::text[], %(txids)b::bytea[],
+                         %(heights)s::integer[], %(resolutions)b::text[]::jsonb[])
     ON CONFLICT (channel_id) DO UPDATE SET
         close_kind = EXCLUDED.close_kind, closing_txid = EXCLUDED.closing_txid,
         closed_height = EXCLUDED.closed_height, resolutions = EXCLUDED.resolutions,

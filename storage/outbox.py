@@ -35,7 +35,7 @@ PUT = """
     SELECT given.channel_id, given.kind, given.effect,
            CASE WHEN given.kind = 'notify_node'
                 THEN (SELECT node FROM channels WHERE id = given.channel_id) END
-    FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(effects)s::text[])
+    FROM unnest(%(channel_ids)s::bigint[], %(kinds)b::text[], %(effects)b::text[])
         WITH ORDINALITY AS given (channel_id, kind, effect, place)
     ORDER BY place
     RETURNING id

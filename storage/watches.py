@@ -20,7 +20,7 @@ from storage.database import Connection
 ADD = """
     INSERT INTO watches AS w (channel_id, outpoint, script_pubkey, from_height)
     SELECT DISTINCT ON (outpoint, channel_id) * FROM unnest(
-        %(channel_ids)s::bigint[], %(outpoints)s::bytea[], %(scripts)s::bytea[],
+        %(channel_ids)s::bigint[], %(outpoints)b::bytea[], %(scripts)b::bytea[],
         %(heights)s::integer[]) AS given (channel_id, outpoint, script_pubkey, from_height)
     ON CONFLICT (outpoint, channel_id) DO UPDATE SET
         script_pubkey = EXCLUDED.script_pubkey, from_height = EXCLUDED.from_height,
@@ -32,7 +32,7 @@ ADD = """
 REMOVE = """
     UPDATE watches AS w
     SET removed_at = clock_timestamp(), changed_in = pg_current_xact_id()
-    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)s::bytea[])
+    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)b::bytea[])
         AS given (channel_id, outpoint)
     WHERE w.channel_id = given.channel_id AND w.outpoint = given.outpoint
       AND w.removed_at IS NULL
