@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,6 +32,11 @@ CLEAR_KIND = """
     UPDATE alarms SET cleared_at = clock_timestamp()
     WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
       AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
+"""
+CLEAR_KINDS = """
+    UPDATE alarms SET cleared_at = clock_timestamp()
+    WHERE kind = ANY(%(kinds)s) AND channel_id = ANY(%(channel_ids)s)
+      AND node IS NULL AND cleared_at IS NULL
 """
 _SELECT = """
     SELECT a.id, a.channel_id, c.channel_point, coalesce(a.node, c.node), a.kind, a.message,
@@ -101,6 +106,14 @@ def clear_kind(
 ) -> None:
     """All open alarms of this kind of one channel, of a node, or of the court itself are over."""
     conn.execute(CLEAR_KIND, {"channel_id": channel_id, "node": node, "kind": kind})
+
+
+def clear_kinds(
+    conn: Connection, channel_ids: Collection[int], kinds: Collection[AlarmKind]
+) -> None:
+    """All open alarms of these kinds of these channels are over."""
+    facts = {"channel_ids": list(channel_ids), "kinds": [kind.value for kind in kinds]}
+    conn.execute(CLEAR_KINDS, facts)
 
 
 def find(conn: Connection, ids: Sequence[int]) -> list[Alarm]:

@@ -19,24 +19,6 @@ from contractcourt.events import PublishOutcome
 from contractcourt.units import FeeratePerKw, HexBytes, Satoshi, Txid, WeightUnits
 from storage.database import Connection
 
-INSERT = """
-    WITH broadcast AS (
-        INSERT INTO broadcasts (channel_id, node, purpose, txid, raw_tx, fee_sat, weight,
-                                feerate_per_kw, parent_txid, urgent)
-        SELECT c.id, c.node, %(purpose)s, %(txid)s, %(raw_tx)s, %(fee_sat)s, %(weight)s,
-               %(feerate_per_kw)s, %(parent_txid)s, %(urgent)s
-        FROM channels AS c WHERE c.id = %(channel_id)s
-        ON CONFLICT (txid) DO NOTHING
-        RETURNING id
-    )
-    INSERT INTO broadcast_inputs (broadcast_id, position, outpoint, channel_id, fee_sat)
-    SELECT broadcast.id, given.place - 1, given.outpoint, given.channel_id, given.fee_sat
-    FROM broadcast,
-         unnest(%(outpoints)s::bytea[], %(channel_ids)s::bigint[], %(fees)s::bigint[])
-             WITH ORDINALITY AS given (outpoint, channel_id, fee_sat, place)
-"""
-#: Given up, and wanted again: at the same rate a sweep is the same transaction.
-TAKE_UP = "UPDATE broadcasts SET state = 'open' WHERE txid = %(txid)s AND state = 'abandoned'"
 _SELECT = """
     SELECT b.id, b.channel_id, b.purpose, b.txid, b.raw_tx,
            ARRAY(SELECT i.outpoint FROM broadcast_inputs AS i
@@ -46,7 +28,7 @@ _SELECT = """
            b.parent_txid
     FROM broadcasts AS b
 """
-FIND = f"{_SELECT} WHERE b.txid = %(txid)s"
+FIND = f"{_SELECT} WHERE b.txid = ANY(%(txids)s)"
 OPEN = f"""{_SELECT}
     WHERE b.state = 'open' AND b.id > %(after_id)s AND b.purpose <> ALL(%(sweeper)s)
     ORDER BY b.id LIMIT %(limit)s
@@ -56,6 +38,7 @@ TO_TEND = f"""{_SELECT}
     WHERE b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
       AND b.urgent = %(urgent)s
       AND (b.last_attempt_at IS NULL OR b.last_outcome <> ALL(%(taken)s)
+           OR b.last_attempt_at < clock_timestamp() - make_interval(secs => %(at_rest)s)
            OR b.last_attempt_at < (SELECT tip.connected_at FROM chain_cursor AS k
                                    JOIN blocks AS tip ON tip.hash = k.hash)
            OR EXISTS (SELECT 1 FROM broadcast_inputs AS i
@@ -70,10 +53,9 @@ OF_CHANNEL = f"""{_SELECT}
     ORDER BY b.id
 """
 SPENDING = """
-    SELECT EXISTS (
-        SELECT 1 FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
-        WHERE i.outpoint = ANY(%(outpoints)s) AND b.state = 'open'
-          AND b.id IS DISTINCT FROM %(besides)s::bigint)
+    SELECT i.outpoint FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
+    WHERE i.outpoint = ANY(%(outpoints)s) AND b.state = 'open'
+      AND b.id IS DISTINCT FROM %(besides)s::bigint
 """
 KNOWN = "SELECT txid FROM broadcasts WHERE txid = ANY(%(txids)s)"
 FEES_OF_CHANNELS = """
@@ -82,12 +64,14 @@ FEES_OF_CHANNELS = """
     WHERE i.channel_id = ANY(%(channel_ids)s) AND b.state = 'confirmed' AND i.fee_sat IS NOT NULL
       AND b.purpose <> 'commitment'
 """
-RECORD_ATTEMPT = """
-    UPDATE broadcasts
-    SET last_outcome = %(outcome)s, last_reason = %(reason)s, attempts = attempts + 1,
-        first_attempt_at = coalesce(first_attempt_at, clock_timestamp()),
+RECORD_ATTEMPTS = """
+    UPDATE broadcasts AS b
+    SET last_outcome = given.outcome, last_reason = given.reason, attempts = b.attempts + 1,
+        first_attempt_at = coalesce(b.first_attempt_at, clock_timestamp()),
         last_attempt_at = clock_timestamp()
-    WHERE id = %(id)s
+    FROM unnest(%(ids)s::bigint[], %(outcomes)b::text[], %(reasons)b::text[])
+        AS given (id, outcome, reason)
+    WHERE b.id = given.id
 """
 ABANDON = "UPDATE broadcasts SET state = 'abandoned' WHERE id = %(id)s AND state = 'open'"
 #: A reorg may open both a sweep and the one that outbid it: the better offer stays.
@@ -131,6 +115,8 @@ SETTLE = """
 #: The purposes of what the sweeper builds, and may build anew at another fee.
 SWEEP, BUMP = "sweep", "bump"
 _SWEEPER = [SWEEP, BUMP]
+#: A node that lost its mempool is given a sweep again after this long, without a block too.
+_AT_REST_SECONDS = 300
 _TAKEN = [PublishOutcome.ACCEPTED.value, PublishOutcome.ALREADY_KNOWN.value]
 
 
@@ -171,24 +157,6 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
-class SpentInput:
-    """An input of a broadcast: whose it is, and what it pays of the fee; a coin pays nothing."""
-
-    outpoint: OutPoint
-    channel_id: int | None
-    fee_sat: Satoshi
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a broadcast pays. `feerate_per_kw` is a package's where there is a parent."""
-
-    fee_sat: Satoshi
-    weight: WeightUnits
-    feerate_per_kw: FeeratePerKw
-
-
-@dataclass(frozen=True, slots=True)
 class Settled:
     """A broadcast whose state the chain has just changed."""
 
@@ -198,47 +166,16 @@ class Settled:
     state: BroadcastState
 
 
-def insert(
-    conn: Connection,
-    channel_id: int,
-    *,
-    purpose: str,
-    txid: Txid,
-    raw_tx: bytes,
-    inputs: Sequence[SpentInput],
-    price: Price,
-    parent_txid: Txid | None = None,
-    urgent: bool = False,
-) -> Broadcast:
-    """Store a signed transaction before it is sent; the stored one if its txid is known.
-
-    One that was abandoned is open again. `urgent`: the rounds of what has a deadline tend it.
-    """
-    facts = {
-        "channel_id": channel_id,
-        "purpose": purpose,
-        "txid": txid,
-        "raw_tx": raw_tx,
-        "outpoints": [spent.outpoint for spent in inputs],
-        "channel_ids": [spent.channel_id for spent in inputs],
-        "fees": [spent.fee_sat for spent in inputs],
-        "fee_sat": price.fee_sat,
-        "weight": price.weight,
-        "feerate_per_kw": price.feerate_per_kw,
-        "parent_txid": parent_txid,
-        "urgent": urgent,
-    }
-    conn.execute(TAKE_UP, {"txid": txid})
-    conn.execute(INSERT, facts)
-    stored = find(conn, txid)
-    assert stored is not None
-    return stored
-
-
 def find(conn: Connection, txid: Txid) -> Broadcast | None:
     """The broadcast with this txid."""
+    return find_many(conn, [txid]).get(txid)
+
+
+def find_many(conn: Connection, txids: Sequence[Txid]) -> dict[Txid, Broadcast]:
+    """The broadcasts with these txids, by txid."""
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
-        return cursor.execute(FIND, {"txid": txid}).fetchone()
+        found = cursor.execute(FIND, {"txids": list(txids)}).fetchall()
+    return {broadcast.txid: broadcast for broadcast in found}
 
 
 def known(conn: Connection, txids: Sequence[Txid]) -> set[Txid]:
@@ -280,7 +217,13 @@ def to_tend(conn: Connection, node: str, *, urgent: bool = False) -> list[Broadc
     none: rounds follow each other quickly when many channels close. `urgent`: those ones, or else
     the others.
     """
-    facts = {"node": node, "sweeper": _SWEEPER, "urgent": urgent, "taken": _TAKEN}
+    facts = {
+        "node": node,
+        "sweeper": _SWEEPER,
+        "urgent": urgent,
+        "taken": _TAKEN,
+        "at_rest": _AT_REST_SECONDS,
+    }
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
         return cursor.execute(TO_TEND, facts).fetchall()
 
@@ -293,19 +236,32 @@ def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:
 
 def spending(
     conn: Connection, outpoints: Sequence[OutPoint], *, besides: Broadcast | None = None
-) -> bool:
-    """Whether an open broadcast, other than `besides`, spends any of these."""
+) -> set[OutPoint]:
+    """Those of these that an open broadcast, other than `besides`, spends."""
     facts = {"outpoints": list(outpoints), "besides": None if besides is None else besides.id}
-    row = conn.execute(SPENDING, facts).fetchone()
-    return bool(row and row[0])
+    return {OutPoint(outpoint) for (outpoint,) in conn.execute(SPENDING, facts)}
 
 
 def record_attempt(
     conn: Connection, broadcast_id: int, outcome: PublishOutcome, reason: str
 ) -> None:
-    """A node answered: an outcome is data on the attempt, and settles nothing (L4)."""
-    facts = {"id": broadcast_id, "outcome": outcome.value, "reason": reason}
-    conn.execute(RECORD_ATTEMPT, facts)
+    """A node answered. See `record_attempts`."""
+    record_attempts(conn, [(broadcast_id, outcome, reason)])
+
+
+def record_attempts(conn: Connection, answers: Sequence[tuple[int, PublishOutcome, str]]) -> None:
+    """A node answered, by (id, outcome, reason), at most once for each broadcast.
+
+    An outcome is data on the attempt, and settles nothing (users_ask L4).
+    """
+    if answers:
+        ids, outcomes, reasons = zip(*answers, strict=True)
+        facts = {
+            "ids": list(ids),
+            "outcomes": [outcome.value for outcome in outcomes],
+            "reasons": list(reasons),
+        }
+        conn.execute(RECORD_ATTEMPTS, facts)
 
 
 def abandon(conn: Connection, broadcast_id: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -28,8 +29,8 @@ WANT = """
     SELECT given.outpoint, given.channel_id, given.node, given.want,
            given.deadline IS NOT NULL, given.deadline, given.value_sat,
            coalesce((SELECT height FROM chain_cursor), 0)
-    FROM unnest(%(outpoints)s::bytea[], %(channel_ids)s::bigint[], %(nodes)s::text[],
-                %(wants)s::text[], %(deadlines)s::integer[], %(values)s::bigint[])
+    FROM unnest(%(outpoints)b::bytea[], %(channel_ids)s::bigint[], %(nodes)b::text[],
+                %(wants)b::text[], %(deadlines)s::integer[], %(values)s::bigint[])
         AS given (outpoint, channel_id, node, want, deadline, value_sat)
     ON CONFLICT (outpoint) DO UPDATE
     SET want = EXCLUDED.want, urgent = EXCLUDED.urgent, deadline = EXCLUDED.deadline,
@@ -45,7 +46,7 @@ KEEP_ONLY = """
 """
 _SELECT = """
     SELECT w.outpoint, w.channel_id, w.want, w.state, w.feerate_per_kw, w.started_height,
-           w.alone, w.reason
+           w.alone, w.reason, w.created_at
     FROM sweep_inputs AS w
 """
 _UNSPENT = """
@@ -59,6 +60,8 @@ _IN_NO_BROADCAST = """
 FREE = f"""{_SELECT}
     WHERE w.node = %(node)s AND w.urgent = %(urgent)s AND w.state = 'wanted'
       AND {_UNSPENT} AND {_IN_NO_BROADCAST}
+      AND (%(after_at)s::timestamptz IS NULL
+           OR (w.created_at, w.outpoint) > (%(after_at)s, %(after)s))
     ORDER BY w.created_at, w.outpoint
     LIMIT %(limit)s
 """
@@ -74,12 +77,13 @@ QUARANTINED = f"{_SELECT} WHERE w.state = 'quarantined' ORDER BY w.outpoint LIMI
 OFFERED = """
     UPDATE sweep_inputs AS w
     SET feerate_per_kw = greatest(w.feerate_per_kw, given.feerate), reason = NULL
-    FROM unnest(%(outpoints)s::bytea[], %(feerates)s::bigint[]) AS given (outpoint, feerate)
+    FROM unnest(%(outpoints)b::bytea[], %(feerates)s::bigint[]) AS given (outpoint, feerate)
     WHERE w.outpoint = given.outpoint
 """
 NOTE = """
-    UPDATE sweep_inputs SET reason = %(reason)s
-    WHERE outpoint = ANY(%(outpoints)s) AND reason IS DISTINCT FROM %(reason)s
+    UPDATE sweep_inputs AS w SET reason = given.reason
+    FROM unnest(%(outpoints)b::bytea[], %(reasons)b::text[]) AS given (outpoint, reason)
+    WHERE w.outpoint = given.outpoint AND w.reason IS DISTINCT FROM given.reason
 """
 TAKE_APART = "UPDATE sweep_inputs SET alone = true WHERE outpoint = ANY(%(outpoints)s)"
 QUARANTINE = """
@@ -143,6 +147,7 @@ class StoredSweep:
     started_height: BlockHeight
     alone: bool
     reason: str | None
+    created_at: datetime
 
     @property
     def input(self) -> SweepInput:
@@ -188,13 +193,25 @@ def keep_only(conn: Connection, kept: Sequence[tuple[int, Collection[OutPoint]]]
 
 
 def free(
-    conn: Connection, node: str, limit: int = 2_000, *, urgent: bool = False
+    conn: Connection,
+    node: str,
+    *,
+    urgent: bool = False,
+    after: StoredSweep | None = None,
+    limit: int = 2_000,
 ) -> list[StoredSweep]:
-    """What waits to be swept for a node, the oldest first.
+    """What waits to be swept for a node, the oldest first; `after` is the last one of a page.
 
     `urgent`: what has a deadline; else all the rest.
     """
-    return _read(conn, FREE, {"node": node, "urgent": urgent, "limit": limit})
+    facts = {
+        "node": node,
+        "urgent": urgent,
+        "limit": limit,
+        "after_at": None if after is None else after.created_at,
+        "after": None if after is None else after.outpoint,
+    }
+    return _read(conn, FREE, facts)
 
 
 def these(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
@@ -223,9 +240,10 @@ def offered(conn: Connection, feerates: Mapping[OutPoint, FeeratePerKw]) -> None
     conn.execute(OFFERED, facts)
 
 
-def note(conn: Connection, outpoints: Sequence[OutPoint], reason: str) -> None:
-    """Why they are not out."""
-    conn.execute(NOTE, {"outpoints": list(outpoints), "reason": reason})
+def note(conn: Connection, reasons: Mapping[OutPoint, str]) -> None:
+    """Why each of them is not out."""
+    if reasons:
+        conn.execute(NOTE, {"outpoints": list(reasons), "reasons": list(reasons.values())})
 
 
 def take_apart(conn: Connection, outpoints: Sequence[OutPoint]) -> None:
@@ -269,6 +287,7 @@ def _stored(
     started_height: int,
     alone: bool,
     reason: str | None,
+    created_at: datetime,
 ) -> StoredSweep:
     return StoredSweep(
         outpoint=OutPoint(outpoint),
@@ -279,4 +298,5 @@ def _stored(
         started_height=BlockHeight(started_height),
         alone=alone,
         reason=reason,
+        created_at=created_at,
     )

@@ -23,9 +23,11 @@ from contractcourt.signing import SigningRequest, commitment_request, contract_i
 from contractcourt.sweeping.drafts import rate
 from contractcourt.units import Satoshi, WeightUnits
 from storage import alarms, broadcasts, outbox, spends, sweep_rounds
-from storage.broadcasts import Broadcast, Price, SpentInput
+from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.outbox import OutboxRow
+from storage.signed import Price, Signed, SpentInput
+from storage.signed import store as store_signed
 from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
@@ -102,7 +104,7 @@ def _publish_htlc_transaction(
 def _drop_if_needless(conn: Connection, row: OutboxRow, outpoint: OutPoint) -> bool:
     """The output is spent, or a spend of it is out already: this row is done."""
     spent = spends.find_confirmed(conn, [outpoint])
-    needless = bool(spent) or broadcasts.spending(conn, [outpoint])
+    needless = bool(spent or broadcasts.spending(conn, [outpoint]))
     if needless:
         outbox.mark_sent(conn, row.id)
     return needless
@@ -124,14 +126,9 @@ def _sign_and_store(
     price = _price(request, Transaction.parse(signed.tx))
 
     def store(conn: Connection) -> Broadcast:
-        stored = broadcasts.insert(
-            conn,
-            row.channel_id,
-            purpose=purpose,
-            txid=signed.txid,
-            raw_tx=signed.tx,
-            inputs=[SpentInput(request.inputs[0].outpoint, row.channel_id, price.fee_sat)],
-            price=price,
+        spent = SpentInput(request.inputs[0].outpoint, row.channel_id, price.fee_sat)
+        stored = store_signed(
+            conn, Signed(row.channel_id, purpose, signed.txid, signed.tx, [spent], price)
         )
         outbox.mark_sent(conn, row.id)
         reach(CrashPoint.PUBLISH_BEFORE_COMMIT)

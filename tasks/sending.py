@@ -76,8 +76,10 @@ def _give_up(conn: Connection, broadcast: Broadcast) -> None:
 def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:
     def record(conn: Connection) -> list[int]:
         changed = []
+        broadcasts.record_attempts(
+            conn, [(broadcast.id, answer.outcome, answer.reason) for broadcast, answer in answered]
+        )
         for broadcast, answer in answered:
-            broadcasts.record_attempt(conn, broadcast.id, answer.outcome, answer.reason)
             if _is_news(broadcast, answer.outcome):
                 _tell_the_law(conn, broadcast, answer)
                 changed.append(broadcast.channel_id)

@@ -149,10 +149,15 @@ def _split(offers: list[tuple[FeeratePerKw, SweepInput]]) -> list[Group]:
     left = sorted(offers, key=lambda pair: (-pair[1].value_sat, pair[1].outpoint))
     while left:
         rate = max(offered for offered, _ in left)
-        joining = [pair for pair in left if limit(pair[1]) >= rate][:MOST_MEMBERS]
-        members = tuple(item for _, item in joining)
-        groups.append(Group(_kind(members[0]), members, rate))
-        left = [pair for pair in left if pair not in joining]
+        joining: list[SweepInput] = []
+        staying = []
+        for pair in left:
+            if len(joining) < MOST_MEMBERS and limit(pair[1]) >= rate:
+                joining.append(pair[1])
+            else:
+                staying.append(pair)
+        groups.append(Group(_kind(joining[0]), tuple(joining), rate))
+        left = staying
     return groups
 
 

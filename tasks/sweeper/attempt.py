@@ -1,10 +1,11 @@
-"""One attempt at one group: drafted, signed, checked by the engine, tried on the Bitcoin node.
+"""Attempts at groups: drafted, signed, checked by the engine, tried on the Bitcoin node.
 
 Nothing is stored or sent here, so an attempt that fails leaves nothing behind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.view import PublishResult
@@ -25,7 +26,7 @@ from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.sweeping.market import Market
 from contractcourt.units import HexBytes, Txid, WeightUnits
-from storage.broadcasts import Price
+from storage.signed import Price
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
 from tasks.signer_client import SignerCallFailed, SignerKeysMissing, SignerUnavailable
@@ -61,14 +62,22 @@ class NotSigned:
     lasting: bool
 
 
-def attempt(
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A signed transaction that no Bitcoin node has seen."""
+
+    draft: Draft
+    signed: SignedTransaction
+
+
+def make(
     held: Resources,
     group: Group,
     wallet: FeeWallet,
     market: Market,
     replaced: Replaced | None = None,
-) -> Attempt | NotSigned | Shortfall:
-    """Make the group's transaction and try it. Raises SignerUnavailable and ChainError."""
+) -> Ready | NotSigned | Shortfall:
+    """Make the group's transaction. Raises SignerUnavailable."""
     drafted = draft(group, wallet, market.floor, replaced)
     if isinstance(drafted, Shortfall):
         return drafted
@@ -78,7 +87,29 @@ def attempt(
         raise
     except (SignerCallFailed, RefusedByEngine) as error:
         return NotSigned(str(error), lasting=not isinstance(error, SignerKeysMissing))
-    return Attempt(drafted, signed, _try(held, drafted, signed))
+    return Ready(drafted, signed)
+
+
+def try_all(held: Resources, ready: Sequence[Ready]) -> list[Attempt]:
+    """What the Bitcoin node would say of each, in one question. Raises ChainError.
+
+    A child can only be judged with its parent, so it is tried by sending both.
+    """
+    children = {n for n, one in enumerate(ready) if _is_child(one)}
+    others = [one for n, one in enumerate(ready) if n not in children]
+    told = iter(held.chain.test_accept([one.signed.tx for one in others]) if others else ())
+    return [
+        Attempt(
+            one.draft,
+            one.signed,
+            PublishResult(PublishOutcome.ACCEPTED) if n in children else next(told),
+        )
+        for n, one in enumerate(ready)
+    ]
+
+
+def _is_child(ready: Ready) -> bool:
+    return isinstance(ready.draft.group.members[0].want, BumpCommitment)
 
 
 def _request(drafted: Draft) -> SigningRequest:
@@ -99,10 +130,3 @@ def _signing_input(member: SweepInput) -> SigningInput:
     if isinstance(want, BumpCommitment):
         return contract_input(member.channel, want.contract)
     return contract_input(member.channel, want.contract, want.preimage, want.per_commitment_secret)
-
-
-def _try(held: Resources, drafted: Draft, signed: SignedTransaction) -> PublishResult:
-    """A child can only be judged with its parent, so it is tried by sending both."""
-    if isinstance(drafted.group.members[0].want, BumpCommitment):
-        return PublishResult(PublishOutcome.ACCEPTED)
-    return held.chain.test_accept([signed.tx])[0]

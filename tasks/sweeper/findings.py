@@ -38,39 +38,54 @@ class Findings:
         self._held = held
         self._node = node
 
-    def note(self, group: Group, reason: str) -> None:
+    def note(self, groups: Sequence[Group], reason: str) -> None:
         """Why they are not out, for who looks."""
-        outpoints = [member.outpoint for member in group.members]
-        self._held.db.run(lambda conn: sweep_inputs.note(conn, outpoints, reason))
+        reasons = {member.outpoint: reason for group in groups for member in group.members}
+        if reasons:
+            self._held.db.run(lambda conn: sweep_inputs.note(conn, reasons))
 
     def alarm(self, stored: Iterable[StoredSweep], kind: AlarmKind, message: str) -> None:
         """For who has to act."""
 
         def raise_them(conn: Connection) -> None:
             for one in stored:
-                sweep_inputs.note(conn, [one.outpoint], message)
+                sweep_inputs.note(conn, {one.outpoint: message})
                 alarms.keep_raised(conn, one.channel_id, kind, message)
 
         self._held.db.run(raise_them)
 
-    def waits(
-        self, stored: StoredSweep, item: SweepInput, market: Market, height: BlockHeight
+    def wait(
+        self,
+        waiting: Sequence[tuple[StoredSweep, SweepInput]],
+        market: Market,
+        height: BlockHeight,
     ) -> None:
-        """Too little to pay for itself, now or for good; or there is no estimate and no hurry."""
-        if limit(item) >= market.floor:
-            reason = "no hurry: waiting for a fee estimate that it can pay"
-            self._held.db.run(lambda conn: sweep_inputs.note(conn, [item.outpoint], reason))
-            return
-        words = (
-            f"{item.contract.kind} {item.outpoint} of {item.contract.value_sat} sat can pay "
-            f"{limit(item)} sat/kw, the mempool asks for {market.floor}"
-        )
-        if height >= stored.patience_ends():
-            self._give_up(stored, words)
-        elif item.contract.kind is ContractKind.ANCHOR:
-            self._held.db.run(lambda conn: sweep_inputs.note(conn, [item.outpoint], words))
-        else:
-            self.alarm([stored], AlarmKind.NOT_WORTH_SWEEPING, f"{words}; tried again as fees fall")
+        """Too little to pay for themselves, now or for good; or no estimate and no hurry."""
+        reasons, unworthy = {}, []
+        for stored, item in waiting:
+            if limit(item) >= market.floor:
+                reasons[item.outpoint] = "no hurry: waiting for a fee estimate that it can pay"
+                continue
+            words = (
+                f"{item.contract.kind} {item.outpoint} of {item.contract.value_sat} sat can pay "
+                f"{limit(item)} sat/kw, the mempool asks for {market.floor}"
+            )
+            if height >= stored.patience_ends():
+                self._give_up(stored, words)
+            elif item.contract.kind is ContractKind.ANCHOR:
+                reasons[item.outpoint] = words
+            else:
+                reasons[item.outpoint] = f"{words}; tried again as fees fall"
+                unworthy.append(stored)
+
+        def note(conn: Connection) -> None:
+            sweep_inputs.note(conn, reasons)
+            for stored in unworthy:
+                kind, words = AlarmKind.NOT_WORTH_SWEEPING, reasons[stored.outpoint]
+                alarms.keep_raised(conn, stored.channel_id, kind, words)
+
+        if reasons:
+            self._held.db.run(note)
 
     def _give_up(self, stored: StoredSweep, words: str) -> None:
         def give_up(conn: Connection) -> None:
@@ -105,7 +120,7 @@ class Findings:
     def short(self, stored: Sequence[StoredSweep], group: Group, missing: Shortfall) -> None:
         """The money for the fee is not there."""
         if not missing.wallet:
-            self.note(group, f"its budget is {missing.missing_sat} sat short of the fee of now")
+            self.note([group], f"its budget is {missing.missing_sat} sat short of the fee of now")
             return
         message = (
             f"the fee wallet of {self._node} lacks {missing.missing_sat} sat to save "
@@ -116,6 +131,4 @@ class Findings:
 
 def clear(conn: Connection, channel_ids: Iterable[int]) -> None:
     """A transaction of these channels is out."""
-    for channel_id in set(channel_ids):
-        for kind in _PASSING:
-            alarms.clear_kind(conn, channel_id, kind)
+    alarms.clear_kinds(conn, set(channel_ids), _PASSING)

@@ -37,9 +37,10 @@ from storage import (
     sweep_inputs,
     vault,
 )
-from storage.broadcasts import Broadcast, BroadcastState, Price, SpentInput
+from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection, Database
 from storage.force_closes import ForceCloseRow
+from storage.signed import Price, Signed, SpentInput, store
 from storage.sweep_inputs import Wish
 from tests.storage import examples
 from tests.storage.examples import block_hash, outpoint, txid
@@ -136,15 +137,9 @@ class TestBroadcasts:
         *spent: int,
         purpose: str = "commitment",
     ) -> Broadcast:
-        return broadcasts.insert(
-            conn,
-            channel_id,
-            purpose=purpose,
-            txid=txid(number),
-            raw_tx=b"raw",
-            inputs=[SpentInput(outpoint(each), channel_id, Satoshi(10)) for each in spent],
-            price=PRICE,
-        )
+        inputs = [SpentInput(outpoint(each), channel_id, Satoshi(10)) for each in spent]
+        raw_tx = HexBytes(b"raw")
+        return store(conn, Signed(channel_id, purpose, txid(number), raw_tx, inputs, PRICE))
 
     def spend(self, conn: Connection, channel_id: int, spent: int, by: Txid, block: int) -> None:
         spends.record(

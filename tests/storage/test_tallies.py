@@ -11,10 +11,10 @@ from contractcourt.case import State
 from contractcourt.events import PublishOutcome
 from contractcourt.units import FeeratePerKw, HexBytes, Satoshi, WeightUnits
 from storage import alarms, broadcasts, cases, census, docket, tallies
-from storage.broadcasts import Price, SpentInput
 from storage.census import Census
 from storage.database import Connection, Database
 from storage.docket import NewEntry
+from storage.signed import Price, Signed, SpentInput, store
 from tasks.reserve import RESERVE
 from tests.storage import examples
 from tests.storage.examples import outpoint, txid
@@ -100,14 +100,16 @@ def test_channels_by_state_follow_every_move(db: Database, channel_id: int) -> N
 def test_broadcasts_by_outcome_and_alarms(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
         sent = [
-            broadcasts.insert(
+            store(
                 conn,
-                channel_id,
-                purpose="commitment",
-                txid=txid(100 + n),
-                raw_tx=HexBytes(b"\x02"),
-                inputs=[SpentInput(outpoint(n), channel_id, Satoshi(100))],
-                price=PRICE,
+                Signed(
+                    channel_id,
+                    "commitment",
+                    txid(100 + n),
+                    HexBytes(b"\x02"),
+                    [SpentInput(outpoint(n), channel_id, Satoshi(100))],
+                    PRICE,
+                ),
             )
             for n in range(3)
         ]

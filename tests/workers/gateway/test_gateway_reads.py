@@ -18,9 +18,9 @@ from contractcourt.units import (
     Satoshi,
     WeightUnits,
 )
-from storage import alarms, broadcasts, channels, deadlines
-from storage.broadcasts import Price, SpentInput
+from storage import alarms, channels, deadlines
 from storage.database import Connection, Database
+from storage.signed import Price, Signed, SpentInput, store
 from tasks.arbitration import apply_at_the_door
 from tests.workers.gateway.serving import (
     OPERATOR_TOKEN,
@@ -84,15 +84,10 @@ def test_a_case_shows_what_is_known(gateway: GatewayClient, opened: SimulatedCha
         ours = channel_id(conn, opened)
         alarms.raise_alarm(conn, ours, "no_fee", "raise the fee")
         deadlines.add(conn, ours, WakeAt(BlockHeight(700), "an HTLC is due", Satoshi(20_000)))
-        broadcasts.insert(
-            conn,
-            ours,
-            purpose="commitment",
-            txid=tx.txid(),
-            raw_tx=tx.serialize(),
-            inputs=[SpentInput(opened.channel.funding_outpoint, ours, Satoshi(500))],
-            price=Price(Satoshi(500), WeightUnits(1_000), FeeratePerKw(500)),
-        )
+        spent = SpentInput(opened.channel.funding_outpoint, ours, Satoshi(500))
+        price = Price(Satoshi(500), WeightUnits(1_000), FeeratePerKw(500))
+        raw_tx = HexBytes(tx.serialize())
+        store(conn, Signed(ours, "commitment", tx.txid(), raw_tx, [spent], price))
     view = gateway.http.get(f"/v1/channels/{opened.funding_outpoint}").json()
     assert view["state"] == "DEFAULT"
     assert view["local_commitment_number"] == 0
