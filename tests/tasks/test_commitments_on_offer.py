@@ -22,10 +22,11 @@ from contractcourt.events import (
     SpendUnconfirmed,
 )
 from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, HexBytes, Satoshi, WeightUnits
-from storage import broadcasts, cases, docket, outbox
-from storage.broadcasts import Broadcast, BroadcastState, Price, SpentInput
+from storage import broadcasts, cases, docket, outbox, signed
+from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection, Database
 from storage.docket import NewEntry
+from storage.signed import Price, Signed, SpentInput
 from tasks.arbitration import arbitrate
 from tasks.publish import publish
 from tasks.resources import Resources
@@ -72,14 +73,10 @@ def _stored(db: Database, sim: SimulatedChannel, channel_id: int) -> Broadcast:
         assert stored is not None
         ours = stakes.decided_commitment(stored.case)
         assert ours is not None
-        return broadcasts.insert(
-            conn,
-            channel_id,
-            purpose=COMMITMENT,
-            txid=ours.txid,
-            raw_tx=ours.tx,
-            inputs=[SpentInput(sim.funding_outpoint, channel_id, Satoshi(0))],
-            price=Price(Satoshi(0), WeightUnits(700), FeeratePerKw(0)),
+        spent = SpentInput(sim.funding_outpoint, channel_id, Satoshi(0))
+        price = Price(Satoshi(0), WeightUnits(700), FeeratePerKw(0))
+        return signed.store(
+            conn, Signed(channel_id, COMMITMENT, ours.txid, ours.tx, [spent], price)
         )
 
     return db.run(store)
