@@ -81,7 +81,7 @@ fuzz: venv ## Spoiled input for every reader of what comes from outside (EXAMPLE
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/security/test_fuzz.py --timeout 3600 $(PYTEST_ARGS)
 
 .PHONY: model
-model: venv ## Every order of DEPTH events through the law (DEPTH=4: some minutes)
+model: venv ## Every order of DEPTH events through the law (DEPTH=4: two minutes)
 	MODEL_DEPTH=$(DEPTH) $(BIN)/pytest -q --timeout 7200 tests/model/test_every_order.py $(PYTEST_ARGS)
 
 .PHONY: browser

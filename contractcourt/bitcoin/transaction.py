@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Self
 
@@ -47,7 +48,7 @@ class TxOut:
         return _U64.pack(self.value) + _with_length(self.script_pubkey)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Transaction:
     """A transaction, signed or not. An unsigned one has no witness on any input."""
 
@@ -98,6 +99,11 @@ class Transaction:
 
     def txid(self) -> Txid:
         """The name of this transaction, which no witness changes."""
+        return self._txid
+
+    @cached_property
+    def _txid(self) -> Txid:
+        # Asked for with each output of a commitment that may have hundreds.
         return Txid(sha256d(self.serialize(with_witness=False)))
 
     def weight(self) -> WeightUnits:

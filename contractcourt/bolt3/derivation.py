@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 
 import coincurve
@@ -10,7 +11,11 @@ from contractcourt.bolt3.points import public_key, to_curve, to_key
 from contractcourt.errors import InvalidPoint
 from contractcourt.units import PublicKey
 
+#: So many public keys, and no secrets, are kept: every HTLC of a commitment asks for the same.
+_KEPT = 2048
 
+
+@lru_cache(_KEPT)
 def derive_public_key(basepoint: bytes, per_commitment_point: bytes) -> PublicKey:
     """The HTLC or delayed key of a commitment (rule B5).
 
@@ -28,6 +33,7 @@ def derive_private_key(base_secret: bytes, per_commitment_point: bytes) -> bytes
     return to_key(base_secret).add(tweak).secret
 
 
+@lru_cache(_KEPT)
 def derive_revocation_public_key(
     revocation_basepoint: bytes, per_commitment_point: bytes
 ) -> PublicKey:

@@ -16,25 +16,50 @@ from tests.scenarios.memory import MemoryCourt
 _LOOKS = 120
 
 
-def lead_to_the_end(world: World) -> World:
-    """The world in which its case ended, or only the operator can end it (`is_for_the_operator`).
+class Ends:
+    """Leads worlds to their ends, and goes no way twice: what led to an end once does so again."""
 
-    Raises AssertionError when it can't end any more. The court goes on alone, woken only when it
-    asked to be; the peer closes only where nothing of ours can.
-    """
-    court = world.court.fork()
-    court.publish_answer = None
-    with suppress(LawError):
-        court.force_close()
-    _go_on(court)
-    if not _ended(court) and _has_nothing_to_publish(court):
-        for name in ("splice told", "theirs"):
-            with suppress(LawError):
-                ACTIONS[name](court, world.could)
-        _go_on(court)
-    ended = World(court, world.could, (*world.path, "to the end"))
-    assert _ended(court), f"{ended.words()} ends in {court.state}"
-    return ended
+    def __init__(self) -> None:
+        #: The key of a world on its way, and whether only the operator can end it.
+        self._known: dict[bytes, bool] = {}
+
+    def lead(self, world: World) -> tuple[World, bool]:
+        """The world at its end, or where it is known to end; and whether that is the operator's.
+
+        Raises AssertionError when it can't end any more. The court goes on alone, woken only when
+        it asked to be; the peer closes only where nothing of ours can.
+        """
+        court = world.court.fork()
+        court.publish_answer = None
+        with suppress(LawError):
+            court.force_close()
+        ended = World(court, world.could, (*world.path, "to the end"))
+        operators = self._go_on(ended)
+        if operators is None and _has_nothing_to_publish(court):
+            for name in ("splice told", "theirs"):
+                with suppress(LawError):
+                    ACTIONS[name](court, world.could)
+            operators = self._go_on(ended)
+        assert operators is not None, f"{ended.words()} ends in {court.state}"
+        return ended, operators
+
+    def _go_on(self, world: World) -> bool | None:
+        """Whether it ended at the operator's; None when it did not end."""
+        court, way = world.court, []
+        operators = None
+        for _ in range(_LOOKS):
+            if _ended(court) and not court.chain.mempool:
+                operators = is_for_the_operator(court)
+                break
+            way.append(world.key())
+            operators = self._known.get(way[-1])
+            if operators is not None:
+                break
+            due = [height - court.height for height in court.deadlines if height > court.height]
+            court.jump(1 if court.chain.mempool else max(1, min(due, default=1)))
+        if operators is not None:
+            self._known.update(dict.fromkeys(way, operators))
+        return operators
 
 
 def _has_nothing_to_publish(court: MemoryCourt) -> bool:
@@ -42,14 +67,6 @@ def _has_nothing_to_publish(court: MemoryCourt) -> bool:
     ours = court.case.local_commitment
     told = ours is not None and ours.spends == court.case.channel.funding_outpoint
     return not told or "data_loss" in court.alarms()
-
-
-def _go_on(court: MemoryCourt) -> None:
-    for _ in range(_LOOKS):
-        if _ended(court) and not court.chain.mempool:
-            return
-        due = [height - court.height for height in court.deadlines if height > court.height]
-        court.jump(1 if court.chain.mempool else max(1, min(due, default=1)))
 
 
 def _ended(court: MemoryCourt) -> bool:

@@ -1,8 +1,7 @@
 """A walk through the law: every order of events to a depth, at random beyond it.
 
 Each world is one channel before the law in memory. Worlds that are alike are visited once, so the
-walk counts distinct states; every one is held against the promises, and from a share of them the
-case is led to its end.
+walk counts distinct states; every one is held against the promises, and its case is led to its end.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.model.actions import ACTIONS
-from tests.model.ending import is_for_the_operator, lead_to_the_end
+from tests.model.ending import Ends
 from tests.model.promises import assert_promises
 from tests.model.world import World
 
@@ -37,6 +36,7 @@ class Walked:
     #: Of the ends: those that wait for the operator, after a spend that no rule explains.
     unexplained: int = 0
     seconds: float = 0.0
+    _ends: Ends = field(default_factory=Ends)
 
     def words(self) -> str:
         """One line for people."""
@@ -49,32 +49,33 @@ class Walked:
 
     def lead_to_the_end(self, world: World) -> None:
         """And count it."""
-        ended = lead_to_the_end(world)
+        ended, operators = self._ends.lead(world)
         _check(ended)
         self.ends += 1
-        self.unexplained += is_for_the_operator(ended.court)
+        self.unexplained += operators
 
 
 def _count(number: float) -> str:
     return f"{number:,.0f}".replace(",", " ")
 
 
-def walk(
-    channel_type: str, depth: int, *, ends_one_in: int = 1, after: tuple[str, ...] = ()
-) -> Walked:
+def walk(channel_type: str, depth: int, *, after: tuple[str, ...] = ()) -> Walked:
     """Every order of `depth` events, after these. Raises AssertionError naming what broke how."""
     walked, began = Walked(), time.perf_counter()
     world = World.begin(channel_type)
     for name in after:
         world = _step(world, name)
     frontier = [world]
-    for _ in range(depth):
-        frontier = [world for old in frontier for world in _new(old, walked, ends_one_in)]
+    for _ in range(depth - 1):
+        frontier = [world for old in frontier for world in _new(old, walked)]
+    for old in frontier:
+        for _ in _new(old, walked):
+            pass  # the last ones are looked at, and not kept
     walked.seconds = time.perf_counter() - began
     return walked
 
 
-def _new(world: World, walked: Walked, ends_one_in: int) -> Iterator[World]:
+def _new(world: World, walked: Walked) -> Iterator[World]:
     for name in _NAMES:
         after = _step(world, name)
         walked.steps += 1
@@ -83,8 +84,7 @@ def _new(world: World, walked: Walked, ends_one_in: int) -> Iterator[World]:
             continue
         walked.states.add(key)
         _check(after)
-        if len(walked.states) % ends_one_in == 0:
-            walked.lead_to_the_end(after)
+        walked.lead_to_the_end(after)
         yield after
 
 

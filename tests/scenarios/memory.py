@@ -84,6 +84,7 @@ class MemoryCourt:
         self.publish_answer = answer
         self.closed_in_database = False
         self._effects: list[Effect] = []
+        self._notices: dict[int, NotifyNode] = {}
         self._watches: set[OutPoint] = set()
         self._deadlines: set[int] = set()
         self._seen: set[tuple[OutPoint, Txid, BlockHash]] = set()
@@ -175,6 +176,7 @@ class MemoryCourt:
         other.chain = self.chain.fork()
         other.docket = list(self.docket)
         other._effects = list(self._effects)
+        other._notices = dict(self._notices)
         other._watches = set(self._watches)
         other._deadlines = set(self._deadlines)
         other._seen = set(self._seen)
@@ -227,7 +229,7 @@ class MemoryCourt:
 
     def notices(self) -> list[NotifyNode]:
         """What the node was told, in order; a doubled one once."""
-        return list({id(e): e for e in self._effects if isinstance(e, NotifyNode)}.values())
+        return list(self._notices.values())
 
     def told(self, event_type: str) -> list[dict[str, object]]:
         # A node drops a doubled message by its id; here that is the effect itself.
@@ -292,9 +294,9 @@ class MemoryCourt:
                 self.closed_in_database = False
             case MarkFullyResolved():
                 assert self.closed_in_database, "resolved before it was closed"
-            case (
-                BumpCommitment() | MarkUnresolved() | NotifyNode() | RaiseAlarm() | SharePreimage()
-            ):
+            case NotifyNode():
+                self._notices[id(effect)] = effect
+            case BumpCommitment() | MarkUnresolved() | RaiseAlarm() | SharePreimage():
                 pass
             case unreachable:
                 assert_never(unreachable)
