@@ -9,6 +9,7 @@ from celery.signals import (
     setup_logging,
     task_postrun,
     task_prerun,
+    worker_init,
     worker_process_init,
     worker_process_shutdown,
 )
@@ -30,6 +31,7 @@ app = Celery(
     ],
 )
 app.config_from_object("tasks.celery_config")
+app.Task.Request = "tasks.in_hand:TaskInHand"
 
 
 @setup_logging.connect
@@ -40,6 +42,18 @@ def _configure_logs(**_: Any) -> None:
 
     settings = load_settings()
     configure("worker", level=settings.log_level, fmt=settings.log_format)
+
+
+@worker_init.connect
+def _give_nothing_back(**_: Any) -> None:
+    """What a worker has in hand when it loses the broker stays with it.
+
+    kombu would give it back by the lost connection, which ends the worker. It is done all the same,
+    and else `reconcile` finds it, long before the broker gives it to another.
+    """
+    from kombu.transport.redis import Channel
+
+    Channel.do_restore = False
 
 
 @worker_process_init.connect

@@ -20,7 +20,7 @@ from storage.migrate import migrate
 from tasks.settings import load_settings
 from tests.faults.armed import Arms
 from tests.faults.client import StubbornClient
-from tests.faults.proxy import Proxy, ProxyLoop
+from tests.proxy import Proxy, ProxyLoop
 from workers.embedded.ports import Ports
 from workers.process import Process, Program
 from workers.simulation.client import NodeAccount
@@ -217,7 +217,7 @@ class PartedCourt:
     # -- inside --
 
     def _proxy(self, name: str, port: int) -> int:
-        proxy = Proxy(self._loop, self._ports.take(), port)
+        proxy = Proxy(self._loop, ("127.0.0.1", port), port=self._ports.take())
         self.proxies[name] = proxy
         return proxy.port
 

@@ -75,13 +75,13 @@ class Fleet:
         """A watcher on this host."""
         return self._run_there(host, "watcher", ())
 
-    def worker(self, host: Host) -> Process:
-        """A Celery worker of one process on this host; ready when this returns."""
+    def worker(self, host: Host, children: int = 1) -> Process:
+        """A Celery worker on this host; ready when this returns."""
         ready = self.logs / f"worker-{host.name}.ready"
         process = self._run_there(
             host,
             "worker",
-            ("--concurrency=1", f"--queues={_QUEUES}", f"--name={host.name}@%h",
+            (f"--concurrency={children}", f"--queues={_QUEUES}", f"--name={host.name}@%h",
              f"--ready-file={ready}"),
         )  # fmt: skip
         _until_ready(lambda: probes.ready_file(ready))

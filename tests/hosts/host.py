@@ -2,7 +2,7 @@
 
 `make hosts` gives the whole test run a network namespace of its own. Then each host is another
 one, joined to the run's by a veth pair, which is its cable; everything is gone with the processes.
-Else a host is only a process on loopback, and its cable is its relays.
+Else a host is only a process on loopback, and its cable is its proxies.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-from tests.hosts.relay import Relay
+from tests.proxy import Proxy, ProxyLoop, server_of
 from workers.process import Process, Program, leash
 
 _HOST_LIVES_SECONDS = "900"
@@ -35,16 +34,14 @@ class Host:
         self._prefix = prefix
         self._cable = cable
         self._stack = ExitStack()
-        self._relays: list[Relay] = []
+        self._loop = self._stack.enter_context(ProxyLoop())
+        self._proxies: list[Proxy] = []
 
     def reach(self, url: str) -> str:
         """The same server's URL as this host sees it."""
-        parts = urlsplit(url)
-        relay = self._stack.enter_context(Relay((parts.hostname or "", parts.port or 0),
-                                                self._address))  # fmt: skip
-        self._relays.append(relay)
-        login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-        return urlunsplit(parts._replace(netloc=f"{login}{self._address}:{relay.port}"))
+        proxy = Proxy(self._loop, server_of(url), host=self._address)
+        self._proxies.append(proxy)
+        return proxy.in_url(url)
 
     def reach_all(self, urls: Mapping[str, str]) -> dict[str, str]:
         """`reach` for each of these."""
@@ -62,16 +59,16 @@ class Host:
     def cut_off(self) -> None:
         """Pull the cable: nobody is told anything, and nothing passes."""
         if self._cable is None:
-            for relay in self._relays:
-                relay.freeze()
+            for proxy in self._proxies:
+                proxy.freeze()
         else:
             _ip("link", "set", self._cable, "down")
 
     def join(self) -> None:
         """Put the cable back."""
         if self._cable is None:
-            for relay in self._relays:
-                relay.thaw()
+            for proxy in self._proxies:
+                proxy.thaw()
         else:
             _ip("link", "set", self._cable, "up")
 

@@ -6,7 +6,6 @@ import inspect
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,8 +16,8 @@ from storage.database import Database
 from tasks.reserve import RESERVE
 from tests.hosts.fleet import Fleet
 from tests.hosts.host import Host
-from tests.hosts.relay import Relay
 from tests.hosts.test_many_hosts import tell, unapplied, until, waits_for_a_lock
+from tests.proxy import Proxy, proxy_before
 from tests.summary import Summary
 from tests.tasks.opened import open_channel
 from workers.watcher import progress
@@ -31,39 +30,47 @@ _RESUMED_SECONDS = 60
 
 
 @pytest.fixture
-def cable(redis_url: str) -> Iterator[Relay]:
+def cable(redis_url: str) -> Iterator[Proxy]:
     """Between every process of the court and the broker."""
-    parts = urlsplit(redis_url)
-    with Relay((parts.hostname or "", parts.port or 0)) as relay:
-        yield relay
+    with proxy_before(redis_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
 def fleet(
-    tmp_path: Path, database_url: str, cable: Relay, devnet: DevnetProcess
+    tmp_path: Path, database_url: str, redis_url: str, cable: Proxy, devnet: DevnetProcess
 ) -> Iterator[Fleet]:
-    through = f"redis://127.0.0.1:{cable.port}/0"
+    through = cable.in_url(redis_url)
     fleet = Fleet(tmp_path / "fleet", postgres=database_url, redis=through, bitcoind=devnet.url)
     fleet.logs.mkdir()
     fleet.start()
-    here = Host("here", "127.0.0.1")
-    fleet.worker(here)
     yield fleet
-    here.close()
     fleet.stop()
 
 
+@pytest.fixture
+def here() -> Iterator[Host]:
+    host = Host("here", "127.0.0.1")
+    yield host
+    host.close()
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.usefixtures("fleet")
 def test_c5_consumption_resumes_and_the_alarm_fires_meanwhile(
-    cable: Relay, db: Database, summary: Summary, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet,
+    here: Host,
+    cable: Proxy,
+    db: Database,
+    summary: Summary,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Twice one worker, which is never restarted: it finds its own way back."""
+    fleet.worker(here)
     monkeypatch.setattr(progress, "_EVERY_SECONDS", 0.0)
     watch = Progress(db, no_block_seconds=1e9, docket_seconds=_ALARM_SECONDS)
     ids = [open_channel(db, f"behind a broken broker {number}")[1] for number in range(3)]
     strikes: list[tuple[str, Callable[[], None], Callable[[], None]]] = [
-        ("cut", cable.cut, cable.mend),
+        ("cut", cable.refuse, cable.admit),
         ("frozen", cable.freeze, cable.thaw),
     ]
     for name, strike, heal in strikes:
@@ -88,15 +95,15 @@ def test_c5_consumption_resumes_and_the_alarm_fires_meanwhile(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.usefixtures("fleet")
 def test_c5_connections_that_fall_silent_are_left_by_the_worker_itself(
-    cable: Relay, db: Database, summary: Summary
+    fleet: Fleet, here: Host, cable: Proxy, db: Database, summary: Summary
 ) -> None:
     """Something in between forgets every connection, and goes on to acknowledge what they carry.
 
     No keepalive finds that out. Nobody tells the worker, and nobody starts it again. It has a task
     in hand, so that its own acknowledgement is lost, which must not cost it a place for tasks.
     """
+    fleet.worker(here)
     ids = [open_channel(db, f"behind a forgetful wall {number}")[1] for number in range(3)]
     with db.transaction() as obstacle:
         tell(db, ids, "in hand")
@@ -111,6 +118,30 @@ def test_c5_connections_that_fall_silent_are_left_by_the_worker_itself(
     took = time.monotonic() - fell_silent_at
     assert cable.accepted > served
     summary(f"every connection to the broker fell silent: consumed again after {took:.1f} s")
+
+
+@pytest.mark.timeout(600)
+def test_c5_a_worker_that_loses_the_broker_with_a_task_in_hand_goes_on(
+    fleet: Fleet, here: Host, cable: Proxy, db: Database
+) -> None:
+    """It ends what it has in hand, and does not end itself over what it cannot give back.
+
+    Of its two processes one works while the other listens.
+    """
+    worker = fleet.worker(here, children=2)
+    ids = [open_channel(db, f"in hand {number}")[1] for number in range(3)]
+    # Which of its connections it misses first is chance.
+    for number in range(5):
+        with db.transaction() as obstacle:
+            tell(db, ids, f"in hand {number}")
+            obstacle.execute("SELECT 1 FROM unapplied FOR UPDATE")
+            until(lambda: waits_for_a_lock(db), "the worker to be in the middle of it")
+            cable.refuse()
+        until(lambda: not unapplied(db), "what it had in hand")
+        cable.admit()
+        tell(db, ids, f"after {number}")
+        until(lambda: not unapplied(db), "the worker to consume again")
+        assert worker.exit_code() is None
 
 
 def test_c5_a_silent_broker_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import timedelta
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -13,25 +12,21 @@ import pytest
 from storage.database import Connection, Database
 from storage.patience import ANSWER_SECONDS, ServerSilent
 from storage.retries import is_retryable
-from tests.hosts.relay import Relay
+from tests.proxy import Proxy, proxy_before
 
 _ANSWER_SECONDS = 1.0
 
 
 @pytest.fixture
-def wall(database_url: str) -> Iterator[Relay]:
+def wall(database_url: str) -> Iterator[Proxy]:
     """Something before Postgres that can forget connections, and acknowledges all the same."""
-    parts = urlsplit(database_url)
-    with Relay((parts.hostname or "", parts.port or 0)) as relay:
-        yield relay
+    with proxy_before(database_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def behind(wall: Relay, database_url: str) -> Iterator[Database]:
-    parts = urlsplit(database_url)
-    login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    url = urlunsplit(parts._replace(netloc=f"{login}127.0.0.1:{wall.port}"))
-    with closing(Database(url, answer_seconds=_ANSWER_SECONDS)) as db:
+def behind(wall: Proxy, database_url: str) -> Iterator[Database]:
+    with closing(Database(wall.in_url(database_url), answer_seconds=_ANSWER_SECONDS)) as db:
         yield db
 
 
@@ -40,7 +35,7 @@ def answer(conn: Connection) -> int:
     return int(number)
 
 
-def test_c5_work_goes_on_by_a_new_connection(wall: Relay, behind: Database) -> None:
+def test_c5_work_goes_on_by_a_new_connection(wall: Proxy, behind: Database) -> None:
     """Also when it falls silent in the middle of a transaction, with others idle in the pool."""
     with ExitStack() as stack:
         for _ in range(4):
@@ -60,7 +55,7 @@ def test_c5_work_goes_on_by_a_new_connection(wall: Relay, behind: Database) -> N
         assert [answer(conn) for conn in held] == [42] * 4
 
 
-def test_c5_a_commit_that_nobody_answers_is_an_error(wall: Relay, behind: Database) -> None:
+def test_c5_a_commit_that_nobody_answers_is_an_error(wall: Proxy, behind: Database) -> None:
     def ask() -> None:
         with behind.transaction() as conn:
             assert answer(conn) == 42
