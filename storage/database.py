@@ -33,6 +33,9 @@ CONNECTION_LIMITS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
+#: The pool doubles its pauses for so long, then begins anew; by its own five minutes it would sleep
+#: for two of them when Postgres comes back.
+RECONNECT_SECONDS = 10.0
 #: In one round trip, for most transactions are a statement or two.
 BEGIN = """
     BEGIN ISOLATION LEVEL READ COMMITTED;
@@ -152,6 +155,7 @@ class Database:
             min_size=self._min_size,
             max_size=self._max_size,
             timeout=self._wait_seconds,
+            reconnect_timeout=RECONNECT_SECONDS,
             kwargs={
                 "autocommit": True,
                 "prepare_threshold": None,

@@ -9,12 +9,13 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from storage.database import Connection, Database
+from storage.database import CONNECTION_LIMITS, RECONNECT_SECONDS, Connection, Database
 from storage.patience import ANSWER_SECONDS, ServerSilent
 from storage.retries import is_retryable
 from tests.proxy import Proxy, proxy_before
 
 _ANSWER_SECONDS = 1.0
+_RESUMED_SECONDS = 60
 
 
 @pytest.fixture
@@ -66,6 +67,12 @@ def test_c5_a_commit_that_nobody_answers_is_an_error(wall: Proxy, behind: Databa
     assert is_retryable(caught.value)
     with behind.transaction() as conn:
         assert answer(conn) == 42
+
+
+def test_c5_a_server_that_comes_back_is_found_in_time() -> None:
+    """A sum of what is waited for at most: an answer, then a pause, then a connection."""
+    connecting = CONNECTION_LIMITS["connect_timeout"]
+    assert ANSWER_SECONDS + RECONNECT_SECONDS + connecting <= _RESUMED_SECONDS
 
 
 def test_c5_a_server_that_works_for_long_is_not_taken_for_silent(
