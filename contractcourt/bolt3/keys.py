@@ -3,42 +3,70 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from contractcourt.bolt3.derivation import derive_public_key, derive_revocation_public_key
-from contractcourt.channel import Channel, Side
+from contractcourt.bolt3.points import parse_point
+from contractcourt.channel import Channel, ChannelSide, Side
 from contractcourt.units import PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CommitmentKeys:
-    """The keys of one commitment; `owner` is the side whose commitment it is."""
+    """The keys of one commitment; `owner` is the side whose commitment it is.
 
+    Each is derived when it is first asked for: most commitments have no HTLC. Asking raises
+    InvalidPoint when the point or the basepoint is none.
+    """
+
+    channel: Channel
     owner: Side
     per_commitment_point: PublicKey
-    #: The other side's, once the owner has revealed the commitment's secret.
-    revocation: PublicKey
-    #: The owner's, after its delay: to_local and the second-level outputs.
-    delayed: PublicKey
-    owner_htlc: PublicKey
-    other_htlc: PublicKey
-    #: The other side's payment basepoint, which no commitment changes (static_remotekey).
-    to_remote: PublicKey
+
+    @cached_property
+    def revocation(self) -> PublicKey:
+        """The other side's, once the owner has revealed the commitment's secret (rule B6)."""
+        return derive_revocation_public_key(
+            self._other.revocation_basepoint, self.per_commitment_point
+        )
+
+    @cached_property
+    def delayed(self) -> PublicKey:
+        """The owner's, after its delay: to_local and the second-level outputs (rule B5)."""
+        return self._derived(self._own.delayed_payment_basepoint)
+
+    @cached_property
+    def owner_htlc(self) -> PublicKey:
+        """The owner's HTLC key (rule B5)."""
+        return self._derived(self._own.htlc_basepoint)
+
+    @cached_property
+    def other_htlc(self) -> PublicKey:
+        """The other side's HTLC key (rule B5)."""
+        return self._derived(self._other.htlc_basepoint)
+
+    @property
+    def to_remote(self) -> PublicKey:
+        """The other side's payment basepoint, which no commitment changes (static_remotekey)."""
+        return self._other.payment_basepoint
+
+    @property
+    def _own(self) -> ChannelSide:
+        return self.channel.side(self.owner)
+
+    @property
+    def _other(self) -> ChannelSide:
+        return self.channel.side(self.owner.other)
+
+    def _derived(self, basepoint: PublicKey) -> PublicKey:
+        return derive_public_key(basepoint, self.per_commitment_point)
 
 
 def commitment_keys(
     channel: Channel, owner: Side, per_commitment_point: PublicKey
 ) -> CommitmentKeys:
-    """The keys of the commitment of `owner` at its `per_commitment_point` (rules B5 and B6).
+    """The keys of the commitment of `owner` at its `per_commitment_point`.
 
-    Raises InvalidPoint when the point or a basepoint of the channel is none.
+    Raises InvalidPoint when the point is none.
     """
-    own, other = channel.side(owner), channel.side(owner.other)
-    return CommitmentKeys(
-        owner=owner,
-        per_commitment_point=per_commitment_point,
-        revocation=derive_revocation_public_key(other.revocation_basepoint, per_commitment_point),
-        delayed=derive_public_key(own.delayed_payment_basepoint, per_commitment_point),
-        owner_htlc=derive_public_key(own.htlc_basepoint, per_commitment_point),
-        other_htlc=derive_public_key(other.htlc_basepoint, per_commitment_point),
-        to_remote=other.payment_basepoint,
-    )
+    return CommitmentKeys(channel, owner, parse_point(per_commitment_point))

@@ -36,7 +36,13 @@ def to_key(secret: bytes) -> coincurve.PrivateKey:
 
 def public_key(secret: bytes) -> PublicKey:
     """The point of a 32-byte secret. Raises InvalidPoint when the secret is out of range."""
-    return PublicKey(to_key(secret).public_key.format())
+    if len(secret) != 32:
+        raise InvalidPoint(f"a secret is 32 bytes, not {len(secret)}")
+    try:
+        # A private key of the library's would derive two more points, for which nobody asked.
+        return PublicKey(coincurve.PublicKey.from_valid_secret(bytes(secret)).format())
+    except ValueError:
+        raise InvalidPoint("a secret is zero or beyond the curve's order") from None
 
 
 def sign(secret: bytes, digest: bytes) -> Signature:
