@@ -35,7 +35,7 @@ from tasks.errors import BrokenLaw
 _log = structlog.get_logger()
 
 #: Channels advanced in one transaction, and events of one channel applied in it (users_ask C17).
-CHUNK = 100
+CHUNK = 200
 EVENTS_AT_ONCE = 200
 #: Looking again is bounded; what still comes in after so many rounds has its own wake-up.
 _MOST_ROUNDS = 10_000

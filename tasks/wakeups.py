@@ -26,7 +26,7 @@ from tasks.app import app
 _log = structlog.get_logger()
 
 #: Channels, or outbox rows, told of in one message.
-CHUNK = 100
+CHUNK = 200
 #: kombu's own way is to try for many seconds; whoever wakes here holds a lease or an answer.
 _IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 2, "socket_timeout": 2}
 _ASK_AGAIN_AFTER_SECONDS = 1.0
