@@ -55,7 +55,7 @@ OF_CHANNEL = f"""{_SELECT}
 SPENDING = """
     SELECT i.outpoint FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
     WHERE i.outpoint = ANY(%(outpoints)s) AND b.state = 'open'
-      AND b.id IS DISTINCT FROM %(besides)s::bigint
+      AND b.id <> ALL(%(besides)s)
 """
 KNOWN = "SELECT txid FROM broadcasts WHERE txid = ANY(%(txids)s)"
 FEES_OF_CHANNELS = """
@@ -73,7 +73,7 @@ RECORD_ATTEMPTS = """
         AS given (id, outcome, reason)
     WHERE b.id = given.id
 """
-ABANDON = "UPDATE broadcasts SET state = 'abandoned' WHERE id = %(id)s AND state = 'open'"
+ABANDON = "UPDATE broadcasts SET state = 'abandoned' WHERE id = ANY(%(ids)s) AND state = 'open'"
 #: A reorg may open both a sweep and the one that outbid it: the better offer stays.
 ABANDON_OUTBID = """
     UPDATE broadcasts AS b SET state = 'abandoned'
@@ -235,10 +235,10 @@ def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:
 
 
 def spending(
-    conn: Connection, outpoints: Sequence[OutPoint], *, besides: Broadcast | None = None
+    conn: Connection, outpoints: Sequence[OutPoint], *, besides: Sequence[int] = ()
 ) -> set[OutPoint]:
-    """Those of these that an open broadcast, other than `besides`, spends."""
-    facts = {"outpoints": list(outpoints), "besides": None if besides is None else besides.id}
+    """Those of these that an open broadcast spends, other than those with the ids `besides`."""
+    facts = {"outpoints": list(outpoints), "besides": list(besides)}
     return {OutPoint(outpoint) for (outpoint,) in conn.execute(SPENDING, facts)}
 
 
@@ -264,9 +264,10 @@ def record_attempts(conn: Connection, answers: Sequence[tuple[int, PublishOutcom
         conn.execute(RECORD_ATTEMPTS, facts)
 
 
-def abandon(conn: Connection, broadcast_id: int) -> None:
-    """Send it no more."""
-    conn.execute(ABANDON, {"id": broadcast_id})
+def abandon(conn: Connection, ids: Sequence[int]) -> None:
+    """Send these no more."""
+    if ids:
+        conn.execute(ABANDON, {"ids": list(ids)})
 
 
 def settle(conn: Connection) -> list[Settled]:

@@ -70,7 +70,7 @@ def _give_up(conn: Connection, broadcast: Broadcast) -> None:
     """Under its case's lock: what offers it again then comes after this, and takes it up."""
     case = cases.lock_one(conn, broadcast.channel_id).case
     if on_offer(case) != broadcast.txid:
-        broadcasts.abandon(conn, broadcast.id)
+        broadcasts.abandon(conn, [broadcast.id])
 
 
 def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:

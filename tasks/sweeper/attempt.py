@@ -26,6 +26,7 @@ from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.sweeping.market import Market
 from contractcourt.units import HexBytes, Txid, WeightUnits
+from storage.broadcasts import Broadcast
 from storage.signed import Price
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
@@ -34,12 +35,12 @@ from tasks.signing import sign
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A signed transaction and what the Bitcoin node would say of it."""
+class Ready:
+    """A signed transaction that no Bitcoin node has seen; `replaces` is what it outbids."""
 
     draft: Draft
     signed: SignedTransaction
-    verdict: PublishResult
+    replaces: Broadcast | None
 
     @property
     def parent_txid(self) -> Txid | None:
@@ -62,23 +63,18 @@ class NotSigned:
     lasting: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A signed transaction that no Bitcoin node has seen."""
-
-    draft: Draft
-    signed: SignedTransaction
-
-
 def make(
     held: Resources,
     group: Group,
     wallet: FeeWallet,
     market: Market,
-    replaced: Replaced | None = None,
+    replaces: Broadcast | None = None,
 ) -> Ready | NotSigned | Shortfall:
     """Make the group's transaction. Raises SignerUnavailable."""
-    drafted = draft(group, wallet, market.floor, replaced)
+    outbid = None
+    if replaces is not None and replaces.fee_sat is not None:
+        outbid = Replaced(replaces.fee_sat, market.incremental)
+    drafted = draft(group, wallet, market.floor, outbid)
     if isinstance(drafted, Shortfall):
         return drafted
     try:
@@ -87,29 +83,18 @@ def make(
         raise
     except (SignerCallFailed, RefusedByEngine) as error:
         return NotSigned(str(error), lasting=not isinstance(error, SignerKeysMissing))
-    return Ready(drafted, signed)
+    return Ready(drafted, signed, replaces)
 
 
-def try_all(held: Resources, ready: Sequence[Ready]) -> list[Attempt]:
+def verdicts(held: Resources, ready: Sequence[Ready]) -> list[PublishResult]:
     """What the Bitcoin node would say of each, in one question. Raises ChainError.
 
     A child can only be judged with its parent, so it is tried by sending both.
     """
-    children = {n for n, one in enumerate(ready) if _is_child(one)}
-    others = [one for n, one in enumerate(ready) if n not in children]
-    told = iter(held.chain.test_accept([one.signed.tx for one in others]) if others else ())
-    return [
-        Attempt(
-            one.draft,
-            one.signed,
-            PublishResult(PublishOutcome.ACCEPTED) if n in children else next(told),
-        )
-        for n, one in enumerate(ready)
-    ]
-
-
-def _is_child(ready: Ready) -> bool:
-    return isinstance(ready.draft.group.members[0].want, BumpCommitment)
+    alone = [one for one in ready if one.parent_txid is None]
+    told = iter(held.chain.test_accept([one.signed.tx for one in alone]) if alone else ())
+    accepted = PublishResult(PublishOutcome.ACCEPTED)
+    return [next(told) if one.parent_txid is None else accepted for one in ready]
 
 
 def _request(drafted: Draft) -> SigningRequest:

@@ -10,30 +10,30 @@ that is refused is halved until the member is found that is to blame (users_ask 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import PublishOutcome
-from contractcourt.sweeping.drafts import Replaced, Shortfall, rate
+from contractcourt.sweeping.drafts import Shortfall, rate
 from contractcourt.sweeping.groups import Group, gather
-from contractcourt.sweeping.inputs import SweepInput, limit, parent_fee, parent_weight
+from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
-from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi
-from storage import broadcasts, signed, sweep_inputs
-from storage.broadcasts import BUMP, SWEEP, Broadcast
+from contractcourt.units import BlockHeight, FeeratePerKw
+from storage import broadcasts, sweep_inputs
+from storage.broadcasts import Broadcast
 from storage.database import Connection
-from storage.signed import Signed, SpentInput
 from storage.sweep_inputs import StoredSweep
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 from tasks.sending import TAKEN, send
 from tasks.signer_client import SignerUnavailable
-from tasks.sweeper import findings
-from tasks.sweeper.attempt import Attempt, NotSigned, Ready, make, try_all
+from tasks.sweeper.attempt import NotSigned, Ready, make
 from tasks.sweeper.findings import Findings
+from tasks.sweeper.outgoing import Outgoing
 from tasks.sweeper.wallet import NodeWallet
 
 #: A replacement for less than a twentieth more is not worth its relay.
@@ -71,7 +71,7 @@ class SweepRound:
         self._market = market
         self._wallet = held.db.run(lambda conn: NodeWallet.read(conn, node))
         self._findings = Findings(held, node)
-        self._stored: dict[OutPoint, StoredSweep] = {}
+        self._outgoing = Outgoing(held, self._wallet, urgent=urgent)
 
     def run(self) -> None:
         """Tend, then sweep."""
@@ -82,52 +82,74 @@ class SweepRound:
     # -- what is out --
 
     def _tend_what_is_out(self) -> None:
+        """A signer that is away keeps nothing from being sent again."""
         out, wanted = self._held.db.run(self._to_tend)
-        again = []
+        away: SignerUnavailable | None = None
+        for start in range(0, len(out), _AT_ONCE):
+            batch, better = self._still_good(out[start : start + _AT_ONCE], wanted), []
+            try:
+                better = self._better_offers(batch, wanted) if away is None else []
+            except SignerUnavailable as error:
+                away = error
+            taken = self._outgoing.store_and_send(self._outgoing.taken(better))
+            replaced = {one.replaces.id for one in taken if one.replaces is not None}
+            send(self._held, [one for one in batch if one.id not in replaced])
+        if away is not None:
+            raise away
+
+    def _still_good(
+        self, out: Sequence[Broadcast], wanted: Mapping[OutPoint, StoredSweep]
+    ) -> list[Broadcast]:
+        good = []
         for broadcast in out:
-            members = [wanted[outpoint] for outpoint in broadcast.inputs if outpoint in wanted]
+            members = _members(broadcast, wanted)
             if not members or broadcast.last_outcome in _CONTESTED | _FAULTY:
                 self._take_back(broadcast, members)
-            elif not self._outbid(broadcast, [stored.input for stored in members]):
-                again.append(broadcast)
+            else:
+                good.append(broadcast)
             reach(CrashPoint.SWEEP_TENDED)
-        for start in range(0, len(again), _AT_ONCE):
-            send(self._held, again[start : start + _AT_ONCE])
+        return good
+
+    def _better_offers(
+        self, out: Sequence[Broadcast], wanted: Mapping[OutPoint, StoredSweep]
+    ) -> list[Ready]:
+        """For those for which one is due and affordable."""
+        better: list[Ready] = []
+        for broadcast in out:
+            group = self._better_group(broadcast, _members(broadcast, wanted))
+            if group is not None:
+                coins = [coin for one in better for coin in one.draft.coins]
+                wallet = self._wallet.at(self._height, broadcast).without(coins)
+                made = make(self._held, group, wallet, self._market, broadcast)
+                if isinstance(made, Ready):
+                    better.append(made)
+        return better
+
+    def _better_group(self, out: Broadcast, members: Sequence[StoredSweep]) -> Group | None:
+        groups = gather([one.input for one in members], self._market, self._height).groups
+        if not groups or out.fee_sat is None or out.feerate_per_kw is None:
+            return None
+        refused = out.last_outcome is PublishOutcome.FEE_TOO_LOW
+        higher = groups[0].feerate_per_kw * 100 >= out.feerate_per_kw * _STEP_PERCENT
+        return groups[0] if higher or refused else None
 
     def _to_tend(self, conn: Connection) -> tuple[list[Broadcast], dict[OutPoint, StoredSweep]]:
         """With what is still wanted of all that they spend."""
         out = broadcasts.to_tend(conn, self._node, urgent=self._urgent)
         spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
         wanted = sweep_inputs.these(conn, spent) if spent else []
-        self._remember(wanted)
+        self._outgoing.remember(wanted)
         return out, {stored.outpoint: stored for stored in wanted}
 
     def _take_back(self, out: Broadcast, members: Sequence[StoredSweep]) -> None:
         """It can't confirm as it is: what is still wanted of it is free again, each by itself."""
 
         def take_back(conn: Connection) -> None:
-            broadcasts.abandon(conn, out.id)
+            broadcasts.abandon(conn, [out.id])
             if len(members) > 1:
                 sweep_inputs.take_apart(conn, [stored.outpoint for stored in members])
 
         self._held.db.run(take_back)
-
-    def _outbid(self, out: Broadcast, members: Sequence[SweepInput]) -> bool:
-        """Replace it by a better offer, when one is due, affordable and taken."""
-        groups = gather(members, self._market, self._height).groups
-        if not groups or out.fee_sat is None or out.feerate_per_kw is None:
-            return False
-        group = groups[0]
-        refused = out.last_outcome is PublishOutcome.FEE_TOO_LOW
-        if group.feerate_per_kw * 100 < out.feerate_per_kw * _STEP_PERCENT and not refused:
-            return False
-        replaced = Replaced(out.fee_sat, self._market.incremental)
-        wallet = self._wallet.at(self._height, out)
-        made = make(self._held, group, wallet, self._market, replaced)
-        if not isinstance(made, Ready):
-            return False
-        tried = try_all(self._held, [made])
-        return tried[0].verdict.outcome in TAKEN and self._store_and_send(tried, out)
 
     # -- what is free --
 
@@ -141,11 +163,11 @@ class SweepRound:
         return sweep_inputs.free(conn, self._node, urgent=self._urgent, after=after)
 
     def _sweep(self, free: Sequence[StoredSweep]) -> None:
-        self._remember(free)
+        self._outgoing.remember(free)
         alone = {stored.outpoint for stored in free if stored.alone}
         inputs = [stored.input for stored in free]
         gathered = gather(inputs, self._market, self._height, alone)
-        waiting = [(self._stored[item.outpoint], item) for item in gathered.waiting]
+        waiting = [(self._outgoing.row(item), item) for item in gathered.waiting]
         self._findings.wait(waiting, self._market, self._height)
         enough = [group for group in gathered.groups if _pays_enough_by_itself(group)]
         self._findings.note(enough, "our commitment pays enough by itself")
@@ -175,24 +197,23 @@ class SweepRound:
                 break
             match made:
                 case Shortfall():
-                    self._findings.short(self._rows(group), group, made)
+                    self._findings.short(self._outgoing.rows(group), group, made)
                 case NotSigned():
                     next_ones += self._narrow_down(group, made.reason, faulty=made.lasting)
                 case Ready():
                     ready.append(made)
                     wallet = wallet.without(made.draft.coins)
-        tried = try_all(self._held, ready)
-        reach(CrashPoint.SWEEP_TRIED)
-        self._store_and_send([one for one in tried if one.verdict.outcome in TAKEN])
-        for one in tried:
-            next_ones += self._judge(one)
+        judged = self._outgoing.judged(ready)
+        self._outgoing.store_and_send([one for one, verdict in judged if verdict.outcome in TAKEN])
+        for one, verdict in judged:
+            next_ones += self._judge(one, verdict)
         if away is not None:
             raise away
         return next_ones
 
-    def _judge(self, made: Attempt) -> Sequence[Group]:
+    def _judge(self, made: Ready, verdict: PublishResult) -> Sequence[Group]:
         """What to try instead of a transaction that was not taken."""
-        outcome, reason, group = made.verdict.outcome, made.verdict.reason, made.draft.group
+        outcome, reason, group = verdict.outcome, verdict.reason, made.draft.group
         if outcome in TAKEN:
             return ()
         if len(group.members) > 1:
@@ -200,7 +221,7 @@ class SweepRound:
         if outcome in _LOCAL:
             self._send_all_the_same(group, made)
         elif outcome in _FAULTY:
-            self._findings.quarantine(self._rows(group)[0], reason)
+            self._findings.quarantine(self._outgoing.rows(group)[0], reason)
         elif outcome in (PublishOutcome.DOUBLE_SPEND, PublishOutcome.FEE_TOO_LOW):
             return self._raise_the_offer(group, reason)
         else:
@@ -212,10 +233,10 @@ class SweepRound:
         if len(group.members) > 1:
             return group.halves()
         if faulty:
-            self._findings.quarantine(self._rows(group)[0], reason)
+            self._findings.quarantine(self._outgoing.rows(group)[0], reason)
         else:
             message = f"{group.members[0].outpoint} of {group.value_in_sat} sat: {reason}"
-            self._findings.alarm(self._rows(group), AlarmKind.NOT_SIGNED, message)
+            self._findings.alarm(self._outgoing.rows(group), AlarmKind.NOT_SIGNED, message)
         return ()
 
     def _raise_the_offer(self, group: Group, reason: str) -> Sequence[Group]:
@@ -223,90 +244,23 @@ class SweepRound:
         most = limit(group.members[0])
         if group.feerate_per_kw >= most:
             message = f"{group.members[0].outpoint}: its whole budget is not enough: {reason}"
-            self._findings.alarm(self._rows(group), AlarmKind.CONTESTED, message)
+            self._findings.alarm(self._outgoing.rows(group), AlarmKind.CONTESTED, message)
             return ()
         higher = group.feerate_per_kw * _CONTEST_PERCENT // 100
         return (Group(group.kind, group.members, FeeratePerKw(min(most, higher))),)
 
-    def _send_all_the_same(self, group: Group, made: Attempt) -> None:
+    def _send_all_the_same(self, group: Group, made: Ready) -> None:
         """A test may be wrong where the real thing is taken: its word counts."""
-        if not self._store_and_send([made]):
+        if not self._outgoing.store_and_send([made]):
             return
         sent = self._held.db.run(lambda conn: broadcasts.find(conn, made.signed.txid))
         if sent is not None and sent.last_outcome in _FAULTY:
-            self._held.db.run(lambda conn: broadcasts.abandon(conn, sent.id))
-            self._findings.quarantine(self._rows(group)[0], sent.last_reason or "refused")
+            self._held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
+            self._findings.quarantine(self._outgoing.rows(group)[0], sent.last_reason or "refused")
 
-    # -- storing --
 
-    def _store_and_send(self, made: Sequence[Attempt], replaced: Broadcast | None = None) -> bool:
-        """Whether any was stored, and so sent."""
-        stored = self._held.db.run(lambda conn: self._store(conn, made, replaced)) if made else []
-        if not stored:
-            return False
-        reach(CrashPoint.SWEEP_STORED)
-        for one in made:
-            self._wallet.take(one.draft.coins)
-        send(self._held, stored)
-        reach(CrashPoint.SWEEP_SENT)
-        return True
-
-    def _store(
-        self, conn: Connection, made: Sequence[Attempt], replaced: Broadcast | None
-    ) -> list[Broadcast]:
-        """Stored, and the old one given up; without those for which something has changed.
-
-        The rows are held, so that no other round stores a transaction for them.
-        """
-        members = [member.outpoint for one in made for member in one.draft.group.members]
-        held = {row.outpoint: row for row in sweep_inputs.lock(conn, members)}
-        spent = [one.outpoint for each in made for one in self._spent_inputs(each)]
-        taken = broadcasts.spending(conn, spent, besides=replaced)
-        parents = broadcasts.find_many(conn, [one.parent_txid for one in made if one.parent_txid])
-        fitting = [
-            one
-            for one in made
-            if all(member.outpoint in held for member in one.draft.group.members)
-            and taken.isdisjoint(spent.outpoint for spent in self._spent_inputs(one))
-            and (one.parent_txid is None or one.parent_txid in parents)
-        ]
-        if not fitting:
-            return []
-        if replaced is not None:
-            broadcasts.abandon(conn, replaced.id)
-        swept = [(one, member) for one in fitting for member in one.draft.group.members]
-        sweep_inputs.offered(
-            conn, {m.outpoint: min(limit(m), one.draft.feerate_per_kw) for one, m in swept}
-        )
-        findings.clear(conn, [held[member.outpoint].channel_id for _, member in swept])
-        stored = signed.store_many(conn, [self._signed(one) for one in fitting])
-        reach(CrashPoint.SWEEP_BEFORE_COMMIT)
-        return stored
-
-    def _signed(self, made: Attempt) -> Signed:
-        return Signed(
-            self._stored[made.draft.group.members[0].outpoint].channel_id,
-            SWEEP if made.parent_txid is None else BUMP,
-            made.signed.txid,
-            made.signed.tx,
-            self._spent_inputs(made),
-            made.price,
-            made.parent_txid,
-            urgent=self._urgent,
-        )
-
-    def _spent_inputs(self, made: Attempt) -> list[SpentInput]:
-        members = zip(made.draft.group.members, made.draft.shares, strict=True)
-        return [
-            *(SpentInput(m.outpoint, self._stored[m.outpoint].channel_id, f) for m, f in members),
-            *(SpentInput(coin.outpoint, None, Satoshi(0)) for coin in made.draft.coins),
-        ]
-
-    def _remember(self, stored: Sequence[StoredSweep]) -> None:
-        self._stored.update({one.outpoint: one for one in stored})
-
-    def _rows(self, group: Group) -> list[StoredSweep]:
-        return [self._stored[member.outpoint] for member in group.members]
+def _members(out: Broadcast, wanted: Mapping[OutPoint, StoredSweep]) -> list[StoredSweep]:
+    return [wanted[outpoint] for outpoint in out.inputs if outpoint in wanted]
 
 
 def _pays_enough_by_itself(group: Group) -> bool:

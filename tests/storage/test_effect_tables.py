@@ -223,7 +223,7 @@ class TestBroadcasts:
     ) -> None:
         with db.transaction() as conn:
             low = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
-            broadcasts.abandon(conn, low.id)
+            broadcasts.abandon(conn, [low.id])
             self.insert(conn, channel_id, 51, 1, purpose=broadcasts.SWEEP)
             # A miner that never heard of the better offer takes the one that was given up.
             self.spend(conn, channel_id, 1, txid(50), block=1)
@@ -237,7 +237,7 @@ class TestBroadcasts:
         self, db: Database, channel_id: int
     ) -> None:
         with db.transaction() as conn:
-            broadcasts.abandon(conn, self.insert(conn, channel_id, 50, 1).id)
+            broadcasts.abandon(conn, [self.insert(conn, channel_id, 50, 1).id])
             broadcasts.settle(conn)
             assert self.states(conn, channel_id) == ["abandoned"]
             self.spend(conn, channel_id, 1, txid(50), block=1)

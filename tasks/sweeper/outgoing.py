@@ -1,0 +1,115 @@
+"""Signed transactions on their way out of a round: tried on the Bitcoin node, stored, then sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chain.view import PublishResult
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.sweeping.groups import Group
+from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.units import Satoshi
+from storage import broadcasts, signed, sweep_inputs
+from storage.broadcasts import BUMP, SWEEP, Broadcast
+from storage.database import Connection
+from storage.signed import Signed, SpentInput
+from storage.sweep_inputs import StoredSweep
+from tasks.crash_points import CrashPoint, reach
+from tasks.resources import Resources
+from tasks.sending import TAKEN, send
+from tasks.sweeper import findings
+from tasks.sweeper.attempt import Ready, verdicts
+from tasks.sweeper.wallet import NodeWallet
+
+
+class Outgoing:
+    """The way out, for one round. It knows the rows of all that the round has looked at."""
+
+    def __init__(self, held: Resources, wallet: NodeWallet, *, urgent: bool) -> None:
+        self._held = held
+        self._wallet = wallet
+        self._urgent = urgent
+        self._known: dict[OutPoint, StoredSweep] = {}
+
+    def remember(self, stored: Sequence[StoredSweep]) -> None:
+        """These may be sent."""
+        self._known.update({one.outpoint: one for one in stored})
+
+    def row(self, item: SweepInput) -> StoredSweep:
+        """Of one input."""
+        return self._known[item.outpoint]
+
+    def rows(self, group: Group) -> list[StoredSweep]:
+        """Of the members of a group, in their order."""
+        return [self.row(member) for member in group.members]
+
+    def judged(self, ready: Sequence[Ready]) -> list[tuple[Ready, PublishResult]]:
+        """Each with what the Bitcoin node would say of it. Raises ChainError."""
+        judged = list(zip(ready, verdicts(self._held, ready), strict=True))
+        reach(CrashPoint.SWEEP_TRIED)
+        return judged
+
+    def taken(self, ready: Sequence[Ready]) -> list[Ready]:
+        """Those that the Bitcoin node would take. Raises ChainError."""
+        return [one for one, verdict in self.judged(ready) if verdict.outcome in TAKEN]
+
+    def store_and_send(self, made: Sequence[Ready]) -> list[Ready]:
+        """Those that were stored, and so sent."""
+        if not made:
+            return []
+        fitting, stored = self._held.db.run(lambda conn: self._store(conn, made))
+        reach(CrashPoint.SWEEP_STORED)
+        for one in fitting:
+            self._wallet.take(one.draft.coins)
+        send(self._held, stored)
+        reach(CrashPoint.SWEEP_SENT)
+        return fitting
+
+    def _store(
+        self, conn: Connection, made: Sequence[Ready]
+    ) -> tuple[list[Ready], list[Broadcast]]:
+        """Stored, and what they outbid given up; without those for which something has changed.
+
+        The rows are held, so that no other round stores a transaction for them.
+        """
+        members = [member.outpoint for one in made for member in one.draft.group.members]
+        held = {row.outpoint: row for row in sweep_inputs.lock(conn, members)}
+        spent = [spent.outpoint for one in made for spent in self._spent_inputs(one)]
+        replaced = [one.replaces.id for one in made if one.replaces is not None]
+        taken = broadcasts.spending(conn, spent, besides=replaced)
+        parents = broadcasts.find_many(conn, [one.parent_txid for one in made if one.parent_txid])
+        fitting = [
+            one
+            for one in made
+            if all(member.outpoint in held for member in one.draft.group.members)
+            and taken.isdisjoint(spent.outpoint for spent in self._spent_inputs(one))
+            and (one.parent_txid is None or one.parent_txid in parents)
+        ]
+        swept = [(one, member) for one in fitting for member in one.draft.group.members]
+        broadcasts.abandon(conn, [one.replaces.id for one in fitting if one.replaces is not None])
+        sweep_inputs.offered(
+            conn, {m.outpoint: min(limit(m), one.draft.feerate_per_kw) for one, m in swept}
+        )
+        findings.clear(conn, [held[member.outpoint].channel_id for _, member in swept])
+        stored = signed.store_many(conn, [self._signed(one) for one in fitting])
+        reach(CrashPoint.SWEEP_BEFORE_COMMIT)
+        return fitting, stored
+
+    def _signed(self, made: Ready) -> Signed:
+        return Signed(
+            self._known[made.draft.group.members[0].outpoint].channel_id,
+            SWEEP if made.parent_txid is None else BUMP,
+            made.signed.txid,
+            made.signed.tx,
+            self._spent_inputs(made),
+            made.price,
+            made.parent_txid,
+            urgent=self._urgent,
+        )
+
+    def _spent_inputs(self, made: Ready) -> list[SpentInput]:
+        members = zip(made.draft.group.members, made.draft.shares, strict=True)
+        return [
+            *(SpentInput(m.outpoint, self._known[m.outpoint].channel_id, f) for m, f in members),
+            *(SpentInput(coin.outpoint, None, Satoshi(0)) for coin in made.draft.coins),
+        ]
