@@ -21,10 +21,12 @@ from tasks.settings import load_settings
 from tests.faults.armed import Arms
 from tests.faults.client import StubbornClient
 from tests.proxy import Proxy, ProxyLoop
+from workers.database_logins import put_logins
 from workers.embedded.ports import Ports
 from workers.process import Process, Program
 from workers.simulation.client import NodeAccount
 from workers.up import endpoints, probes
+from workers.up.court import database_logins
 from workers.up.part import NotReady, Part
 from workers.up.plan import Addresses, Fleet, Stores, Tokens
 from workers.up.secrets import keep, seal_key_file
@@ -119,7 +121,10 @@ class PartedCourt:
         real = stores.addresses(ports)
         migrate(real.postgres)
         through = stores.addresses({name: self._proxy(name, port) for name, port in ports.items()})
-        self._start_fleet(Fleet(self.data_dir, settings, through, tokens), real, tokens)
+        logins = database_logins(settings, secrets)
+        put_logins(real.postgres, logins)
+        databases = {login.role: login.url(through.postgres) for login in logins}
+        self._start_fleet(Fleet(self.data_dir, settings, through, tokens, databases), real, tokens)
 
     def _start_fleet(self, fleet: Fleet, real: Addresses, tokens: Tokens) -> None:
         signer = self._start_part(fleet.signer())

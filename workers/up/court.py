@@ -92,7 +92,7 @@ def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int
     _log.info("schema is up to date", applied=applied)
     with psycopg.connect(addresses.postgres) as conn:
         node_secrets.seal_plain(conn, seal_under(tokens.webhook_key))
-    logins = _logins(settings, secrets)
+    logins = database_logins(settings, secrets)
     put_logins(addresses.postgres, logins)
     if not logins:
         _log.info(_ONE_USER)
@@ -109,7 +109,7 @@ def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int
     summary.show(Console(), data_dir, told, {name for name, url in given.items() if url})
 
 
-def _logins(settings: Settings, secrets: Secrets) -> tuple[DatabaseLogin, ...]:
+def database_logins(settings: Settings, secrets: Secrets) -> tuple[DatabaseLogin, ...]:
     """The users of Postgres: those that were named, ours in an embedded one, else none."""
     if settings.database_logins:
         return parse_logins(settings.database_logins)
