@@ -61,7 +61,7 @@ COMMITTED_TWICE = """
 
 @dataclass(slots=True)
 class Storm:
-    """What Redis suffers, and how long nothing moved meanwhile."""
+    """What Redis suffers, and how long nothing moved although Redis was there."""
 
     court: RunningCourt
     random: Random
@@ -78,10 +78,17 @@ class Storm:
             self._strike()
             self._next_at = now + self.random.uniform(0.5, 5.0)
         waiting = int(str(self.court.query(_UNAPPLIED)[0][0]))
-        if waiting and waiting == self._waiting:
+        if waiting and waiting == self._waiting and self._redis_answers():
             self.longest_standstill = max(self.longest_standstill, now - self._moved_at)
         else:
             self._waiting, self._moved_at = waiting, now
+
+    def _redis_answers(self) -> bool:
+        with redis.Redis.from_url(self.court.endpoints["redis"]) as broker:
+            try:
+                return bool(broker.ping())
+            except redis.RedisError:
+                return False
 
     def _strike(self) -> None:
         if self.injected.total() % (_FLUSHES_TO_A_KILL + 1) == _FLUSHES_TO_A_KILL:
