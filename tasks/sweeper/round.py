@@ -10,15 +10,14 @@ that is refused is halved until the member is found that is to blame (users_ask 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
-from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import PublishOutcome
-from contractcourt.sweeping.drafts import Shortfall, rate
+from contractcourt.sweeping.drafts import Shortfall, WalletCoin, rate
 from contractcourt.sweeping.groups import Group, gather
 from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
@@ -83,47 +82,55 @@ class SweepRound:
 
     def _tend_what_is_out(self) -> None:
         """A signer that is away keeps nothing from being sent again."""
-        out, wanted = self._held.db.run(self._to_tend)
+        out = self._held.db.run(self._to_tend)
         away: SignerUnavailable | None = None
         for start in range(0, len(out), _AT_ONCE):
-            batch, better = self._still_good(out[start : start + _AT_ONCE], wanted), []
+            good = self._still_good(out[start : start + _AT_ONCE])
+            better: list[Ready] = []
             try:
-                better = self._better_offers(batch, wanted) if away is None else []
+                # One by one: what was made before the signer went away counts.
+                for made in self._better_offers(good if away is None else ()):
+                    better.append(made)
             except SignerUnavailable as error:
                 away = error
-            taken = self._outgoing.store_and_send(self._outgoing.taken(better))
-            replaced = {one.replaces.id for one in taken if one.replaces is not None}
-            send(self._held, [one for one in batch if one.id not in replaced])
+            sent = self._outgoing.store_and_send(self._outgoing.taken(better))
+            replaced = {one.replaces.id for one in sent if one.replaces is not None}
+            send(self._held, [one for one, _ in good if one.id not in replaced])
         if away is not None:
             raise away
 
-    def _still_good(
-        self, out: Sequence[Broadcast], wanted: Mapping[OutPoint, StoredSweep]
-    ) -> list[Broadcast]:
+    def _to_tend(self, conn: Connection) -> list[Broadcast]:
+        return broadcasts.to_tend(conn, self._node, urgent=self._urgent)
+
+    def _still_good(self, out: Sequence[Broadcast]) -> list[tuple[Broadcast, list[StoredSweep]]]:
+        """With what is still wanted of what they spend; the others are taken back."""
+        spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
+        rows = self._held.db.run(lambda conn: sweep_inputs.these(conn, spent))
+        self._outgoing.remember(rows)
+        wanted = {stored.outpoint: stored for stored in rows}
         good = []
         for broadcast in out:
-            members = _members(broadcast, wanted)
+            members = [wanted[outpoint] for outpoint in broadcast.inputs if outpoint in wanted]
             if not members or broadcast.last_outcome in _CONTESTED | _FAULTY:
                 self._take_back(broadcast, members)
             else:
-                good.append(broadcast)
+                good.append((broadcast, members))
             reach(CrashPoint.SWEEP_TENDED)
         return good
 
     def _better_offers(
-        self, out: Sequence[Broadcast], wanted: Mapping[OutPoint, StoredSweep]
-    ) -> list[Ready]:
-        """For those for which one is due and affordable."""
-        better: list[Ready] = []
-        for broadcast in out:
-            group = self._better_group(broadcast, _members(broadcast, wanted))
+        self, good: Iterable[tuple[Broadcast, list[StoredSweep]]]
+    ) -> Iterator[Ready]:
+        """For those for which one is due and affordable. Raises SignerUnavailable."""
+        taken: list[WalletCoin] = []
+        for broadcast, members in good:
+            group = self._better_group(broadcast, members)
             if group is not None:
-                coins = [coin for one in better for coin in one.draft.coins]
-                wallet = self._wallet.at(self._height, broadcast).without(coins)
+                wallet = self._wallet.at(self._height, broadcast).without(taken)
                 made = make(self._held, group, wallet, self._market, broadcast)
                 if isinstance(made, Ready):
-                    better.append(made)
-        return better
+                    taken += made.draft.coins
+                    yield made
 
     def _better_group(self, out: Broadcast, members: Sequence[StoredSweep]) -> Group | None:
         groups = gather([one.input for one in members], self._market, self._height).groups
@@ -132,14 +139,6 @@ class SweepRound:
         refused = out.last_outcome is PublishOutcome.FEE_TOO_LOW
         higher = groups[0].feerate_per_kw * 100 >= out.feerate_per_kw * _STEP_PERCENT
         return groups[0] if higher or refused else None
-
-    def _to_tend(self, conn: Connection) -> tuple[list[Broadcast], dict[OutPoint, StoredSweep]]:
-        """With what is still wanted of all that they spend."""
-        out = broadcasts.to_tend(conn, self._node, urgent=self._urgent)
-        spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
-        wanted = sweep_inputs.these(conn, spent) if spent else []
-        self._outgoing.remember(wanted)
-        return out, {stored.outpoint: stored for stored in wanted}
 
     def _take_back(self, out: Broadcast, members: Sequence[StoredSweep]) -> None:
         """It can't confirm as it is: what is still wanted of it is free again, each by itself."""
@@ -196,6 +195,9 @@ class SweepRound:
                 away = error
                 break
             match made:
+                case Shortfall() if ready:
+                    # Coins of this batch may be free again after it.
+                    next_ones.append(group)
                 case Shortfall():
                     self._findings.short(self._outgoing.rows(group), group, made)
                 case NotSigned():
@@ -257,10 +259,6 @@ class SweepRound:
         if sent is not None and sent.last_outcome in _FAULTY:
             self._held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
             self._findings.quarantine(self._outgoing.rows(group)[0], sent.last_reason or "refused")
-
-
-def _members(out: Broadcast, wanted: Mapping[OutPoint, StoredSweep]) -> list[StoredSweep]:
-    return [wanted[outpoint] for outpoint in out.inputs if outpoint in wanted]
 
 
 def _pays_enough_by_itself(group: Group) -> bool:
