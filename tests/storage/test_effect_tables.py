@@ -41,7 +41,7 @@ from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection, Database
 from storage.force_closes import ForceCloseRow
 from storage.signed import Price, Signed, SpentInput, store
-from storage.sweep_inputs import Wish
+from storage.sweep_inputs import StoredSweep, Wish
 from tests.storage import examples
 from tests.storage.examples import block_hash, outpoint, txid
 
@@ -194,6 +194,26 @@ class TestBroadcasts:
 
     def wanted(self, number: int) -> SweepOutput:
         return SweepOutput(examples.contract(number), examples.SWEEP_SCRIPT, budget_sat=Satoshi(9))
+
+    def test_what_is_free_is_read_to_the_end_however_much_of_it_stays(
+        self, db: Database, channel_id: int
+    ) -> None:
+        def page(after: StoredSweep | None) -> list[StoredSweep]:
+            return db.run(lambda conn: sweep_inputs.free(conn, "alice", after=after, limit=2))
+
+        for number in range(5):
+            wish = Wish(examples.channel(1), self.wanted(number), Policy())
+            db.run(lambda conn, wish=wish: sweep_inputs.want(conn, [(channel_id, wish)]))  # type: ignore[misc]
+        first = page(None)
+        # What was taken meanwhile leaves no gap behind it.
+        db.run(lambda conn: sweep_inputs.give_up(conn, first[0].outpoint, "never pays"))
+        pages = [first, second := page(first[-1]), third := page(second[-1])]
+        assert [[stored.outpoint for stored in each] for each in pages] == [
+            [outpoint(0), outpoint(1)],
+            [outpoint(2), outpoint(3)],
+            [outpoint(4)],
+        ]
+        assert page(third[-1]) == []
 
     def test_l1_the_chain_settles_and_a_reorg_opens_again(
         self, db: Database, channel_id: int

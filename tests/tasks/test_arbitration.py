@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,23 @@ def test_c8_what_arrives_while_the_case_is_held_needs_no_second_wake_up(db: Data
         _append_heights(db, channel_id, 2, 3)
         assert arbitrate(db, [channel_id]).applied == 0
     # The holder looks again after its commit, as `arbitrate` does.
+    assert arbitrate(db, [channel_id]).applied == 1
+
+
+def test_c8_what_arrives_while_a_case_without_news_is_held_is_applied(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, channel_id = open_channel(db, "arrives at a case without news")
+    read, arriving = docket.pending, iter([True])
+
+    def pending(*args: Any) -> list[docket.DocketEntry]:
+        entries = read(*args)
+        if next(arriving, False):
+            # Its own wake-up would find the case held.
+            _append_heights(db, channel_id, 1, 2)
+        return entries
+
+    monkeypatch.setattr(docket, "pending", pending)
     assert arbitrate(db, [channel_id]).applied == 1
 
 
