@@ -13,6 +13,7 @@ from psycopg.rows import args_row
 
 from contractcourt.arbitrator import urgency
 from contractcourt.arbitrator.urgency import Revocation
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.codec import decode, encode
 from storage.database import Connection
@@ -52,11 +53,23 @@ LOCK_CASES = f"""
     ORDER BY channel_id
     FOR UPDATE SKIP LOCKED
 """
-LOCK_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s FOR UPDATE"
+#: A case that the asker has read at this version is not sent again.
+LOCK_CASE = """
+    SELECT channel_id, CASE WHEN version = %(seen)s::bigint THEN NULL ELSE case_json END,
+           applied_seq, version
+    FROM cases
+    WHERE channel_id = %(channel_id)s
+    FOR UPDATE
+"""
 READ_CASES = f"""
     SELECT {_COLUMNS} FROM cases WHERE channel_id = ANY(%(channel_ids)s) ORDER BY channel_id
 """
 READ_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s"
+FIND_CASE = """
+    SELECT k.channel_id, k.case_json, k.applied_seq, k.version
+    FROM channels AS c JOIN cases AS k ON k.channel_id = c.id
+    WHERE c.channel_point = %(channel_point)s AND c.node = %(node)s
+"""
 STORE_CASES = f"""
     WITH given AS (
         SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)b::text[],
@@ -123,24 +136,36 @@ def lock(conn: Connection, channel_ids: Sequence[int]) -> list[StoredCase]:
         return cursor.execute(LOCK_CASES, {"channel_ids": list(channel_ids)}).fetchall()
 
 
-def lock_one(conn: Connection, channel_id: int) -> StoredCase:
+def lock_one(conn: Connection, channel_id: int, seen: StoredCase | None = None) -> StoredCase:
     """Lock and read one case, waiting for whoever holds it.
+
+    Args:
+        seen: as it was read before; the answer, if it has not been stored since.
 
     Raises:
         UnknownChannel: the channel has no case.
         psycopg.errors.LockNotAvailable: it was held for longer than the lock timeout.
     """
-    with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
-        row = cursor.execute(LOCK_CASE, {"channel_id": channel_id}).fetchone()
+    facts = {"channel_id": channel_id, "seen": None if seen is None else seen.version}
+    row = conn.execute(LOCK_CASE, facts).fetchone()
     if row is None:
         raise UnknownChannel(f"channel {channel_id} has no case")
-    return row
+    if seen is not None and row[1] is None:
+        return seen
+    return _stored_case(*row)
 
 
 def read(conn: Connection, channel_id: int) -> StoredCase | None:
     """A channel's case as last committed, without locking it."""
     with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
         return cursor.execute(READ_CASE, {"channel_id": channel_id}).fetchone()
+
+
+def find(conn: Connection, node: str, channel_point: OutPoint) -> StoredCase | None:
+    """`read` by the channel's lasting name, if it is this node's."""
+    facts = {"node": node, "channel_point": channel_point}
+    with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
+        return cursor.execute(FIND_CASE, facts).fetchone()
 
 
 def read_many(conn: Connection, channel_ids: Sequence[int]) -> list[StoredCase]:

@@ -124,13 +124,19 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
-class DocketEntry:
-    """One entry of a docket."""
+class NumberedEvent:
+    """What is to be applied of an entry."""
 
-    channel_id: int
     seq: int
     event: Event
     idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocketEntry(NumberedEvent):
+    """One entry of a docket."""
+
+    channel_id: int
     source: Source
     created_at: datetime
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Iterable
 
 from storage.database import Connection
 from storage.errors import UnknownNode
@@ -22,13 +23,13 @@ EXPIRE = """
     SET expires_at = clock_timestamp() + make_interval(secs => %(overlap_seconds)s)
     WHERE node = %(node)s AND expires_at IS NULL
 """
-_VALID = "(expires_at IS NULL OR expires_at > clock_timestamp())"
+IS_VALID = "(expires_at IS NULL OR expires_at > clock_timestamp())"
 VALID = f"""
-    SELECT secret, sealed FROM node_secrets WHERE node = %(node)s AND {_VALID} ORDER BY id DESC
+    SELECT secret, sealed FROM node_secrets WHERE node = %(node)s AND {IS_VALID} ORDER BY id DESC
 """
 PLAIN = "SELECT id, node, secret FROM node_secrets WHERE secret IS NOT NULL FOR UPDATE"
 SEAL = "UPDATE node_secrets SET secret = NULL, sealed = %(sealed)s WHERE id = %(id)s"
-COUNTS = f"SELECT node, count(*) FROM node_secrets WHERE {_VALID} GROUP BY node"
+COUNTS = f"SELECT node, count(*) FROM node_secrets WHERE {IS_VALID} GROUP BY node"
 
 
 def issue(conn: Connection, seal: Seal, node: str) -> str:
@@ -56,10 +57,18 @@ def valid(conn: Connection, seal: Seal, node: str) -> tuple[str, ...]:
     Raises:
         WrongSealKey: they were sealed under another key.
     """
-    return tuple(
-        str(plain) if plain is not None else seal.open(_record(node), sealed).decode()
-        for plain, sealed in conn.execute(VALID, {"node": node})
-    )
+    return opened(seal, node, conn.execute(VALID, {"node": node}))
+
+
+def opened(
+    seal: Seal, node: str, rows: Iterable[tuple[str | None, bytes | None]]
+) -> tuple[str, ...]:
+    """The secrets of a node's rows, each of which holds a plain one or a sealed one.
+
+    Raises:
+        WrongSealKey: they were sealed under another key.
+    """
+    return tuple(_opened(seal, node, plain, sealed) for plain, sealed in rows)
 
 
 def seal_plain(conn: Connection, seal: Seal) -> int:
@@ -74,6 +83,13 @@ def seal_plain(conn: Connection, seal: Seal) -> int:
 def counts(conn: Connection) -> dict[str, int]:
     """How many are valid now, by node."""
     return {str(node): int(count) for node, count in conn.execute(COUNTS)}
+
+
+def _opened(seal: Seal, node: str, plain: str | None, sealed: bytes | None) -> str:
+    if plain is not None:
+        return plain
+    assert sealed is not None  # so says the table
+    return seal.open(_record(node), sealed).decode()
 
 
 def _record(node: str) -> str:

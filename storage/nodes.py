@@ -57,13 +57,13 @@ def add_node(
 
 def get_node(conn: Connection, name: str) -> Node | None:
     """The node of this name."""
-    with conn.cursor(row_factory=args_row(_node)) as cursor:
+    with conn.cursor(row_factory=args_row(node_row)) as cursor:
         return cursor.execute(SELECT_NODES, {"name": name}).fetchone()
 
 
 def list_nodes(conn: Connection) -> list[Node]:
     """All nodes by name."""
-    with conn.cursor(row_factory=args_row(_node)) as cursor:
+    with conn.cursor(row_factory=args_row(node_row)) as cursor:
         return cursor.execute(SELECT_NODES, {"name": None}).fetchall()
 
 
@@ -78,13 +78,14 @@ def set_policy(conn: Connection, name: str, policy: Policy) -> None:
         raise UnknownNode(f"no node {name} is registered")
 
 
-def _node(
+def node_row(
     name: str,
     sweep_scripts: list[bytes],
     webhook_url: str | None,
     created_at: datetime,
     policy: str | None,
 ) -> Node:
+    """A row of `nodes`."""
     return Node(
         name=name,
         sweep_scripts=tuple(Script(script) for script in sweep_scripts),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from psycopg.rows import args_row
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from storage.database import Connection
 
 CLAIM = """
-    INSERT INTO webhook_receipts (node, message_id, digest)
-    VALUES (%(node)s, %(message_id)s, %(digest)s)
+    INSERT INTO webhook_receipts (node, message_id, digest, channel_id, seq)
+    VALUES (%(node)s, %(message_id)s, %(digest)s, %(channel_id)s, %(seq)s)
     ON CONFLICT (node, message_id) DO NOTHING
 """
 FIND = """
@@ -21,10 +23,6 @@ FIND = """
     FROM webhook_receipts AS r
     LEFT JOIN channels AS c ON c.id = r.channel_id
     WHERE r.node = %(node)s AND r.message_id = %(message_id)s
-"""
-ANSWER = """
-    UPDATE webhook_receipts SET channel_id = %(channel_id)s, seq = %(seq)s
-    WHERE node = %(node)s AND message_id = %(message_id)s
 """
 
 
@@ -37,12 +35,27 @@ class Receipt:
     seq: int | None
 
 
-def claim(conn: Connection, node: str, message_id: str, digest: bytes) -> Receipt | None:
-    """Take a message id for this message; None when it was free, else its first use.
+def claim(
+    conn: Connection,
+    node: str,
+    message_id: str,
+    digest: bytes,
+    *,
+    channel_id: int | None,
+    seq: int | None,
+) -> Receipt | None:
+    """Take a message id for this message and its answer; None when it was free, else its first use.
 
-    Waits for a transaction that is just claiming the same id.
+    Waits for a transaction that is just claiming the same id. Whoever comes second must roll back
+    what it did for the message.
     """
-    facts = {"node": node, "message_id": message_id, "digest": digest}
+    facts = {
+        "node": node,
+        "message_id": message_id,
+        "digest": digest,
+        "channel_id": channel_id,
+        "seq": seq,
+    }
     if conn.execute(CLAIM, facts).rowcount:
         return None
     return find(conn, node, message_id)
@@ -50,14 +63,10 @@ def claim(conn: Connection, node: str, message_id: str, digest: bytes) -> Receip
 
 def find(conn: Connection, node: str, message_id: str) -> Receipt | None:
     """The first use of a message id, if it was used."""
-    row = conn.execute(FIND, {"node": node, "message_id": message_id}).fetchone()
-    if row is None:
-        return None
-    digest, channel_point, seq = row
+    with conn.cursor(row_factory=args_row(receipt_row)) as cursor:
+        return cursor.execute(FIND, {"node": node, "message_id": message_id}).fetchone()
+
+
+def receipt_row(digest: bytes, channel_point: bytes | None, seq: int | None) -> Receipt:
+    """A row of `webhook_receipts` with its channel's lasting name."""
     return Receipt(digest, None if channel_point is None else OutPoint(channel_point), seq)
-
-
-def answer(conn: Connection, node: str, message_id: str, channel_id: int, seq: int | None) -> None:
-    """Keep what a claimed message was answered with."""
-    facts = {"node": node, "message_id": message_id, "channel_id": channel_id, "seq": seq}
-    conn.execute(ANSWER, facts)

@@ -26,7 +26,7 @@ from contractcourt.events import ChannelOpened, Event, PolicyChanged
 from storage import alarms, cases, channels, docket, nodes
 from storage.cases import StoredCase
 from storage.database import Connection, Database
-from storage.docket import Appended, DocketEntry, Source
+from storage.docket import Appended, NumberedEvent, Source
 from tasks import carrying_out
 from tasks.carrying_out import Advanced, Written
 from tasks.crash_points import CrashPoint, reach
@@ -121,18 +121,33 @@ def apply_pending(
     entries = docket.pending(
         conn, {stored.channel_id: stored.applied_seq for stored in locked}, EVENTS_AT_ONCE
     )
-    by_channel: dict[int, list[DocketEntry]] = {}
+    by_channel: dict[int, list[NumberedEvent]] = {}
     for entry in entries:
         by_channel.setdefault(entry.channel_id, []).append(entry)
-    moved = [_apply(stored, by_channel.get(stored.channel_id, []), refusable) for stored in locked]
+    step, _ = _advance(
+        conn,
+        [(stored, by_channel.get(stored.channel_id, [])) for stored in locked],
+        refusable=refusable,
+    )
+    return step
+
+
+def _advance(
+    conn: Connection,
+    heard: Sequence[tuple[StoredCase, Sequence[NumberedEvent]]],
+    *,
+    refusable: int | None,
+) -> tuple[Outcome, Written]:
+    """Ask the law, for cases that are locked, what these events mean, and store it all."""
+    moved = [_apply(stored, entries, refusable) for stored, entries in heard]
     reach(CrashPoint.LAW_ASKED)
     done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
     written = carrying_out.write(conn, [advanced for _, advanced in done])
     cases.store_many(conn, [stored for stored, _ in done])
     reach(CrashPoint.VERDICT_BEFORE_COMMIT)
-    return _outcome(
-        len(entries), {stored.channel_id: stored.applied_seq for stored, _ in moved}, written
-    )
+    applied = sum(len(entries) for _, entries in heard)
+    stood = {stored.channel_id: stored.applied_seq for stored, _ in moved}
+    return _outcome(applied, stood, written), written
 
 
 def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:
@@ -148,7 +163,7 @@ def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:
 
 
 def _apply(
-    stored: StoredCase, entries: Sequence[DocketEntry], refusable: int | None
+    stored: StoredCase, entries: Sequence[NumberedEvent], refusable: int | None
 ) -> tuple[StoredCase, Advanced]:
     advanced = Advanced(stored.channel_id, stored.case)
     case, seq = stored.case, stored.applied_seq
@@ -162,7 +177,7 @@ def _apply(
     return replace(stored, case=case, applied_seq=seq), advanced
 
 
-def _hear(case: Case, entry: DocketEntry, *, raises: bool) -> Verdict:
+def _hear(case: Case, entry: NumberedEvent, *, raises: bool) -> Verdict:
     """The law's verdict. A refused event changes nothing and alarms; the docket keeps it.
 
     What the node says was checked at the door, so a refusal here means that two events met which
@@ -183,7 +198,7 @@ def _hear(case: Case, entry: DocketEntry, *, raises: bool) -> Verdict:
         ) from error
 
 
-def _log_step(before: Case, verdict: Verdict, entry: DocketEntry) -> None:
+def _log_step(before: Case, verdict: Verdict, entry: NumberedEvent) -> None:
     after = verdict.case
     _log.info(
         "event applied",
@@ -241,24 +256,40 @@ def open_channel(
 
 
 def apply_at_the_door(
-    conn: Connection, channel_id: int, event: Event, *, idempotency_key: str, source: Source
+    conn: Connection,
+    channel_id: int,
+    event: Event,
+    *,
+    idempotency_key: str,
+    source: Source,
+    seen: StoredCase | None = None,
 ) -> tuple[Appended, Outcome]:
     """Judge an event before it is stored, then store and apply it in the same transaction.
 
     What waits on the docket is applied first, so that the event meets the case as it is.
 
+    Args:
+        seen: the case as it was read before; it need not be read again if it still stands so.
+
     Raises:
         LawError: the law refuses it; roll back, and nothing was stored.
         psycopg.errors.LockNotAvailable: the case was held too long; try again.
     """
-    cases.lock_one(conn, channel_id)
+    stored = cases.lock_one(conn, channel_id, seen)
     appended = docket.append(
         conn, channel_id, event, idempotency_key=idempotency_key, source=source
     )
     outcome = Outcome()
     if appended.duplicate:
         return appended, outcome
-    news = [channel_id]
+    news: Sequence[int] = [channel_id]
+    if appended.seq == stored.applied_seq + 1:
+        # All that waits is in our hands. The append holds the docket until the commit, so nobody
+        # but ourselves adds to it.
+        reach(CrashPoint.CASES_LOCKED)
+        entry = NumberedEvent(appended.seq, event, idempotency_key)
+        outcome, written = _advance(conn, [(stored, [entry])], refusable=appended.seq)
+        news = sorted(written.answered)
     while news:
         step = apply_pending(conn, news, refusable=appended.seq)
         outcome.add(step)

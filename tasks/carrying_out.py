@@ -77,7 +77,8 @@ class Written:
 
     (id, kind) of what waits in the outbox for somebody to carry it out, and the ids of what is
     urgent of it; other channels to be woken; nodes with something new to sweep, and with something
-    that has a deadline.
+    that has a deadline. `answered`: channels on whose own docket the answer to a question of theirs
+    stands now.
     """
 
     outbox: list[tuple[int, str]]
@@ -85,6 +86,7 @@ class Written:
     woken: frozenset[int]
     sweeping: frozenset[str]
     urgent_sweeping: frozenset[str]
+    answered: frozenset[int]
 
 
 def write(conn: Connection, advanced: list[Advanced]) -> Written:
@@ -114,6 +116,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
         frozenset(rows.woken),
         sweeping,
         urgent_sweeping,
+        frozenset(rows.answered),
     )
 
 
@@ -197,6 +200,7 @@ class _Rows:
         self.outbox: list[tuple[int, outbox.OutboxEffect]] = []
         self.urgent: list[bool] = []
         self.woken: set[int] = set()
+        self.answered: set[int] = set()
         self._watch: list[tuple[int, WatchOutpoint]] = []
         self._unwatch: list[tuple[int, OutPoint]] = []
         self._wake: list[tuple[int, WakeAt]] = []
@@ -261,6 +265,7 @@ class _Rows:
         event = RevokedStateRecalled(number, revoked_states.recall(conn, channel_id, number))
         key = f"recalled:{number}"
         docket.append(conn, channel_id, event, idempotency_key=key, source="court")
+        self.answered.add(channel_id)
 
     def _share(self, conn: Connection, channel_id: int, effect: SharePreimage) -> None:
         """Every other channel of the node with an HTLC of this hash may claim it now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -73,6 +74,50 @@ def test_waiting_for_a_case_is_bounded(db: Database, channel_id: int) -> None:
         second.execute("SET LOCAL lock_timeout = '50ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             cases.lock_one(second, channel_id)
+
+
+def test_locking_reads_a_case_again_only_if_it_was_stored_since(
+    db: Database, channel_id: int
+) -> None:
+    with db.transaction() as conn:
+        early = cases.read(conn, channel_id)
+        assert early is not None
+        assert cases.lock_one(conn, channel_id, early) is early
+        moved = msgspec.structs.replace(early.case, best_height=BlockHeight(10))
+        cases.store(conn, replace(early, case=moved))
+    with db.transaction() as conn:
+        now = cases.lock_one(conn, channel_id, early)
+    assert (now.case, now.version) == (moved, early.version + 1)
+
+
+def test_a_case_locked_after_waiting_is_the_one_that_the_holder_stored(
+    db: Database, channel_id: int
+) -> None:
+    with db.transaction() as conn:
+        early = cases.read(conn, channel_id)
+    assert early is not None
+    moved = msgspec.structs.replace(early.case, best_height=BlockHeight(10))
+
+    def lock() -> cases.StoredCase:
+        with db.transaction() as conn:
+            return cases.lock_one(conn, channel_id, early)
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as conn:
+            cases.store(conn, replace(cases.lock_one(conn, channel_id), case=moved))
+            waiting = pool.submit(lock)
+            wait_for_a_blocked_session(conn)
+        assert waiting.result().case == moved
+
+
+def wait_for_a_blocked_session(conn: Connection) -> None:
+    """Until somebody waits for a lock that this session holds."""
+    give_up_at = time.monotonic() + 60
+    blocked = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    while conn.execute(blocked).fetchone() is None:
+        assert time.monotonic() < give_up_at, "nobody waits"
+        # What this transaction has seen of the activity is kept until it is thrown away.
+        conn.execute("SELECT pg_stat_clear_snapshot()")
 
 
 def test_an_unknown_channel_has_no_case(db: Database) -> None:

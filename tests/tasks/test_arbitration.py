@@ -15,8 +15,9 @@ from contractcourt.events import (
     ChannelUpdated,
     ForceCloseRequested,
     HeightReached,
+    SpendConfirmed,
 )
-from contractcourt.units import BlockHeight
+from contractcourt.units import BlockHash, BlockHeight, HexBytes
 from storage import cases, channels, docket, outbox
 from storage.database import Database
 from storage.docket import NewEntry
@@ -182,3 +183,27 @@ def test_c17_a_backlog_is_taken_up_in_bounded_parts(db: Database) -> None:
         per_channel = docket.pending(conn, dict.fromkeys(ids, 2), 1)
     assert len(per_channel) == 12
     assert arbitrate(db, ids).applied == 24
+
+
+def test_an_answer_to_what_the_law_asks_at_the_door_is_applied_at_once(db: Database) -> None:
+    sim, channel_id = open_channel(db, "recalled at the door")
+    moved = ChannelUpdated((*sim.whole_move(9_000_000), *sim.whole_move(9_000_000)))
+    tx = sim.their_commitment_tx(0)
+    spent = SpendConfirmed(
+        outpoint=sim.channel.funding_outpoint,
+        txid=tx.txid(),
+        tx=HexBytes(tx.serialize()),
+        height=BlockHeight(100),
+        block_hash=BlockHash(b"\x01" * 32),
+        tip_height=BlockHeight(100),
+    )
+    with db.transaction() as conn:
+        for key, event in (("moved", moved), ("spent", spent)):
+            _, outcome = arbitration.apply_at_the_door(
+                conn, channel_id, event, idempotency_key=key, source="chain"
+            )
+        stored = cases.read(conn, channel_id)
+        assert docket.backlog(conn)[0] == 0
+    assert outcome.applied == 2, "the spend, and what was recalled of the revoked state"
+    assert stored is not None
+    assert stored.case.contracts

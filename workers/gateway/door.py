@@ -1,7 +1,8 @@
 """The door of the docket: one signed message of a node becomes one commit, or nothing at all.
 
 The message id is claimed in the same transaction that applies the message, so that a refused
-message leaves no trace and an accepted one is known for ever. Whether the content fits the
+message leaves no trace and an accepted one is known for ever; of two that come at once with the
+same id, the second rolls back. Whether the content fits the
 channel is asked of the law itself, by applying it before the commit.
 """
 
@@ -11,13 +12,15 @@ import hashlib
 import json
 import re
 
-from storage import node_secrets, nodes, receipts
-from storage.nodes import Node
+from storage import callers, receipts
+from storage.callers import Caller
+from storage.database import Connection
 from storage.receipts import Receipt
+from storage.seal import Seal
 from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound, get_logger
 from workers.gateway.court import Court
-from workers.gateway.messages import Message, apply, prepare
+from workers.gateway.messages import Message, apply, look, prepare
 from workers.gateway.payloads import parse_webhook
 from workers.gateway.problems import Problem, unavailable
 from workers.gateway.responses import WebhookAccepted
@@ -50,42 +53,44 @@ def take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepted
 
 
 def _take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepted:
-    node, valid_secrets = _find_node(court, node_name)
-    verify(signed, None if node is None else valid_secrets)
-    assert node is not None  # verify refuses a node that does not exist
-    court.rates.prove(signed.sender, node.name)
-    webhook = parse_webhook(signed.body)
-    digest = _digest(signed.body)
+    if court.webhook_seal is None:
+        raise unavailable("this gateway has no key that opens webhook secrets")
     with court.db.transaction() as conn:
-        earlier = receipts.find(conn, node.name, signed.message_id)
-    if earlier is not None:
-        accepted = _repeated(earlier, digest)
+        caller = _find_caller(conn, court.webhook_seal, node_name, signed.message_id)
+        verify(signed, None if caller is None else caller.secrets)
+        assert caller is not None  # verify refuses a node that does not exist
+        court.rates.prove(signed.sender, caller.node.name)
+        webhook = parse_webhook(signed.body)
+        stood = None if caller.earlier is not None else look(conn, caller.node, webhook)
+    digest = _digest(signed.body)
+    if caller.earlier is not None:
+        accepted = _repeated(caller.earlier, digest)
     else:
         # Whatever waits for others (the signer) is done before a row is locked.
-        message = prepare(court, node, signed.message_id, webhook)
+        message = prepare(court, caller.node, signed.message_id, webhook, stood)
         accepted = _commit(court, message, digest)
     court.metrics.accepted.labels(webhook.type, str(accepted.duplicate).lower()).inc()
     return accepted
 
 
-def _find_node(court: Court, name: str) -> tuple[Node | None, tuple[str, ...]]:
-    if court.webhook_seal is None:
-        raise unavailable("this gateway has no key that opens webhook secrets")
-    if not _NODE_NAME.fullmatch(name):
-        return None, ()
-    with court.db.transaction() as conn:
-        return nodes.get_node(conn, name), node_secrets.valid(conn, court.webhook_seal, name)
+def _find_caller(conn: Connection, seal: Seal, name: str, message_id: str) -> Caller | None:
+    return callers.find(conn, seal, name, message_id) if _NODE_NAME.fullmatch(name) else None
 
 
 def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:
     with court.db.transaction() as conn:
-        name, message_id = message.node.name, message.message_id
-        earlier = receipts.claim(conn, name, message_id, digest)
-        if earlier is not None:
-            return _repeated(earlier, digest)
         placed = apply(conn, message)
-        if placed:
-            receipts.answer(conn, name, message_id, placed[0].channel_id, placed[0].seq)
+        earlier = receipts.claim(
+            conn,
+            message.node.name,
+            message.message_id,
+            digest,
+            channel_id=placed[0].channel_id if placed else None,
+            seq=placed[0].seq if placed else None,
+        )
+        if earlier is not None:
+            conn.rollback()
+            return _repeated(earlier, digest)
         reach(CrashPoint.DOOR_BEFORE_COMMIT)
     reach(CrashPoint.DOOR_COMMITTED)
     for place in placed:

@@ -13,6 +13,7 @@ from contractcourt.channel import Channel
 from contractcourt.events import ChannelOpened, ChannelUpdated, Event
 from contractcourt.units import Script
 from storage import cases, channels, docket, force_close_entry, htlc_index
+from storage.cases import StoredCase
 from storage.channels import ChannelRow
 from storage.database import Connection
 from storage.nodes import Node
@@ -35,11 +36,15 @@ from workers.gateway.wakeup import WakeUp
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A verified webhook of `node`, with all that had to be asked before a row is locked."""
+    """A verified webhook of `node`, with all that had to be asked before a row is locked.
+
+    `update` is what a `channel.updated` says to the law, of the case that `stood` then.
+    """
 
     node: Node
     message_id: str
     webhook: WebhookBody
+    stood: StoredCase | None = None
     update: ChannelUpdated | None = None
 
     @property
@@ -59,17 +64,30 @@ class Place:
     wake_up: WakeUp
 
 
-def prepare(court: Court, node: Node, message_id: str, webhook: WebhookBody) -> Message:
+def look(conn: Connection, node: Node, webhook: WebhookBody) -> StoredCase | None:
+    """The case as it stands, where `prepare` needs it. Raises Problem 404."""
+    if not isinstance(webhook, ChannelUpdatedWebhook):
+        return None
+    stood = cases.find(conn, node.name, webhook.data.channel_point)
+    if stood is None:
+        raise unknown_channel(str(webhook.data.channel_point))
+    return stood
+
+
+def prepare(
+    court: Court, node: Node, message_id: str, webhook: WebhookBody, stood: StoredCase | None
+) -> Message:
     """Check what needs no lock, and ask the signer. Raises Problem and LawError."""
     update = None
     match webhook:
         case ChannelOpenedWebhook():
             _check_sweep_script(node, webhook.data.sweep_script)
         case ChannelUpdatedWebhook():
-            update = updates.event_of(court, node.name, webhook.data)
+            assert stood is not None
+            update = updates.event_of(court, stood.case, webhook.data)
         case _:
             pass
-    return Message(node, message_id, webhook, update)
+    return Message(node, message_id, webhook, stood, update)
 
 
 def apply(conn: Connection, message: Message) -> Sequence[Place]:
@@ -83,19 +101,23 @@ def apply(conn: Connection, message: Message) -> Sequence[Place]:
         case ChannelOpenedWebhook(data=opened):
             return [_open(conn, message, opened.to_channel(message.node.name))]
         case ChannelUpdatedWebhook(data=updated):
-            row = _row(conn, message.node, updated.channel_point)
+            assert message.stood is not None
             assert message.update is not None
-            return [_hear(conn, message, row, message.update)]
+            channel_id, point = message.stood.channel_id, updated.channel_point
+            return [_hear(conn, message, channel_id, point, message.update)]
         case PreimageLearnedWebhook(data=learned):
             holders = htlc_index.channels_with(conn, message.node.name, learned.payment_hash)
             event = learned.to_event()
-            return [_hear(conn, message, row, event) for row in channels.by_ids(conn, holders)]
+            return [
+                _hear(conn, message, row.id, row.channel_point, event)
+                for row in channels.by_ids(conn, holders)
+            ]
         case ForceCloseRequestedWebhook(data=wanted):
             row = _row(conn, message.node, wanted.channel_point)
             return [_force_close(conn, message, row, wanted.reason)]
         case FundingReplacedWebhook(data=replaced):
             row = _row(conn, message.node, replaced.channel_point)
-            return [_hear(conn, message, row, replaced.to_event())]
+            return [_hear(conn, message, row.id, row.channel_point, replaced.to_event())]
         case unreachable:
             assert_never(unreachable)
 
@@ -150,11 +172,13 @@ def _opened_as(conn: Connection, row: ChannelRow, channel: Channel) -> bool:
     )
 
 
-def _hear(conn: Connection, message: Message, row: ChannelRow, event: Event) -> Place:
+def _hear(
+    conn: Connection, message: Message, channel_id: int, point: OutPoint, event: Event
+) -> Place:
     appended, outcome = arbitration.apply_at_the_door(
-        conn, row.id, event, idempotency_key=message.key, source="node"
+        conn, channel_id, event, idempotency_key=message.key, source="node", seen=message.stood
     )
-    return Place(row.id, row.channel_point, appended.seq, appended.duplicate, _wake_up(outcome))
+    return Place(channel_id, point, appended.seq, appended.duplicate, _wake_up(outcome))
 
 
 def _force_close(conn: Connection, message: Message, row: ChannelRow, reason: str) -> Place:

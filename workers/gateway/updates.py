@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.channel import LocalCommitment, RemoteCommitment
 from contractcourt.errors import UnsupportedChannelType
 from contractcourt.events import ChannelUpdate, ChannelUpdated
-from storage import cases, channels
 from tasks.logs import get_logger
 from tasks.signer_client import SignerCallFailed
-from workers.gateway.addresses import unknown_channel
 from workers.gateway.court import Court
 from workers.gateway.local_commitment import normalise
 from workers.gateway.parts import RemoteCommitmentData
@@ -21,32 +18,21 @@ from workers.gateway.payloads import ChannelUpdatedData, UpdateStep
 _log = get_logger(__name__)
 
 
-def event_of(court: Court, node: str, data: ChannelUpdatedData) -> ChannelUpdated:
+def event_of(court: Court, case: Case, data: ChannelUpdatedData) -> ChannelUpdated:
     """What the law shall hear of these steps.
 
     Our per-commitment points are asked of the signer where the node sent none. While the signer
     is away, or has no keys, they stay unknown: the law asks again when it needs them.
 
     Raises:
-        Problem: 404, the node has no such channel.
         LawError: a transaction or signature of ours is wrong.
     """
-    case = _case(court, node, data.channel_point)
     if not case.channel.known_type:
         raise UnsupportedChannelType(
             f"a {case.channel.channel_type} channel is only watched: send no updates of it"
         )
     points = _Points(court, case)
     return ChannelUpdated(tuple(_step(step, case, points) for step in data.steps))
-
-
-def _case(court: Court, node: str, point: OutPoint) -> Case:
-    with court.db.transaction() as conn:
-        row = channels.find(conn, point)
-        stored = None if row is None or row.node != node else cases.read(conn, row.id)
-    if stored is None:
-        raise unknown_channel(str(point))
-    return stored.case
 
 
 def _step(step: UpdateStep, case: Case, points: _Points) -> ChannelUpdate:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from msgspec.structs import replace
 
@@ -88,6 +90,7 @@ def sweep(
         started_height=BlockHeight(190),
         alone=False,
         reason=reason,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 

@@ -1,0 +1,57 @@
+"""What a webhook costs in exchanges with Postgres: counted, so that it cannot grow unseen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.pq import TransactionStatus
+
+from contractcourt.channel import Direction
+from tests.workers.gateway.serving import GatewayClient, updates_of
+from workers.simulation.channel import SimulatedChannel
+
+
+@pytest.fixture
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that goes to Postgres, BEGIN and COMMIT with them, in order."""
+    heard: list[str] = []
+    execute = psycopg.Cursor.execute
+    commit = psycopg.Connection.commit
+
+    def counted(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **options: Any) -> Any:
+        heard.append(str(query))
+        return execute(cursor, query, *args, **options)
+
+    def counted_commit(connection: psycopg.Connection[Any]) -> None:
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            heard.append("COMMIT")
+        commit(connection)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+    monkeypatch.setattr(psycopg.Connection, "commit", counted_commit)
+    return heard
+
+
+def test_an_update_costs_at_most_15_exchanges(
+    gateway: GatewayClient, opened: SimulatedChannel, exchanges: list[str]
+) -> None:
+    for number in range(3):
+        htlc = opened.htlc(number, Direction.OFFERED, 20_000_000, 700)
+        steps = opened.whole_move(1_000_000, htlc)
+        exchanges.clear()
+        assert gateway.update(opened, *steps).status_code == 202
+        assert len(exchanges) <= 15, exchanges
+    assert exchanges.count("COMMIT") == 2
+    assert sum("case_json" in statement for statement in exchanges) == 3, "read, locked, stored"
+
+
+def test_a_repeated_update_costs_one_look(
+    gateway: GatewayClient, opened: SimulatedChannel, exchanges: list[str]
+) -> None:
+    data = updates_of(opened, *opened.whole_move(1_000_000))
+    assert gateway.send("channel.updated", data, message_id="again").json()["duplicate"] is False
+    exchanges.clear()
+    assert gateway.send("channel.updated", data, message_id="again").json()["duplicate"] is True
+    assert len(exchanges) == 3, exchanges
