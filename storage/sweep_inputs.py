@@ -20,7 +20,7 @@ from contractcourt.codec import decode, encode
 from contractcourt.effects import BumpCommitment, SweepOutput
 from contractcourt.policy import Policy
 from contractcourt.sweeping.inputs import SweepInput, value_at_stake
-from contractcourt.units import BlockHeight, Blocks, FeeratePerKw
+from contractcourt.units import BlockHeight, Blocks, FeeratePerKw, Satoshi
 from storage.database import Connection
 
 WANT = """
@@ -57,13 +57,16 @@ _IN_NO_BROADCAST = """
         SELECT 1 FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
         WHERE i.outpoint = w.outpoint AND b.state = 'open')
 """
+_IS_FREE = f"w.node = %(node)s AND w.state = 'wanted' AND {_UNSPENT} AND {_IN_NO_BROADCAST}"
 FREE = f"""{_SELECT}
-    WHERE w.node = %(node)s AND w.urgent = %(urgent)s AND w.state = 'wanted'
-      AND {_UNSPENT} AND {_IN_NO_BROADCAST}
+    WHERE {_IS_FREE} AND w.urgent = %(urgent)s
       AND (%(after_at)s::timestamptz IS NULL
            OR (w.created_at, w.outpoint) > (%(after_at)s, %(after)s))
     ORDER BY w.created_at, w.outpoint
     LIMIT %(limit)s
+"""
+SUM_FREE = f"""
+    SELECT count(*), coalesce(sum(w.value_sat), 0)::bigint FROM sweep_inputs AS w WHERE {_IS_FREE}
 """
 THESE = f"{_SELECT} WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}"
 #: Held until the broadcast that spends them is stored.
@@ -212,6 +215,12 @@ def free(
         "after": None if after is None else after.outpoint,
     }
     return _read(conn, FREE, facts)
+
+
+def sum_free(conn: Connection, node: str) -> tuple[int, Satoshi]:
+    """What waits to be swept for a node, urgent or not: how many outputs, of how much together."""
+    count, value = conn.execute(SUM_FREE, {"node": node}).fetchall()[0]
+    return int(count), Satoshi(value)
 
 
 def these(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:

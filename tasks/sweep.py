@@ -88,11 +88,8 @@ def _tell_signer_away(held: Resources, node: str, error: SignerUnavailable) -> N
     _log.warning("sweeping waits for the signer", node=node, error=str(error))
 
     def tell(conn: Connection) -> None:
-        waiting = [
-            one for urgent in (True, False) for one in sweep_inputs.free(conn, node, urgent=urgent)
-        ]
-        total = sum(one.input.value_sat for one in waiting)
-        message = f"{len(waiting)} outputs of {total} sat wait for the signer: {error}"
+        count, total = sweep_inputs.sum_free(conn, node)
+        message = f"{count} outputs of {total} sat wait for the signer: {error}"
         alarms.keep_raised(conn, None, AlarmKind.SIGNER_AWAY, message, node=node)
 
     held.db.run(tell)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
 
@@ -214,6 +215,28 @@ class TestBroadcasts:
             [outpoint(4)],
         ]
         assert page(third[-1]) == []
+
+    def test_what_is_free_is_summed_as_it_is_listed(self, db: Database, channel_id: int) -> None:
+        def wish(number: int) -> Wish:
+            # Every second one has a deadline: it is swept in rounds of its own.
+            deadline = BlockHeight(900) if number % 2 else None
+            effect = msgspec.structs.replace(self.wanted(number), deadline=deadline)
+            return Wish(examples.channel(1), effect, Policy())
+
+        with db.transaction() as conn:
+            assert sweep_inputs.sum_free(conn, "alice") == (0, 0)
+            sweep_inputs.want(conn, [(channel_id, wish(number)) for number in range(8)])
+            self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
+            self.spend(conn, channel_id, 2, txid(51), block=1)
+            sweep_inputs.quarantine(conn, outpoint(3), "cannot be signed")
+            listed = [
+                each.input.value_sat
+                for urgent in (True, False)
+                for each in sweep_inputs.free(conn, "alice", urgent=urgent)
+            ]
+            assert sweep_inputs.sum_free(conn, "alice") == (5, 5 * 500_000)
+            assert sweep_inputs.sum_free(conn, "alice") == (len(listed), sum(listed))
+            assert sweep_inputs.sum_free(conn, "bob") == (0, 0)
 
     def test_l1_the_chain_settles_and_a_reorg_opens_again(
         self, db: Database, channel_id: int
