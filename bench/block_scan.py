@@ -9,6 +9,7 @@ import json
 import random
 import subprocess
 import sys
+from functools import partial
 
 from bench import ground, population
 from bench.timing import exponent, median_seconds
@@ -58,7 +59,7 @@ def run(runs: int = 7, largest: int = 1_000_000, loaded: int = 200_000) -> dict[
         while len(watched) < size:
             watched.add(bytes(_outpoint(source)))
         held = dict.fromkeys(watched, (1,))
-        ratios[size] = median_seconds(lambda held=held: spends_of(block, held), runs) / floor  # type: ignore[misc]
+        ratios[size] = median_seconds(partial(spends_of, block, held), runs) / floor
     sizes, costs = list(ratios), list(ratios.values())
     return {
         "block_bytes": len(block),

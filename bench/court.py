@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypedDict
 
 import psutil
 import psycopg
@@ -85,12 +86,12 @@ class RunningCourt:
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """One look into its database."""
         with psycopg.connect(self.endpoints["postgres"], autocommit=True) as conn:
-            return conn.execute(sql).fetchall()  # type: ignore[call-overload, no-any-return]
+            return conn.execute(sql).fetchall()
 
     def execute(self, sql: str) -> None:
         """One statement, without an answer."""
         with psycopg.connect(self.endpoints["postgres"], autocommit=True) as conn:
-            conn.execute(sql)  # type: ignore[call-overload]
+            conn.execute(sql)
 
     def stop(self) -> None:
         """Stop everything."""
@@ -112,13 +113,22 @@ def running_court(bitcoind_url: str) -> Iterator[RunningCourt]:
         try:
             with psycopg.connect(court.endpoints["postgres"], autocommit=True) as conn:
                 for name, value in _POSTGRES.items():
-                    conn.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[call-overload]
+                    conn.execute(f"ALTER SYSTEM SET {name} = '{value}'")
                 conn.execute("SELECT pg_reload_conf()")
             yield court
         finally:
             court.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class Taken(TypedDict):
+    """What a `Meter` has measured."""
+
+    seconds: float
+    cpu_seconds: float
+    cpu_seconds_by_part: dict[str, float]
+    memory_peak: dict[str, dict[str, float]]
 
 
 class Meter:
@@ -136,7 +146,7 @@ class Meter:
         self._began = time.monotonic()
         self._thread.start()
 
-    def stop(self) -> dict[str, object]:
+    def stop(self) -> Taken:
         """What it took: seconds by part, and MB by process (proportional set size at its peak)."""
         self._over.set()
         self._thread.join()

@@ -75,10 +75,10 @@ def _cpu(court: RunningCourt, worker: subprocess.Popen[bytes]) -> float:
     parent = psutil.Process(worker.pid)
     brokers = [pid for pid, part in court.processes().items() if part == "redis"]
     processes = [parent, *parent.children(), *map(psutil.Process, brokers)]
-    return sum(p.cpu_times().user + p.cpu_times().system for p in processes)
+    return float(sum(p.cpu_times().user + p.cpu_times().system for p in processes))
 
 
-def postgres_writer(court: RunningCourt) -> dict[str, object]:
+def postgres_writer(court: RunningCourt) -> dict[str, float]:
     """The rows of this run, written once more by one connection with COPY and durable commits.
 
     Into tables with the same columns, checks and indexes, in batches of ten thousand.
@@ -115,14 +115,14 @@ def postgres_writer(court: RunningCourt) -> dict[str, object]:
 def _backend_cpu(conn: psycopg.Connection) -> float:
     """Seconds of the connection's server process and of this one."""
     times = [psutil.Process(pid).cpu_times() for pid in (conn.info.backend_pid, os.getpid())]
-    return sum(t.user + t.system for t in times)
+    return float(sum(t.user + t.system for t in times))
 
 
 def _read(conn: psycopg.Connection, table: str, condition: str) -> list[list[bytes]]:
     query = sql.SQL("COPY (SELECT {} FROM public.{} WHERE {}) TO STDOUT").format(
         _columns(conn, table),
         sql.Identifier(table),
-        sql.SQL(condition),  # type: ignore[arg-type]
+        sql.SQL(condition),
     )
     with conn.cursor().copy(query) as read:
         lines = [bytes(line) for line in read]

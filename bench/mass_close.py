@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 
-from bench.court import Meter, RunningCourt, running_court, wait_until
+from bench.court import Meter, RunningCourt, Taken, running_court, wait_until
 from bench.floors import empty_task, postgres_writer
 from bench.lenient_node import LenientNode
 from bench.network import Closing, found
@@ -48,6 +48,13 @@ _FOUND = """
 """
 
 
+class Measured(Taken):
+    """Of the whole close: both times, and what they took."""
+
+    heard_seconds: float
+    closed_seconds: float
+
+
 def run(channels: int = 500) -> dict[str, object]:
     """The figures of one mass close beside its floors."""
     count = channels
@@ -72,7 +79,7 @@ def settle(court: RunningCourt, count: int) -> None:
         court.execute(f"VACUUM ANALYZE {table}")
 
 
-def _close(court: RunningCourt, node: LenientNode, closings: list[Closing]) -> dict[str, object]:
+def _close(court: RunningCourt, node: LenientNode, closings: list[Closing]) -> Measured:
     half = len(closings) // 2
     patience = 300 + len(closings) / 20
     meter = Meter(court)
@@ -107,15 +114,15 @@ def _say(words: str) -> None:
 def _report(
     count: int,
     closings: list[Closing],
-    measured: dict[str, object],
+    measured: Measured,
     told: tuple[object, ...],
     floor_task: dict[str, float],
-    floor_rows: dict[str, object],
+    floor_rows: dict[str, float],
 ) -> dict[str, object]:
-    seconds = float(measured["heard_seconds"]) + float(measured["closed_seconds"])  # type: ignore[arg-type]
+    seconds = measured["heard_seconds"] + measured["closed_seconds"]
     per_channel_ms = seconds / count * 1000
-    cpu_ms = float(measured["cpu_seconds"]) / count * 1000  # type: ignore[arg-type]
-    bare = float(floor_rows["seconds"])  # type: ignore[arg-type]
+    cpu_ms = measured["cpu_seconds"] / count * 1000
+    bare = floor_rows["seconds"]
     return {
         "channels": count,
         "closings": dict(Counter(closing.kind.value for closing in closings)),

@@ -20,7 +20,7 @@ from pathlib import Path
 from contractcourt.advance import open_case
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction, Htlc
 from contractcourt.events import ChannelOpened, ChannelUpdated
 from contractcourt.units import Txid
 from storage import cases, channels, docket, nodes
@@ -161,7 +161,8 @@ def _apply(
 
 def _move(sim: SimulatedChannel, number: int) -> ChannelUpdated:
     """Two states further, the second as the close demands it."""
-    kind, htlc = kind_of(number), ()
+    kind = kind_of(number)
+    htlc: tuple[Htlc, ...] = ()
     if kind is not Kind.COOPERATIVE and number // (2 * len(_MIX)) % 2:
         direction = Direction.OFFERED if number % 2 else Direction.RECEIVED
         htlc = (sim.htlc(1, direction, _HTLC_MSAT, _EXPIRY),)

@@ -76,6 +76,12 @@ class SyntheticChain:
             return [None] * len(block_hashes)
         return [self._filter(block_hash) for block_hash in block_hashes]
 
+    def spending_blocks(
+        self, outpoints: Sequence[OutPoint]
+    ) -> dict[OutPoint, tuple[BlockHeight, BlockHash]] | None:
+        del outpoints
+        return None
+
     def tx_out(self, outpoint: OutPoint, *, mempool: bool = False) -> UnspentOutput | None:
         del mempool
         if outpoint in self.spent:
@@ -111,9 +117,8 @@ class SyntheticChain:
     def submit_package(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         return self.send_many(raw_transactions)
 
-    def feerate(self, target_blocks: int) -> FeeratePerKw | None:
-        del target_blocks
-        return None
+    def feerates(self, targets: Sequence[int]) -> list[FeeratePerKw | None]:
+        return [None] * len(targets)
 
     def mempool_fees(self) -> MempoolFees:
         return MempoolFees(FeeratePerKw(253), FeeratePerKw(253))
