@@ -79,13 +79,6 @@ UNSENT = """
     WHERE o.channel_id = %(channel_id)s AND o.sent_at IS NULL AND o.kind <> 'notify_operator'
     ORDER BY o.id
 """
-FORGET_SENT = """
-    DELETE FROM outbox WHERE id IN (
-        SELECT id FROM outbox
-        WHERE sent_at < clock_timestamp() - make_interval(secs => %(older_than_seconds)s)
-        ORDER BY sent_at
-        LIMIT %(limit)s)
-"""
 #: What `take` is for: everything but letters.
 ALL_KINDS = ("publish_commitment", "ask_local_point", "publish_htlc_transaction")
 
@@ -158,12 +151,6 @@ def unsent(conn: Connection, channel_id: int) -> list[OutboxRow]:
     """What the law wanted of one channel and waits, oldest first, without locking it."""
     with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:
         return cursor.execute(UNSENT, {"channel_id": channel_id}).fetchall()
-
-
-def forget_sent(conn: Connection, older_than_seconds: float, limit: int = 10_000) -> int:
-    """Delete rows sent so long ago; how many. The docket keeps what led to them."""
-    facts = {"older_than_seconds": older_than_seconds, "limit": limit}
-    return conn.execute(FORGET_SENT, facts).rowcount
 
 
 def kind_of(effect: Effect) -> str:

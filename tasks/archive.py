@@ -15,7 +15,8 @@ import psycopg
 import structlog
 
 from contractcourt.alarms import AlarmKind
-from storage import alarms, cases, checkpoints, docket_parts
+from contractcourt.units import BlockHeight
+from storage import alarms, blocks, cases, checkpoints, docket_parts, forgetting
 from storage.database import Connection, Database
 from storage.docket_parts import Part, Shelf, month_after
 from tasks.app import app
@@ -27,6 +28,7 @@ _log = structlog.get_logger()
 #: How early the alarm rings that there is no part for coming entries.
 _EARLY = timedelta(days=7)
 _PAGE = 100
+_BLOCKS_A_DAY = 144
 #: A run ends after so long, well below a task's time limit; the next one goes on.
 _MOST_SECONDS = 10.0
 
@@ -47,6 +49,7 @@ def archive_task(idempotency_key: str = "") -> None:
             months=settings.docket_months,
             drop_after_months=settings.docket_archive_months,
         )
+        forget(db, settings.forget_days)
 
 
 def make_room(conn: Connection, at: datetime) -> None:
@@ -88,6 +91,22 @@ def archive(
             (part.leaving or cover(db, part, give_up_at)) and _detach(db, part)
         ):
             _put_away(db, part, drops=drops)
+
+
+def forget(db: Database, days: int) -> None:
+    """Delete what has been over for so many days (`storage.forgetting`); the next run goes on."""
+    give_up_at = time.monotonic() + _MOST_SECONDS
+    cursor = db.run(blocks.cursor)
+    kinds = {"sent_effects": forgetting.sent_effects(days), "receipts": forgetting.receipts(days)}
+    if cursor is not None and cursor.height > days * _BLOCKS_A_DAY:
+        up_to = BlockHeight(cursor.height - days * _BLOCKS_A_DAY)
+        kinds["revoked_states"] = forgetting.revoked_states(up_to)
+    for name, some in kinds.items():
+        gone = 0
+        while time.monotonic() < give_up_at and (rows := db.run(some)):
+            gone += rows
+        if gone:
+            _log.info("forgotten", kind=name, rows=gone)
 
 
 def cover(db: Database, part: Part, give_up_at: float = float("inf")) -> bool:

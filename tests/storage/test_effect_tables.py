@@ -120,14 +120,6 @@ class TestOutbox:
         with db.transaction() as conn:
             assert [kind for _, kind in outbox.stale(conn, 0, 10)] == ["publish_htlc_transaction"]
 
-    def test_sent_ones_are_forgotten_after_a_while(self, db: Database, channel_id: int) -> None:
-        with db.transaction() as conn:
-            sent = outbox.put(conn, channel_id, AskLocalPoint(9))
-            outbox.put(conn, channel_id, HTLC_TIMEOUT)
-            outbox.mark_sent(conn, sent)
-            assert outbox.forget_sent(conn, 3600) == 0
-            assert outbox.forget_sent(conn, 0) == 1
-
 
 class TestBroadcasts:
     def insert(

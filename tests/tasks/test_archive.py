@@ -11,9 +11,19 @@ import psycopg
 import pytest
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.effects import AskLocalPoint
 from contractcourt.events import HeightReached
 from contractcourt.units import BlockHeight
-from storage import alarms, cases, channels, checkpoints, docket, docket_parts, force_close_entry
+from storage import (
+    alarms,
+    cases,
+    channels,
+    checkpoints,
+    docket,
+    docket_parts,
+    force_close_entry,
+    outbox,
+)
 from storage.database import Database
 from storage.docket_parts import Part, Shelf, month_after
 from tasks import arbitration, archive, force_close
@@ -213,3 +223,17 @@ def test_a_repeated_force_close_still_knows_the_first_request(db: Database) -> N
     archive.archive(db, NOW, months=2)
     with db.transaction() as conn:
         assert force_close_entry.find(conn, channel_id) == 3
+
+
+def test_the_archivist_forgets_what_is_long_over_and_what_is_not_stays(db: Database) -> None:
+    _, channel_id = open_channel(db, "long over")
+    with db.transaction() as conn:
+        rows = [outbox.put(conn, channel_id, AskLocalPoint(number)) for number in range(2)]
+        outbox.mark_sent_many(conn, rows)
+        conn.execute(
+            "UPDATE outbox SET sent_at = sent_at - interval '31 days' WHERE id = %s", [rows[0]]
+        )
+    archive.forget(db, 30)
+    with db.transaction() as conn:
+        found = conn.execute("SELECT id FROM outbox WHERE id = ANY(%s)", [rows]).fetchall()
+    assert found == [(rows[1],)]

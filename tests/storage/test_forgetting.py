@@ -1,0 +1,58 @@
+"""What is long over is deleted, what is not stays, and all of it some rows at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from contractcourt.channel import Direction, Htlc
+from contractcourt.effects import AskLocalPoint
+from contractcourt.units import BlockHeight, Millisatoshi, PaymentHash
+from storage import channels, forgetting, outbox, receipts, revoked_states
+from storage.database import Connection, Database
+from tests.storage import examples
+
+_HTLC = Htlc(1, Direction.OFFERED, Millisatoshi(9), PaymentHash(bytes(32)), BlockHeight(900))
+
+
+def age(conn: Connection, table: str, column: str, days: int, where: str) -> None:
+    sql = f"UPDATE {table} SET {column} = {column} - %s WHERE {where}"
+    conn.execute(sql, [timedelta(days=days)])  # type: ignore[call-overload]
+
+
+def test_effects_that_were_carried_out_long_ago_are_forgotten(
+    db: Database, channel_id: int
+) -> None:
+    with db.transaction() as conn:
+        old, young, unsent = (outbox.put(conn, channel_id, AskLocalPoint(n)) for n in range(3))
+        outbox.mark_sent_many(conn, [old, young])
+        age(conn, "outbox", "sent_at", 31, f"id = {old}")
+        age(conn, "outbox", "created_at", 90, f"id = {unsent}")
+        assert forgetting.sent_effects(30)(conn) == 1
+        left = {row[0] for row in conn.execute("SELECT id FROM outbox")}
+    assert left == {young, unsent}
+
+
+def test_receipts_are_forgotten_some_at_a_time(db: Database, channel_id: int) -> None:
+    del channel_id
+    with db.transaction() as conn:
+        for number in range(5):
+            assert receipts.claim(conn, examples.NODE, f"message {number}", bytes(32)) is None
+        age(conn, "webhook_receipts", "received_at", 31, "message_id <> 'message 4'")
+        some = forgetting.receipts(30, limit=3)
+        assert [some(conn), some(conn), some(conn)] == [3, 1, 0]
+        assert receipts.find(conn, examples.NODE, "message 3") is None
+        assert receipts.find(conn, examples.NODE, "message 4") is not None
+
+
+def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: Database) -> None:
+    with db.transaction() as conn:
+        examples.add_node(conn)
+        long_over, just_over, still_open = (examples.open_channel(conn, n) for n in (1, 2, 3))
+        for channel_id in (long_over, just_over, still_open):
+            revoked_states.remember(conn, channel_id, 7, (_HTLC,))
+        for channel_id, height in ((long_over, 300), (just_over, 301)):
+            channels.mark_closed(conn, channel_id, examples.closed())
+            channels.mark_fully_resolved(conn, channel_id, BlockHeight(height))
+        assert forgetting.revoked_states(BlockHeight(300))(conn) == 1
+        kept = [revoked_states.recall(conn, c, 7) for c in (long_over, just_over, still_open)]
+    assert kept == [(), (_HTLC,), (_HTLC,)]
