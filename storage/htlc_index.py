@@ -35,8 +35,7 @@ FIND = """
 
 def replace(conn: Connection, channel_id: int, case: Case) -> None:
     """Keep the payment hashes of a case's commitments, and no others of its channel."""
-    hashes = sorted(_hashes(case))
-    conn.execute(REPLACE, {"channel_id": channel_id, "hashes": hashes})
+    conn.execute(REPLACE, {"channel_id": channel_id, "hashes": sorted(hashes(case))})
 
 
 def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> list[int]:
@@ -45,7 +44,8 @@ def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> lis
     return [row[0] for row in conn.execute(FIND, facts)]
 
 
-def _hashes(case: Case) -> set[bytes]:
+def hashes(case: Case) -> set[bytes]:
+    """The payment hashes of a case's present commitments."""
     ours = (case.local_commitment, case.previous_local_commitment, case.splice.local_commitment)
     held: Iterable[PaymentHash] = (
         htlc.payment_hash

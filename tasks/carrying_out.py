@@ -186,11 +186,14 @@ def _kept_wishes(channel: Advanced) -> set[OutPoint]:
 
 def _htlcs_changed(channel: Advanced) -> bool:
     before, after = channel.before, channel.after
-    return before is None or (
+    if before is None:
+        return True
+    told = (
         before.local_commitment is not after.local_commitment
         or before.remote_commitments is not after.remote_commitments
         or before.splice is not after.splice
     )
+    return told and htlc_index.hashes(before) != htlc_index.hashes(after)
 
 
 class _Rows:

@@ -47,6 +47,19 @@ def test_an_update_costs_at_most_15_exchanges(
     assert sum("case_json" in statement for statement in exchanges) == 3, "read, locked, stored"
 
 
+def test_an_update_that_holds_the_same_htlcs_does_not_index_them_again(
+    gateway: GatewayClient, opened: SimulatedChannel, exchanges: list[str]
+) -> None:
+    htlc = opened.htlc(1, Direction.OFFERED, 20_000_000, 700)
+    indexed = []
+    for _ in range(3):
+        steps = opened.whole_move(1_000_000, htlc)
+        exchanges.clear()
+        assert gateway.update(opened, *steps).status_code == 202
+        indexed.append(sum("INTO channel_htlcs" in statement for statement in exchanges))
+    assert indexed == [1, 0, 0]
+
+
 def test_a_repeated_update_costs_one_look(
     gateway: GatewayClient, opened: SimulatedChannel, exchanges: list[str]
 ) -> None:
