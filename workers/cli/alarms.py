@@ -34,12 +34,10 @@ def alarms(
         }
         for alarm in raised
     ]
-    if as_json:
-        tables.write_json(rows)
-        return
-    tables.show(
+    tables.show_records(
         ("id", "since", "about", "kind", "what to do"),
-        (tuple(row.values()) for row in rows),
+        rows,
+        as_json=as_json,
         empty="no alarm is open",
     )
 

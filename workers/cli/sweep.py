@@ -33,12 +33,10 @@ def list_quarantined(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_D
         }
         for one in held
     ]
-    if as_json:
-        tables.write_json(rows)
-        return
-    tables.show(
+    tables.show_records(
         ("outpoint", "channel point", "node", "kind", "sat", "what is wrong"),
-        (tuple(row.values()) for row in rows),
+        rows,
+        as_json=as_json,
         empty="nothing is in quarantine",
     )
 

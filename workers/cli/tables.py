@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -43,6 +43,20 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console().print(table if table.row_count else empty)
+
+
+def show_records(
+    columns: Sequence[str],
+    records: Sequence[Mapping[str, object]],
+    *,
+    as_json: bool,
+    empty: str,
+) -> None:
+    """The same facts for both: a list of records in JSON, or a table of their values."""
+    if as_json:
+        write_json(records)
+    else:
+        show(columns, (tuple(record.values()) for record in records), empty=empty)
 
 
 def show_facts(facts: Iterable[tuple[str, object]]) -> None:

@@ -73,12 +73,10 @@ def list_endpoints(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
         }
         for one in known
     ]
-    if as_json:
-        tables.write_json(rows)
-        return
-    tables.show(
+    tables.show_records(
         ("name", "in a row unanswered", "left alone until", "last answer", "why"),
-        (tuple(row.values()) for row in rows),
+        rows,
+        as_json=as_json,
         empty="no webhook was sent yet",
     )
 
