@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from storage.database import Connection, Database
 from storage.docket import NewEntry
 from storage.errors import StaleCase, UnknownChannel
 from tests.storage import examples
+from tests.storage.blocked import wait_for_a_blocked_session
 
 
 def test_a_stored_case_is_read_back(db: Database, channel_id: int) -> None:
@@ -108,16 +108,6 @@ def test_a_case_locked_after_waiting_is_the_one_that_the_holder_stored(
             waiting = pool.submit(lock)
             wait_for_a_blocked_session(conn)
         assert waiting.result().case == moved
-
-
-def wait_for_a_blocked_session(conn: Connection) -> None:
-    """Until somebody waits for a lock that this session holds."""
-    give_up_at = time.monotonic() + 60
-    blocked = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    while conn.execute(blocked).fetchone() is None:
-        assert time.monotonic() < give_up_at, "nobody waits"
-        # What this transaction has seen of the activity is kept until it is thrown away.
-        conn.execute("SELECT pg_stat_clear_snapshot()")
 
 
 def test_an_unknown_channel_has_no_case(db: Database) -> None:

@@ -13,6 +13,7 @@ from storage.database import Database
 from storage.docket import Appended, NewEntry
 from storage.errors import BrokenDocket, UnknownChannel
 from tests.storage import examples
+from tests.storage.blocked import wait_for_a_blocked_session
 
 
 def append(db: Database, channel_id: int, number: int, key: str | None = None) -> Appended:
@@ -46,6 +47,22 @@ def test_p1_a_repeated_key_answers_the_first_number(db: Database, channel_id: in
     assert append(db, channel_id, 99, "same") == Appended(2, duplicate=True)
     with db.transaction() as conn:
         assert docket.verify(conn, channel_id) == 2
+
+
+def test_p1_a_key_that_is_just_being_appended_by_another_is_seen(
+    db: Database, channel_id: int
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        with db.transaction() as conn:
+            docket.append(
+                conn, channel_id, examples.height(10), idempotency_key="same", source="chain"
+            )
+            again = pool.submit(append, db, channel_id, 99, "same")
+            wait_for_a_blocked_session(conn)
+        assert again.result() == Appended(2, duplicate=True)
+    assert append(db, channel_id, 11) == Appended(3, duplicate=False)
+    with db.transaction() as conn:
+        assert docket.verify(conn, channel_id) == 3
 
 
 def test_append_many_keeps_order_and_finds_repeats_within_itself(
