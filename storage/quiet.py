@@ -10,13 +10,19 @@ from contractcourt.effects import NotifyNode
 from contractcourt.units import BlockHeight
 from storage.database import Connection
 
-#: Rows tried in vain are not work in hand: they wait for something else to change.
+#: Rows tried in vain are not work in hand: they wait for something else to change. Nobody waits for
+#: letters to a node that does not listen: `reconcile` puts them away.
 AT_REST = """
     SELECT EXISTS (SELECT 1 FROM chain_cursor WHERE height = %(height)s)
        AND NOT EXISTS (SELECT 1 FROM unapplied)
        AND NOT EXISTS (SELECT 1 FROM sweep_rounds WHERE done < asked)
-       AND NOT EXISTS (SELECT 1 FROM outbox
-                       WHERE sent_at IS NULL AND attempts = 0 AND kind <> 'notify_operator')
+       AND NOT EXISTS (
+           SELECT 1
+           FROM outbox AS o
+           LEFT JOIN channels AS c ON c.id = o.channel_id
+           LEFT JOIN nodes AS n ON n.name = c.node
+           WHERE o.sent_at IS NULL AND o.attempts = 0 AND o.kind <> 'notify_operator'
+             AND (o.kind <> 'notify_node' OR n.webhook_url IS NOT NULL))
        AND NOT EXISTS (SELECT 1 FROM deadlines WHERE height <= %(height)s)
        AND NOT EXISTS (SELECT 1 FROM watches WHERE NOT looked_back AND removed_at IS NULL)
        AND NOT EXISTS (
