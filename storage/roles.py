@@ -92,7 +92,7 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
     Role.GATEWAY: {
         **_JUDGING,
         "leases": "SELECT",
-        "webhook_receipts": "SELECT INSERT UPDATE(channel_id,seq)",
+        "webhook_receipts": "SELECT INSERT",
     },
     Role.WORKER: {
         **_JUDGING,
