@@ -33,10 +33,13 @@ def test_effects_that_were_carried_out_long_ago_are_forgotten(
 
 
 def test_receipts_are_forgotten_some_at_a_time(db: Database, channel_id: int) -> None:
-    del channel_id
     with db.transaction() as conn:
         for number in range(5):
-            assert receipts.claim(conn, examples.NODE, f"message {number}", bytes(32)) is None
+            name, digest = f"message {number}", bytes(32)
+            first = receipts.claim(
+                conn, examples.NODE, name, digest, channel_id=channel_id, seq=None
+            )
+            assert first is None
         age(conn, "webhook_receipts", "received_at", 31, "message_id <> 'message 4'")
         some = forgetting.receipts(30, limit=3)
         assert [some(conn), some(conn), some(conn)] == [3, 1, 0]
