@@ -33,17 +33,16 @@ OPEN = f"""{_SELECT}
     WHERE b.state = 'open' AND b.id > %(after_id)s AND b.purpose <> ALL(%(sweeper)s)
     ORDER BY b.id LIMIT %(limit)s
 """
-#: Those that the present block's rounds have not been at, or that something has changed for.
+#: Where nothing changed, one that the node took is left alone for a while.
 TO_TEND = f"""{_SELECT}
     WHERE b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
       AND b.urgent = %(urgent)s
-      AND (b.last_attempt_at IS NULL OR b.last_outcome <> ALL(%(taken)s)
+      AND (%(since)s::text IS NULL
+           OR b.last_attempt_at IS NULL OR b.last_outcome <> ALL(%(taken)s)
            OR b.last_attempt_at < clock_timestamp() - make_interval(secs => %(at_rest)s)
-           OR b.last_attempt_at < (SELECT tip.connected_at FROM chain_cursor AS k
-                                   JOIN blocks AS tip ON tip.hash = k.hash)
            OR EXISTS (SELECT 1 FROM broadcast_inputs AS i
                       JOIN sweep_inputs AS w ON w.outpoint = i.outpoint
-                      WHERE i.broadcast_id = b.id AND w.changed_at > b.last_attempt_at))
+                      WHERE i.broadcast_id = b.id AND w.changed_in >= %(since)s::text::xid8))
     ORDER BY b.id
 """
 OF_CHANNEL = f"""{_SELECT}
@@ -88,7 +87,8 @@ ABANDON_OUTBID = """
 #: Open ones, and those settled by a spend that went stale, against the best chain's spends.
 SETTLE = """
     WITH candidates AS (
-        SELECT id FROM broadcasts WHERE state = 'open'
+        SELECT id FROM broadcasts
+        WHERE state = 'open' AND (%(node)s::text IS NULL OR node = %(node)s)
         UNION
         SELECT i.broadcast_id FROM spends AS s
         JOIN broadcast_inputs AS i ON i.outpoint = s.outpoint
@@ -210,17 +210,20 @@ def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> l
         return cursor.execute(OPEN, facts).fetchall()
 
 
-def to_tend(conn: Connection, node: str, *, urgent: bool = False) -> list[Broadcast]:
+def to_tend(
+    conn: Connection, node: str, *, urgent: bool = False, since: int | None = None
+) -> list[Broadcast]:
     """The sweeper's open broadcasts for a node that may need another look, the oldest first.
 
-    One that the node took since the newest block, and for which nothing has changed since, needs
-    none: rounds follow each other quickly when many channels close. `urgent`: those ones, or else
-    the others.
+    `urgent`: those ones, or else the others. `since`: only what was not taken, and what spends
+    something that changed in that transaction or later: rounds follow each other quickly when
+    many channels close.
     """
     facts = {
         "node": node,
         "sweeper": _SWEEPER,
         "urgent": urgent,
+        "since": None if since is None else str(since),
         "taken": _TAKEN,
         "at_rest": _AT_REST_SECONDS,
     }
@@ -270,11 +273,11 @@ def abandon(conn: Connection, ids: Sequence[int]) -> None:
         conn.execute(ABANDON, {"ids": list(ids)})
 
 
-def settle(conn: Connection) -> list[Settled]:
-    """Hold all open broadcasts against the chain; those that changed."""
+def settle(conn: Connection, node: str | None = None) -> list[Settled]:
+    """Hold open broadcasts, all or a node's, against the chain; those that changed."""
     settled = [
         Settled(broadcast_id, channel_id, Txid(txid), BroadcastState(state))
-        for broadcast_id, channel_id, txid, state in conn.execute(SETTLE)
+        for broadcast_id, channel_id, txid, state in conn.execute(SETTLE, {"node": node})
     ]
     if any(one.state is BroadcastState.OPEN for one in settled):
         conn.execute(ABANDON_OUTBID, {"sweeper": _SWEEPER})

@@ -34,14 +34,14 @@ WANT = """
         AS given (outpoint, channel_id, node, want, deadline, value_sat)
     ON CONFLICT (outpoint) DO UPDATE
     SET want = EXCLUDED.want, urgent = EXCLUDED.urgent, deadline = EXCLUDED.deadline,
-        value_sat = EXCLUDED.value_sat, changed_at = clock_timestamp(),
+        value_sat = EXCLUDED.value_sat, changed_in = pg_current_xact_id(),
         state = CASE w.state WHEN 'dropped' THEN 'wanted' ELSE w.state END,
         started_height = CASE w.state WHEN 'dropped' THEN EXCLUDED.started_height
                                       ELSE w.started_height END
 """
 KEEP_ONLY = """
     UPDATE sweep_inputs
-    SET state = 'dropped', reason = NULL, alone = false, changed_at = clock_timestamp()
+    SET state = 'dropped', reason = NULL, alone = false, changed_in = pg_current_xact_id()
     WHERE channel_id = ANY(%(channel_ids)s) AND outpoint <> ALL(%(kept)s) AND state <> 'dropped'
 """
 _SELECT = """
@@ -60,6 +60,7 @@ _IN_NO_BROADCAST = """
 _IS_FREE = f"w.node = %(node)s AND w.state = 'wanted' AND {_UNSPENT} AND {_IN_NO_BROADCAST}"
 FREE = f"""{_SELECT}
     WHERE {_IS_FREE} AND w.urgent = %(urgent)s
+      AND (%(since)s::text IS NULL OR w.changed_in >= %(since)s::text::xid8)
       AND (%(after_at)s::timestamptz IS NULL
            OR (w.created_at, w.outpoint) > (%(after_at)s, %(after)s))
     ORDER BY w.created_at, w.outpoint
@@ -88,13 +89,21 @@ NOTE = """
     FROM unnest(%(outpoints)b::bytea[], %(reasons)b::text[]) AS given (outpoint, reason)
     WHERE w.outpoint = given.outpoint AND w.reason IS DISTINCT FROM given.reason
 """
-TAKE_APART = "UPDATE sweep_inputs SET alone = true WHERE outpoint = ANY(%(outpoints)s)"
+SET_FREE = """
+    UPDATE sweep_inputs SET alone = alone OR %(alone)s, changed_in = pg_current_xact_id()
+    WHERE outpoint = ANY(%(outpoints)s)
+"""
+RECONSIDER = """
+    UPDATE sweep_inputs SET changed_in = pg_current_xact_id()
+    WHERE channel_id = %(channel_id)s AND state = 'wanted'
+"""
 QUARANTINE = """
     UPDATE sweep_inputs SET state = 'quarantined', reason = %(reason)s
     WHERE outpoint = %(outpoint)s AND state = 'wanted'
 """
 RELEASE = """
-    UPDATE sweep_inputs SET state = 'wanted', reason = NULL
+    UPDATE sweep_inputs
+    SET state = 'wanted', reason = NULL, changed_in = pg_current_xact_id()
     WHERE outpoint = %(outpoint)s AND state = 'quarantined'
     RETURNING node
 """
@@ -200,14 +209,17 @@ def free(
     node: str,
     *,
     urgent: bool = False,
+    since: int | None = None,
     after: StoredSweep | None = None,
     limit: int = 2_000,
 ) -> list[StoredSweep]:
     """What waits to be swept for a node, the oldest first; `after` is the last one of a page.
 
-    `urgent`: what has a deadline; else all the rest.
+    `urgent`: what has a deadline; else all the rest. `since`: only what changed in that
+    transaction or a later one (`sweep_rounds.Claim`).
     """
-    facts = {
+    facts: dict[str, object] = {
+        "since": None if since is None else str(since),
         "node": node,
         "urgent": urgent,
         "limit": limit,
@@ -255,9 +267,17 @@ def note(conn: Connection, reasons: Mapping[OutPoint, str]) -> None:
         conn.execute(NOTE, {"outpoints": list(reasons), "reasons": list(reasons.values())})
 
 
-def take_apart(conn: Connection, outpoints: Sequence[OutPoint]) -> None:
-    """From now on each goes in a transaction of its own: one of them is contested."""
-    conn.execute(TAKE_APART, {"outpoints": list(outpoints)})
+def set_free(conn: Connection, outpoints: Sequence[OutPoint], *, alone: bool) -> None:
+    """No transaction spends them any more.
+
+    `alone`: from now on each goes in one of its own, because one of them is contested.
+    """
+    conn.execute(SET_FREE, {"outpoints": list(outpoints), "alone": alone})
+
+
+def reconsider(conn: Connection, channel_id: int) -> None:
+    """Something that the sweeps of this channel wait for has come about."""
+    conn.execute(RECONSIDER, {"channel_id": channel_id})
 
 
 def quarantine(conn: Connection, outpoint: OutPoint, reason: str) -> None:

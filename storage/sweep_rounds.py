@@ -16,33 +16,38 @@ from uuid import UUID
 from storage.database import Connection
 
 ASK = """
-    INSERT INTO sweep_rounds AS r (node, urgent, asked)
-    SELECT node, %(urgent)s, 1 FROM unnest(%(nodes)s::text[]) AS given (node)
-    ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1
+    INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
+    SELECT node, %(urgent)s, 1, CASE WHEN %(anew)s THEN 1 ELSE 0 END
+    FROM unnest(%(nodes)s::text[]) AS given (node)
+    ON CONFLICT (node, urgent) DO UPDATE
+    SET asked = r.asked + 1, anew = CASE WHEN %(anew)s THEN r.asked + 1 ELSE r.anew END
     RETURNING node, asked - 1 = done
 """
 ASK_ALL = """
-    INSERT INTO sweep_rounds AS r (node, urgent, asked)
-    SELECT n.name, lane.urgent, 1
+    INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
+    SELECT n.name, lane.urgent, 1, 1
     FROM nodes AS n CROSS JOIN (VALUES (true), (false)) AS lane (urgent)
     WHERE EXISTS (SELECT 1 FROM sweep_inputs AS w
                   WHERE w.node = n.name AND w.state = 'wanted' AND w.urgent = lane.urgent)
        OR EXISTS (SELECT 1 FROM broadcasts AS b
                   WHERE b.node = n.name AND b.state = 'open' AND b.purpose IN ('sweep', 'bump')
                     AND b.urgent = lane.urgent)
-    ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1
+    ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1, anew = r.asked + 1
 """
+#: A wish that changes after this has been read stands in a transaction that is open now, or later.
 BEGIN = """
     UPDATE sweep_rounds
     SET claim = %(claim)s,
         busy_until = clock_timestamp() + make_interval(secs => %(seconds)s)
     WHERE node = %(node)s AND urgent = %(urgent)s AND done < asked
       AND (busy_until IS NULL OR busy_until < clock_timestamp() OR claim = %(claim)s)
-    RETURNING asked
+    RETURNING asked, CASE WHEN anew <= done THEN looked_step END, looked_from::text::bigint,
+              pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """
 END = """
     UPDATE sweep_rounds
-    SET busy_until = NULL, claim = NULL, done = greatest(done, %(asked)s)
+    SET busy_until = NULL, claim = NULL, done = greatest(done, %(asked)s),
+        looked_step = %(step)s, looked_from = %(position)s::text::xid8
     WHERE node = %(node)s AND claim = %(claim)s
     RETURNING done < asked
 """
@@ -60,16 +65,33 @@ WAITING = """
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A round that this process does. It covers what was `asked` until it began."""
+    """A round that this process does. It covers what was `asked` until it began.
+
+    `position`: what changes after it began changes in this transaction or a later one.
+    `looked_from` is that of the last round, which ended at `looked_step` of the chain; None when
+    everything is to be looked at anew.
+    """
 
     node: str
     id: UUID
     asked: int
     urgent: bool = False
+    position: int = 0
+    looked_step: int | None = None
+    looked_from: int | None = None
+
+    def since(self, step: int) -> int | None:
+        """From where on to look at this step of the chain; None: at everything.
+
+        With every step the offers are made anew, so only within one is a change all that counts.
+        """
+        return self.looked_from if self.looked_step == step else None
 
 
-def ask(conn: Connection, nodes: Iterable[str], *, urgent: bool = False) -> frozenset[str]:
-    """Something has changed for these nodes: a round shall follow.
+def ask(
+    conn: Connection, nodes: Iterable[str], *, urgent: bool = False, anew: bool = True
+) -> frozenset[str]:
+    """A round shall follow for these nodes: of everything, or of what has changed since the last.
 
     Answers those whose round nobody was told of yet. For the others one is on its way, or under
     way and looks again before it ends; in a mass close that is all but a few.
@@ -77,7 +99,7 @@ def ask(conn: Connection, nodes: Iterable[str], *, urgent: bool = False) -> froz
     wanted = sorted(set(nodes))
     if not wanted:
         return frozenset()
-    asked = conn.execute(ASK, {"nodes": wanted, "urgent": urgent})
+    asked = conn.execute(ASK, {"nodes": wanted, "urgent": urgent, "anew": anew})
     return frozenset(node for node, untold in asked if untold)
 
 
@@ -95,15 +117,24 @@ def begin(
     """
     facts = {"node": node, "urgent": urgent, "seconds": seconds, "claim": claim_id}
     row = conn.execute(BEGIN, facts).fetchone()
-    return None if row is None else Claim(node, claim_id, int(row[0]), urgent)
+    if row is None:
+        return None
+    asked, looked_step, looked_from, position = row
+    return Claim(node, claim_id, asked, urgent, position, looked_step, looked_from)
 
 
-def end(conn: Connection, claim: Claim) -> bool:
-    """The round is done; whether more was asked meanwhile.
+def end(conn: Connection, claim: Claim, step: int | None = None) -> bool:
+    """The round is done, at this step of the chain; whether more was asked meanwhile.
 
     Changes nothing, and answers False, when the claim ran out and another process has it.
     """
-    facts = {"node": claim.node, "claim": claim.id, "asked": claim.asked}
+    facts = {
+        "node": claim.node,
+        "claim": claim.id,
+        "asked": claim.asked,
+        "step": step,
+        "position": str(claim.position),
+    }
     row = conn.execute(END, facts).fetchone()
     return bool(row and row[0])
 

@@ -160,8 +160,8 @@ def _write_wishes(
         for urgent in (False, True)
     }
     return (
-        sweep_rounds.ask(conn, nodes[False]),
-        sweep_rounds.ask(conn, nodes[True], urgent=True),
+        sweep_rounds.ask(conn, nodes[False], anew=False),
+        sweep_rounds.ask(conn, nodes[True], urgent=True, anew=False),
     )
 
 

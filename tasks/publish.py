@@ -22,7 +22,7 @@ from contractcourt.effects import PublishCommitment, PublishHtlcTransaction
 from contractcourt.signing import SigningRequest, commitment_request, contract_input, sweep_request
 from contractcourt.sweeping.drafts import rate
 from contractcourt.units import Satoshi, WeightUnits
-from storage import alarms, broadcasts, outbox, spends, sweep_rounds
+from storage import alarms, broadcasts, outbox, spends, sweep_inputs, sweep_rounds
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.outbox import OutboxRow
@@ -79,11 +79,17 @@ def _publish_commitment(
         if channel.anchors:
             # Whether its anchor has a deadline is known to the round alone.
             for urgent in (True, False):
-                _ask_for_round(held, channel.node, urgent=urgent)
+                _have_it_bumped(held, row.channel_id, channel.node, urgent=urgent)
 
 
-def _ask_for_round(held: Resources, node: str, *, urgent: bool) -> None:
-    held.db.run(lambda conn: sweep_rounds.ask(conn, [node], urgent=urgent))
+def _have_it_bumped(held: Resources, channel_id: int, node: str, *, urgent: bool) -> None:
+    """Its child may follow now; a round that came before it left the anchor alone."""
+
+    def ask(conn: Connection) -> None:
+        sweep_inputs.reconsider(conn, channel_id)
+        sweep_rounds.ask(conn, [node], urgent=urgent, anew=False)
+
+    held.db.run(ask)
     wakeups.sweep([node], urgent=urgent)
 
 

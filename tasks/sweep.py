@@ -65,12 +65,13 @@ def _round(held: Resources, claim: Claim) -> bool:
 
     def end(conn: Connection) -> bool:
         alarms.clear_kind(conn, None, AlarmKind.SIGNER_AWAY, node=node)
-        return sweep_rounds.end(conn, claim)
+        return sweep_rounds.end(conn, claim, step)
 
     cursor = held.db.run(blocks.cursor)
+    step = None if cursor is None else cursor.step
     try:
         if cursor is not None:
-            SweepRound(held, node, cursor.height, market(held), urgent=claim.urgent).run()
+            SweepRound(held, claim, cursor, market(held)).run()
     except BaseException as error:
         held.db.run(lambda conn: sweep_rounds.give_back(conn, claim))
         if not isinstance(error, SignerUnavailable):

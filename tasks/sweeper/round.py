@@ -21,11 +21,13 @@ from contractcourt.sweeping.drafts import Shortfall, WalletCoin, rate
 from contractcourt.sweeping.groups import Group, gather
 from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
-from contractcourt.units import BlockHeight, FeeratePerKw
+from contractcourt.units import FeeratePerKw
 from storage import broadcasts, sweep_inputs
+from storage.blocks import Cursor
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
+from storage.sweep_rounds import Claim
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 from tasks.sending import TAKEN, send
@@ -57,24 +59,24 @@ class SweepRound:
     def __init__(
         self,
         held: Resources,
-        node: str,
-        height: BlockHeight,
+        claim: Claim,
+        cursor: Cursor,
         market: Market,
-        *,
-        urgent: bool = False,
     ) -> None:
         self._held = held
-        self._node = node
-        self._urgent = urgent
-        self._height = height
+        self._node = claim.node
+        self._urgent = claim.urgent
+        self._since = claim.since(cursor.step)
+        self._height = cursor.height
         self._market = market
-        self._wallet = held.db.run(lambda conn: NodeWallet.read(conn, node))
-        self._findings = Findings(held, node)
-        self._outgoing = Outgoing(held, self._wallet, urgent=urgent)
+        self._wallet = held.db.run(lambda conn: NodeWallet.read(conn, claim.node))
+        self._findings = Findings(held, claim.node)
+        self._outgoing = Outgoing(held, self._wallet, urgent=claim.urgent)
 
     def run(self) -> None:
-        """Tend, then sweep."""
-        self._held.db.run(broadcasts.settle)
+        """Tend, then sweep: everything, or what has changed since the last round."""
+        if self._since is None:
+            self._held.db.run(lambda conn: broadcasts.settle(conn, self._node))
         self._tend_what_is_out()
         self._sweep_what_is_free()
 
@@ -100,7 +102,7 @@ class SweepRound:
             raise away
 
     def _to_tend(self, conn: Connection) -> list[Broadcast]:
-        return broadcasts.to_tend(conn, self._node, urgent=self._urgent)
+        return broadcasts.to_tend(conn, self._node, urgent=self._urgent, since=self._since)
 
     def _still_good(self, out: Sequence[Broadcast]) -> list[tuple[Broadcast, list[StoredSweep]]]:
         """With what is still wanted of what they spend; the others are taken back."""
@@ -145,8 +147,8 @@ class SweepRound:
 
         def take_back(conn: Connection) -> None:
             broadcasts.abandon(conn, [out.id])
-            if len(members) > 1:
-                sweep_inputs.take_apart(conn, [stored.outpoint for stored in members])
+            outpoints = [stored.outpoint for stored in members]
+            sweep_inputs.set_free(conn, outpoints, alone=len(members) > 1)
 
         self._held.db.run(take_back)
 
@@ -159,7 +161,9 @@ class SweepRound:
             page = self._held.db.run(partial(self._free, after=page[-1]))
 
     def _free(self, conn: Connection, after: StoredSweep | None) -> list[StoredSweep]:
-        return sweep_inputs.free(conn, self._node, urgent=self._urgent, after=after)
+        return sweep_inputs.free(
+            conn, self._node, urgent=self._urgent, since=self._since, after=after
+        )
 
     def _sweep(self, free: Sequence[StoredSweep]) -> None:
         self._outgoing.remember(free)

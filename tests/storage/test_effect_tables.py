@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import (
     AskLocalPoint,
     NotifyNode,
@@ -28,14 +29,13 @@ from contractcourt.units import (
 )
 from storage import (
     alarms,
-    blocks,
     broadcasts,
     cases,
     force_closes,
-    lease,
     outbox,
     spends,
     sweep_inputs,
+    sweep_rounds,
     vault,
 )
 from storage.broadcasts import Broadcast, BroadcastState
@@ -149,41 +149,65 @@ class TestBroadcasts:
             assert stored.inputs == (outpoint(1), outpoint(2))
             assert stored.first_attempt_at is None
             broadcasts.record_attempt(conn, stored.id, PublishOutcome.FEE_TOO_LOW, "min fee")
-            assert [each.id for each in broadcasts.to_tend(conn, "alice")] == [stored.id]
             broadcasts.record_attempt(conn, stored.id, PublishOutcome.ACCEPTED, "")
             found = broadcasts.find(conn, txid(50))
             assert found is not None
             assert (found.attempts, found.last_outcome) == (2, PublishOutcome.ACCEPTED)
-            assert broadcasts.to_tend(conn, "alice") == []
+            assert [each.id for each in broadcasts.to_tend(conn, "alice")] == [stored.id]
             assert broadcasts.open_broadcasts(conn) == []
             commitment = self.insert(conn, channel_id, 51, 3)
             assert [each.id for each in broadcasts.open_broadcasts(conn)] == [commitment.id]
             assert broadcasts.open_broadcasts(conn, after_id=commitment.id) == []
 
-    def test_a_sweep_is_tended_once_for_each_block_and_each_change_of_a_wish(
+    def test_within_a_block_only_what_changed_is_looked_at_again(
         self, db: Database, channel_id: int
     ) -> None:
-        def tended() -> list[int]:
+        def round_at(step: int) -> tuple[list[int], list[OutPoint]]:
+            """Begun, looked, ended: what is to be tended, and what is free."""
+            claim = db.run(lambda conn: sweep_rounds.begin(conn, "alice", uuid4(), 60.0))
+            assert claim is not None
+            since = claim.since(step)
             with db.transaction() as conn:
-                return [each.id for each in broadcasts.to_tend(conn, "alice")]
+                out = broadcasts.to_tend(conn, "alice", since=since)
+                free = sweep_inputs.free(conn, "alice", since=since)
+                sweep_rounds.end(conn, claim, step)
+            return [one.id for one in out], [one.outpoint for one in free]
 
-        wish = Wish(examples.channel(1), self.wanted(1), Policy())
+        def ask(*, anew: bool) -> None:
+            db.run(lambda conn: sweep_rounds.ask(conn, ["alice"], anew=anew))
+
+        def want(number: int) -> None:
+            wish = Wish(examples.channel(1), self.wanted(number), Policy())
+            db.run(lambda conn: sweep_inputs.want(conn, [(channel_id, wish)]))
+            ask(anew=False)
+
+        want(1)
+        want(2)
         with db.transaction() as conn:
-            sweep_inputs.want(conn, [(channel_id, wish)])
-            stored = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
-            assert blocks.init_cursor(conn, BlockHeight(7), block_hash(7))
-        assert tended() == [stored.id]
-        db.run(lambda c: broadcasts.record_attempt(c, stored.id, PublishOutcome.ACCEPTED, ""))
-        assert tended() == []
-        db.run(lambda conn: sweep_inputs.want(conn, [(channel_id, wish)]))
-        assert tended() == [stored.id]
-        db.run(lambda c: broadcasts.record_attempt(c, stored.id, PublishOutcome.ACCEPTED, ""))
-        assert tended() == []
+            sent = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
+            broadcasts.record_attempt(conn, sent.id, PublishOutcome.ACCEPTED, "")
+        assert round_at(7) == ([sent.id], [outpoint(2)])
+        ask(anew=False)
+        assert round_at(7) == ([], [])
+        want(1)
+        assert round_at(7) == ([sent.id], [])
+        # Wanted in a transaction that ends after the round that follows has begun.
+        with psycopg.connect(db.url) as slow:
+            wish = Wish(examples.channel(1), self.wanted(3), Policy())
+            sweep_inputs.want(slow, [(channel_id, wish)])
+            ask(anew=False)
+            assert round_at(7) == ([], [])
+            slow.commit()
+        ask(anew=False)
+        assert round_at(7) == ([], [outpoint(3)])
+        ask(anew=True)
+        assert round_at(7) == ([sent.id], [outpoint(2), outpoint(3)])
+        ask(anew=False)
+        assert round_at(8) == ([sent.id], [outpoint(2), outpoint(3)])
         with db.transaction() as conn:
-            epoch = lease.acquire(conn, lease.CHAIN_WATCHER, uuid4(), 60)
-            assert epoch is not None
-            blocks.connect(conn, BlockHeight(8), block_hash(8), block_hash(7), epoch)
-        assert tended() == [stored.id]
+            broadcasts.record_attempt(conn, sent.id, PublishOutcome.FEE_TOO_LOW, "min fee")
+        ask(anew=False)
+        assert round_at(8) == ([sent.id], [])
 
     def wanted(self, number: int) -> SweepOutput:
         return SweepOutput(examples.contract(number), examples.SWEEP_SCRIPT, budget_sat=Satoshi(9))
