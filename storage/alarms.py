@@ -17,12 +17,16 @@ RAISE = """
     VALUES (%(channel_id)s, %(node)s, %(kind)s, %(message)s)
     ON CONFLICT DO NOTHING
 """
-#: What is said of it changes, as amounts do; it stays one alarm.
-RESTATE = """
-    UPDATE alarms SET message = %(message)s
+#: Rounds of both lanes may find out about one channel at the same time, in other words.
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
+OPEN = """
+    SELECT id, message FROM alarms
     WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
       AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
+    ORDER BY id
 """
+#: What is said of it changes, as amounts do; it stays one alarm.
+RESTATE = "UPDATE alarms SET message = %(message)s WHERE id = %(id)s"
 CLEAR = """
     UPDATE alarms SET cleared_at = clock_timestamp()
     WHERE id = ANY(%(ids)s) AND cleared_at IS NULL
@@ -92,8 +96,16 @@ def keep_raised(
 ) -> None:
     """One open alarm of this kind, which says what is so now."""
     facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
-    if not conn.execute(RESTATE, facts).rowcount:
+    conn.execute(ONE_AT_A_TIME, {"key": f"alarm {channel_id} {node} {kind.value}"})
+    found = conn.execute(OPEN, facts).fetchall()
+    if not found:
         conn.execute(RAISE, facts)
+        return
+    (first, said), others = found[0], [alarm_id for alarm_id, _ in found[1:]]
+    if others:
+        clear(conn, others)
+    if said != message:
+        conn.execute(RESTATE, {"id": first, "message": message})
 
 
 def clear(conn: Connection, ids: Sequence[int]) -> set[int]:

@@ -48,7 +48,7 @@ class Findings:
         """For who has to act."""
 
         def raise_them(conn: Connection) -> None:
-            for one in stored:
+            for one in sorted(stored, key=_by_channel):
                 sweep_inputs.note(conn, {one.outpoint: message})
                 alarms.keep_raised(conn, one.channel_id, kind, message)
 
@@ -80,7 +80,7 @@ class Findings:
 
         def note(conn: Connection) -> None:
             sweep_inputs.note(conn, reasons)
-            for stored in unworthy:
+            for stored in sorted(unworthy, key=_by_channel):
                 kind, words = AlarmKind.NOT_WORTH_SWEEPING, reasons[stored.outpoint]
                 alarms.keep_raised(conn, stored.channel_id, kind, words)
 
@@ -127,6 +127,11 @@ class Findings:
             f"{group.value_sat} sat: send coins to it"
         )
         self.alarm(stored, AlarmKind.FEE_WALLET_SHORT, message)
+
+
+def _by_channel(stored: StoredSweep) -> int:
+    """Two rounds that write of the same channels wait for each other in one order."""
+    return stored.channel_id
 
 
 def clear(conn: Connection, channel_ids: Iterable[int]) -> None:

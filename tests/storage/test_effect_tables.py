@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import (
     AskLocalPoint,
@@ -356,6 +357,22 @@ class TestAlarms:
             assert alarms.list_open(conn) == []
             assert alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
             assert len(alarms.list_open(conn, channel_id=channel_id)) == 1
+
+    def test_two_who_find_out_at_once_raise_one_alarm(self, db: Database, channel_id: int) -> None:
+        def keep(words: str) -> None:
+            kind = AlarmKind.NOT_SIGNED
+            db.run(lambda conn: alarms.keep_raised(conn, channel_id, kind, words))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(keep, [f"output {number}" for number in range(24)]))
+        with db.transaction() as conn:
+            [alarm] = alarms.list_open(conn, channel_id=channel_id)
+            # As a version before this one may have left it.
+            alarms.raise_alarm(conn, channel_id, AlarmKind.NOT_SIGNED, "output 24")
+        keep("output 24")
+        with db.transaction() as conn:
+            [left] = alarms.list_open(conn, channel_id=channel_id)
+        assert (left.id, left.message) == (alarm.id, "output 24")
 
 
 class TestVault:
