@@ -35,6 +35,8 @@ _TO_SWEEP = """
         SELECT 1 FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
         WHERE i.outpoint = w.outpoint AND b.state = 'open')
 """
+#: A handful of rows: asked first, so that counting everything does not become what is measured.
+_ROUNDS = "SELECT count(*) FROM sweep_rounds WHERE done < asked"
 _OUT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND kind LIKE 'publish%'"
 _FOUND = """
     SELECT (SELECT json_object_agg(close_kind, count) FROM (
@@ -102,7 +104,9 @@ def _is_applied(court: RunningCourt, node: LenientNode) -> bool:
 
 
 def _is_done(court: RunningCourt, node: LenientNode, count: int) -> bool:
-    if not _is_applied(court, node) or court.query(_CLOSED)[0][0] != count:
+    if not _is_applied(court, node) or court.query(_ROUNDS)[0][0] != 0:
+        return False
+    if court.query(_CLOSED)[0][0] != count:
         return False
     return court.query(_TO_SWEEP)[0][0] == 0 and court.query(_OUT)[0][0] == 0
 
