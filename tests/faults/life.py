@@ -8,6 +8,7 @@ from contractcourt.channel import Direction
 from tests.faults.ends import End, end_of
 from tests.faults.parts import PartedCourt
 from tests.scenarios.stack import StackCourt
+from tests.tasks.mailbox import Mailbox
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
 
@@ -21,6 +22,14 @@ def live(court: PartedCourt, sim: SimulatedChannel, when_closed: Callable[[], No
     The newest commitment is told while the signer is away, so that our point is asked for when
     the close is seen. `when_closed` is called once our commitment is mined.
     """
+    with Mailbox("") as mailbox:
+        # A node that listens: letters are really sent, and waited for.
+        mailbox.secret = court.node(sim.node, sim.sweep_script, mailbox.url).secret
+        _live(court, sim, when_closed)
+    return end_of(court.client, str(sim.channel.channel_point))
+
+
+def _live(court: PartedCourt, sim: SimulatedChannel, when_closed: Callable[[], None]) -> None:
     stack = StackCourt(court)  # type: ignore[arg-type]
     stack.begin(sim)
     stack.tell(*sim.whole_move(10_000_000))
@@ -51,4 +60,3 @@ def live(court: PartedCourt, sim: SimulatedChannel, when_closed: Callable[[], No
         stack.mine()
         if stack.state == "FULLY_RESOLVED":
             break
-    return end_of(court.client, str(sim.channel.channel_point))

@@ -212,10 +212,10 @@ class PartedCourt:
 
     # -- what a story asks of a court --
 
-    def node(self, name: str, sweep_script: bytes) -> NodeAccount:
+    def node(self, name: str, sweep_script: bytes, webhook_url: str | None = None) -> NodeAccount:
         """A node with a fee wallet, registered at the first time of asking."""
         if name not in self._nodes:
-            self._nodes[name] = self.client.add_node(name, sweep_script)
+            self._nodes[name] = self.client.add_node(name, sweep_script, webhook_url)
             self.client.give_fee_wallet(name, _FEE_COINS, _FEE_COIN_SAT)
         return self._nodes[name]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -89,6 +90,7 @@ GROUPS = {
     ),
     "signer": Group("signer", (At.SIGNER_ASKED, At.SIGNER_BEFORE_ANSWER)),
 }
+_PATIENCE_SECONDS = 60
 _OF_WORKERS = [name for name, group in GROUPS.items() if group.role == "worker"]
 
 
@@ -161,6 +163,14 @@ def _die_at_all(
     )
     sim = _channel(f"{name}-{'worker' if whole_worker else 'one'}", channel_type)
     end = live(court, sim, when_closed)
+    _let_the_rest_die(court)
     assert court.arms.still_armed() == set()
     assert court.arms.died() == {*group.points, *group.closed}
     assert end == ends[channel_type]
+
+
+def _let_the_rest_die(court: PartedCourt) -> None:
+    """A court may be at rest a moment before whoever brought it there takes the next step."""
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while court.arms.still_armed() and time.monotonic() < give_up_at:
+        time.sleep(0.2)
