@@ -26,11 +26,15 @@ RECEIPTS = """
         WHERE received_at < clock_timestamp() - make_interval(days => %(days)s)
         LIMIT %(limit)s))
 """
-#: Of channels that ended in that block or before it.
+#: Of channels that ended in that block or before it. Channel by channel on purpose: no plan may
+#: read all of `revoked_states`, the largest table but the docket.
 REVOKED_STATES = """
     DELETE FROM revoked_states WHERE ctid = ANY(ARRAY(
         SELECT s.ctid
-        FROM channel_resolutions AS r JOIN revoked_states AS s ON s.channel_id = r.channel_id
+        FROM channel_resolutions AS r
+        CROSS JOIN LATERAL (
+            SELECT ctid FROM revoked_states WHERE channel_id = r.channel_id OFFSET 0
+        ) AS s
         WHERE r.fully_resolved_height <= %(height)s
         LIMIT %(limit)s))
 """
