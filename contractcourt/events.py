@@ -46,6 +46,10 @@ class PublishOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: The node has it in its mempool.
+TAKEN = frozenset({PublishOutcome.ACCEPTED, PublishOutcome.ALREADY_KNOWN})
+
+
 class ChannelOpened(msgspec.Struct, frozen=True, tag="channel_opened"):
     """The node asks the court to watch this channel."""
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from psycopg.rows import args_row
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.events import PublishOutcome
+from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.units import FeeratePerKw, HexBytes, Satoshi, Txid, WeightUnits
 from storage.database import Connection
 
@@ -37,12 +37,13 @@ OPEN = f"""{_SELECT}
 TO_TEND = f"""{_SELECT}
     WHERE b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
       AND b.urgent = %(urgent)s
-      AND (%(since)s::text IS NULL
+      AND (%(since)s::bigint IS NULL
            OR b.last_attempt_at IS NULL OR b.last_outcome <> ALL(%(taken)s)
            OR b.last_attempt_at < clock_timestamp() - make_interval(secs => %(at_rest)s)
            OR EXISTS (SELECT 1 FROM broadcast_inputs AS i
                       JOIN sweep_inputs AS w ON w.outpoint = i.outpoint
-                      WHERE i.broadcast_id = b.id AND w.changed_in >= %(since)s::text::xid8))
+                      WHERE i.broadcast_id = b.id
+                        AND w.changed_in >= %(since)s::bigint::text::xid8))
     ORDER BY b.id
 """
 OF_CHANNEL = f"""{_SELECT}
@@ -112,12 +113,13 @@ SETTLE = """
 """
 
 
+#: The purposes of what goes as both sides signed it.
+COMMITMENT, HTLC_TRANSACTION = "commitment", "htlc_transaction"
 #: The purposes of what the sweeper builds, and may build anew at another fee.
 SWEEP, BUMP = "sweep", "bump"
 _SWEEPER = [SWEEP, BUMP]
 #: A node that lost its mempool is given a sweep again after this long, without a block too.
 _AT_REST_SECONDS = 300
-_TAKEN = [PublishOutcome.ACCEPTED.value, PublishOutcome.ALREADY_KNOWN.value]
 
 
 class BroadcastState(StrEnum):
@@ -223,8 +225,8 @@ def to_tend(
         "node": node,
         "sweeper": _SWEEPER,
         "urgent": urgent,
-        "since": None if since is None else str(since),
-        "taken": _TAKEN,
+        "since": since,
+        "taken": sorted(TAKEN),
         "at_rest": _AT_REST_SECONDS,
     }
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
@@ -243,13 +245,6 @@ def spending(
     """Those of these that an open broadcast spends, other than those with the ids `besides`."""
     facts = {"outpoints": list(outpoints), "besides": list(besides)}
     return {OutPoint(outpoint) for (outpoint,) in conn.execute(SPENDING, facts)}
-
-
-def record_attempt(
-    conn: Connection, broadcast_id: int, outcome: PublishOutcome, reason: str
-) -> None:
-    """A node answered. See `record_attempts`."""
-    record_attempts(conn, [(broadcast_id, outcome, reason)])
 
 
 def record_attempts(conn: Connection, answers: Sequence[tuple[int, PublishOutcome, str]]) -> None:

@@ -19,8 +19,7 @@ AT_REST = """
        AND NOT EXISTS (
            SELECT 1
            FROM outbox AS o
-           LEFT JOIN channels AS c ON c.id = o.channel_id
-           LEFT JOIN nodes AS n ON n.name = c.node
+           LEFT JOIN nodes AS n ON n.name = o.endpoint
            WHERE o.sent_at IS NULL AND o.attempts = 0 AND o.kind <> 'notify_operator'
              AND (o.kind <> 'notify_node' OR n.webhook_url IS NOT NULL))
        AND NOT EXISTS (SELECT 1 FROM deadlines WHERE height <= %(height)s)

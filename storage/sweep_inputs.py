@@ -23,6 +23,8 @@ from contractcourt.sweeping.inputs import SweepInput, value_at_stake
 from contractcourt.units import BlockHeight, Blocks, FeeratePerKw, Satoshi
 from storage.database import Connection
 
+#: Rows of one page of what is free.
+PAGE = 2_000
 WANT = """
     INSERT INTO sweep_inputs AS w (outpoint, channel_id, node, want, urgent, deadline, value_sat,
                                    started_height)
@@ -60,7 +62,7 @@ _IN_NO_BROADCAST = """
 _IS_FREE = f"w.node = %(node)s AND w.state = 'wanted' AND {_UNSPENT} AND {_IN_NO_BROADCAST}"
 FREE = f"""{_SELECT}
     WHERE {_IS_FREE} AND w.urgent = %(urgent)s
-      AND (%(since)s::text IS NULL OR w.changed_in >= %(since)s::text::xid8)
+      AND (%(since)s::bigint IS NULL OR w.changed_in >= %(since)s::bigint::text::xid8)
       AND (%(after_at)s::timestamptz IS NULL
            OR (w.created_at, w.outpoint) > (%(after_at)s, %(after)s))
     ORDER BY w.created_at, w.outpoint
@@ -211,7 +213,7 @@ def free(
     urgent: bool = False,
     since: int | None = None,
     after: StoredSweep | None = None,
-    limit: int = 2_000,
+    limit: int = PAGE,
 ) -> list[StoredSweep]:
     """What waits to be swept for a node, the oldest first; `after` is the last one of a page.
 
@@ -219,7 +221,7 @@ def free(
     transaction or a later one (`sweep_rounds.Claim`).
     """
     facts: dict[str, object] = {
-        "since": None if since is None else str(since),
+        "since": since,
         "node": node,
         "urgent": urgent,
         "limit": limit,

@@ -47,7 +47,7 @@ BEGIN = """
 END = """
     UPDATE sweep_rounds
     SET busy_until = NULL, claim = NULL, done = greatest(done, %(asked)s),
-        looked_step = %(step)s, looked_from = %(position)s::text::xid8
+        looked_step = %(step)s, looked_from = %(position)s::bigint::text::xid8
     WHERE node = %(node)s AND claim = %(claim)s
     RETURNING done < asked
 """
@@ -133,7 +133,7 @@ def end(conn: Connection, claim: Claim, step: int | None = None) -> bool:
         "claim": claim.id,
         "asked": claim.asked,
         "step": step,
-        "position": str(claim.position),
+        "position": claim.position,
     }
     row = conn.execute(END, facts).fetchone()
     return bool(row and row[0])

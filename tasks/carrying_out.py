@@ -152,9 +152,20 @@ def _write_wishes(
             for effect in verdict.effects:
                 if isinstance(effect, SweepOutput | BumpCommitment):
                     wishes.append((channel.channel_id, Wish(case.channel, effect, case.policy)))
-    sweep_inputs.want(conn, wishes)
+    asked = want_sweeps(conn, wishes)
     moved = [c for c in advanced if _may_drop_wishes(c)]
     sweep_inputs.keep_only(conn, [(c.channel_id, _kept_wishes(c)) for c in moved])
+    return asked
+
+
+def want_sweeps(
+    conn: Connection, wishes: Sequence[tuple[int, Wish]]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Store wishes by (channel id, wish), and have rounds look at them.
+
+    The nodes whose rounds are to be told of: for what can wait, and for what has a deadline.
+    """
+    sweep_inputs.want(conn, wishes)
     nodes = {
         urgent: {w.channel.node for _, w in wishes if (w.effect.deadline is not None) is urgent}
         for urgent in (False, True)

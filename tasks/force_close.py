@@ -87,7 +87,7 @@ def request(
         requested_at=standing.requested_at,
         closing_txid=_closing_txid(case),
         seq=seq,
-        send_again=any(b.purpose == "commitment" and b.state == "open" for b in sent),
+        send_again=any(b.purpose == broadcasts.COMMITMENT and b.state == "open" for b in sent),
     )
 
 

@@ -23,7 +23,7 @@ from contractcourt.signing import SigningRequest, commitment_request, contract_i
 from contractcourt.sweeping.drafts import rate
 from contractcourt.units import Satoshi, WeightUnits
 from storage import alarms, broadcasts, outbox, spends, sweep_inputs, sweep_rounds
-from storage.broadcasts import Broadcast
+from storage.broadcasts import COMMITMENT, HTLC_TRANSACTION, Broadcast
 from storage.database import Connection
 from storage.outbox import OutboxRow
 from storage.signed import Price, Signed, SpentInput
@@ -34,13 +34,11 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.errands import take
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources, resources
-from tasks.sending import COMMITMENT, send
+from tasks.sending import send
 from tasks.signer_client import SignerCallFailed, SignerUnavailable
 from tasks.signing import sign
 
 _log = structlog.get_logger()
-
-HTLC_TRANSACTION = "htlc_transaction"
 
 
 @app.task(name="contractcourt.publish")
@@ -77,20 +75,23 @@ def _publish_commitment(
         send(held, [replace(stored, last_outcome=None)])
         reach(CrashPoint.PUBLISH_SENT)
         if channel.anchors:
-            # Whether its anchor has a deadline is known to the round alone.
-            for urgent in (True, False):
-                _have_it_bumped(held, row.channel_id, channel.node, urgent=urgent)
+            _have_it_bumped(held, row.channel_id, channel.node)
 
 
-def _have_it_bumped(held: Resources, channel_id: int, node: str, *, urgent: bool) -> None:
-    """Its child may follow now; a round that came before it left the anchor alone."""
+def _have_it_bumped(held: Resources, channel_id: int, node: str) -> None:
+    """Its child may follow now; a round that came before it left the anchor alone.
+
+    Whether the anchor has a deadline is known to the rounds alone, so both are asked.
+    """
 
     def ask(conn: Connection) -> None:
         sweep_inputs.reconsider(conn, channel_id)
-        sweep_rounds.ask(conn, [node], urgent=urgent, anew=False)
+        for urgent in (True, False):
+            sweep_rounds.ask(conn, [node], urgent=urgent, anew=False)
 
     held.db.run(ask)
-    wakeups.sweep([node], urgent=urgent)
+    for urgent in (True, False):
+        wakeups.sweep([node], urgent=urgent)
 
 
 def _publish_htlc_transaction(

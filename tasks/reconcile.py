@@ -11,11 +11,12 @@ from contractcourt.arbitrator import following
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
-from storage import cases, docket, endpoints, outbox, sweep_inputs, sweep_rounds, tallies
+from storage import cases, docket, endpoints, outbox, sweep_inputs, tallies
 from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
 from tasks.app import app
+from tasks.carrying_out import want_sweeps
 from tasks.crash_points import CrashPoint, reach
 from tasks.rebroadcast import begin_rounds
 from tasks.resources import Resources, resources
@@ -64,10 +65,7 @@ def want_forgotten_sweeps(conn: Connection) -> int:
         stored = cases.read(conn, channel_id)
         if stored is not None:
             wishes += [(channel_id, wish) for wish in _wishes(stored.case, outpoint)]
-    sweep_inputs.want(conn, wishes)
-    for urgent in (True, False):
-        hurrying = [w for _, w in wishes if (w.effect.deadline is not None) is urgent]
-        sweep_rounds.ask(conn, {wish.channel.node for wish in hurrying}, urgent=urgent)
+    want_sweeps(conn, wishes)
     return len(wishes)
 
 

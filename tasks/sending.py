@@ -14,19 +14,15 @@ import structlog
 from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
-from contractcourt.events import PublishOutcome, TransactionPublished
+from contractcourt.events import TAKEN, PublishOutcome, TransactionPublished
 from storage import alarms, broadcasts, cases, docket
-from storage.broadcasts import Broadcast
+from storage.broadcasts import COMMITMENT, Broadcast
 from storage.database import Connection
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 
 _log = structlog.get_logger()
-
-#: The purpose of our commitment's broadcast.
-COMMITMENT = "commitment"
-TAKEN = frozenset({PublishOutcome.ACCEPTED, PublishOutcome.ALREADY_KNOWN})
 
 
 def send(held: Resources, open_ones: Sequence[Broadcast]) -> None:

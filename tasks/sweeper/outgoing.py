@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chain.view import PublishResult
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.events import TAKEN
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.units import Satoshi
@@ -16,7 +17,7 @@ from storage.signed import Signed, SpentInput
 from storage.sweep_inputs import StoredSweep
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
-from tasks.sending import TAKEN, send
+from tasks.sending import send
 from tasks.sweeper import findings
 from tasks.sweeper.attempt import Ready, verdicts
 from tasks.sweeper.wallet import NodeWallet
@@ -74,26 +75,28 @@ class Outgoing:
         """
         members = [member.outpoint for one in made for member in one.draft.group.members]
         held = {row.outpoint: row for row in sweep_inputs.lock(conn, members)}
-        spent = [spent.outpoint for one in made for spent in self._spent_inputs(one)]
+        tried = [(one, self._signed(one)) for one in made]
+        spent = [one.outpoint for _, row in tried for one in row.inputs]
         replaced = [one.replaces.id for one in made if one.replaces is not None]
         taken = broadcasts.spending(conn, spent, besides=replaced)
         parents = broadcasts.find_many(conn, [one.parent_txid for one in made if one.parent_txid])
         fitting = [
-            one
-            for one in made
+            (one, row)
+            for one, row in tried
             if all(member.outpoint in held for member in one.draft.group.members)
-            and taken.isdisjoint(spent.outpoint for spent in self._spent_inputs(one))
+            and taken.isdisjoint(spent.outpoint for spent in row.inputs)
             and (one.parent_txid is None or one.parent_txid in parents)
         ]
-        swept = [(one, member) for one in fitting for member in one.draft.group.members]
-        broadcasts.abandon(conn, [one.replaces.id for one in fitting if one.replaces is not None])
+        kept = [one for one, _ in fitting]
+        swept = [(one, member) for one in kept for member in one.draft.group.members]
+        broadcasts.abandon(conn, [one.replaces.id for one in kept if one.replaces is not None])
         sweep_inputs.offered(
             conn, {m.outpoint: min(limit(m), one.draft.feerate_per_kw) for one, m in swept}
         )
         findings.clear(conn, [held[member.outpoint].channel_id for _, member in swept])
-        stored = signed.store_many(conn, [self._signed(one) for one in fitting])
+        stored = signed.store_many(conn, [row for _, row in fitting])
         reach(CrashPoint.SWEEP_BEFORE_COMMIT)
-        return fitting, stored
+        return kept, stored
 
     def _signed(self, made: Ready) -> Signed:
         return Signed(

@@ -16,7 +16,7 @@ from functools import partial
 from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
 from contractcourt.effects import BumpCommitment
-from contractcourt.events import PublishOutcome
+from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.sweeping.drafts import Shortfall, WalletCoin, rate
 from contractcourt.sweeping.groups import Group, gather
 from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
@@ -30,7 +30,7 @@ from storage.sweep_inputs import StoredSweep
 from storage.sweep_rounds import Claim
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
-from tasks.sending import TAKEN, send
+from tasks.sending import send
 from tasks.signer_client import SignerUnavailable
 from tasks.sweeper.attempt import NotSigned, Ready, make
 from tasks.sweeper.findings import Findings
@@ -155,10 +155,13 @@ class SweepRound:
     # -- what is free --
 
     def _sweep_what_is_free(self) -> None:
-        page = self._held.db.run(partial(self._free, after=None))
-        while page:
+        after: StoredSweep | None = None
+        while page := self._held.db.run(partial(self._free, after=after)):
             self._sweep(page)
-            page = self._held.db.run(partial(self._free, after=page[-1]))
+            # Looking is dear when many channels close: one that is not full was the last.
+            if len(page) < sweep_inputs.PAGE:
+                return
+            after = page[-1]
 
     def _free(self, conn: Connection, after: StoredSweep | None) -> list[StoredSweep]:
         return sweep_inputs.free(

@@ -149,8 +149,8 @@ class TestBroadcasts:
             assert self.insert(conn, channel_id, 50, 1, 2, purpose=broadcasts.SWEEP) == stored
             assert stored.inputs == (outpoint(1), outpoint(2))
             assert stored.first_attempt_at is None
-            broadcasts.record_attempt(conn, stored.id, PublishOutcome.FEE_TOO_LOW, "min fee")
-            broadcasts.record_attempt(conn, stored.id, PublishOutcome.ACCEPTED, "")
+            broadcasts.record_attempts(conn, [(stored.id, PublishOutcome.FEE_TOO_LOW, "min fee")])
+            broadcasts.record_attempts(conn, [(stored.id, PublishOutcome.ACCEPTED, "")])
             found = broadcasts.find(conn, txid(50))
             assert found is not None
             assert (found.attempts, found.last_outcome) == (2, PublishOutcome.ACCEPTED)
@@ -186,7 +186,7 @@ class TestBroadcasts:
         want(2)
         with db.transaction() as conn:
             sent = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
-            broadcasts.record_attempt(conn, sent.id, PublishOutcome.ACCEPTED, "")
+            broadcasts.record_attempts(conn, [(sent.id, PublishOutcome.ACCEPTED, "")])
         assert round_at(7) == ([sent.id], [outpoint(2)])
         ask(anew=False)
         assert round_at(7) == ([], [])
@@ -206,7 +206,7 @@ class TestBroadcasts:
         ask(anew=False)
         assert round_at(8) == ([sent.id], [outpoint(2), outpoint(3)])
         with db.transaction() as conn:
-            broadcasts.record_attempt(conn, sent.id, PublishOutcome.FEE_TOO_LOW, "min fee")
+            broadcasts.record_attempts(conn, [(sent.id, PublishOutcome.FEE_TOO_LOW, "min fee")])
         ask(anew=False)
         assert round_at(8) == ([sent.id], [])
 

@@ -115,8 +115,8 @@ def test_broadcasts_by_outcome_and_alarms(db: Database, channel_id: int) -> None
         ]
         assert counted(conn).broadcasts == {"none": 3}
         for _ in range(3):
-            broadcasts.record_attempt(conn, sent[0].id, PublishOutcome.ACCEPTED, "")
-        broadcasts.record_attempt(conn, sent[1].id, PublishOutcome.FEE_TOO_LOW, "low")
+            broadcasts.record_attempts(conn, [(sent[0].id, PublishOutcome.ACCEPTED, "")])
+        broadcasts.record_attempts(conn, [(sent[1].id, PublishOutcome.FEE_TOO_LOW, "low")])
         conn.execute("UPDATE broadcasts SET state = 'confirmed' WHERE id = %s", (sent[0].id,))
         seen = counted(conn)
         assert seen.broadcasts == {"fee_too_low": 1, "none": 1}
