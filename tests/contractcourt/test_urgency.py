@@ -23,9 +23,9 @@ from contractcourt.events import (
     ForceCloseRequested,
     HeightReached,
     RevokedStateRecalled,
-    SpendConfirmed,
 )
-from contractcourt.units import BlockHash, BlockHeight, HexBytes, Txid
+from contractcourt.units import BlockHeight, Txid
+from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
 
 _TYPES = (ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY)
@@ -78,14 +78,7 @@ def test_c7_justice_is_urgent_and_a_calm_sweep_is_not() -> None:
     sim = channel()
     case = case_of(sim)
     tx = sim.their_commitment_tx(1)
-    spend = SpendConfirmed(
-        outpoint=sim.channel.funding_outpoint,
-        txid=tx.txid(),
-        tx=HexBytes(tx.serialize()),
-        height=BlockHeight(600),
-        block_hash=BlockHash(b"\x01" * 32),
-        tip_height=BlockHeight(600),
-    )
+    spend = spent(sim.channel.funding_outpoint, tx, 600)
     asked = advance(case, spend)
     effects = list(asked.effects)
     recalled = advance(asked.case, RevokedStateRecalled(1, ()))

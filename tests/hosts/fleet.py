@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.conftest import free_port
@@ -131,3 +131,15 @@ def _until_ready(probe: Callable[[], str | None]) -> None:
     while not_ready := probe():
         assert time.monotonic() < give_up_at, not_ready
         time.sleep(0.1)
+
+
+@contextmanager
+def running_fleet(folder: Path, *, postgres: str, redis: str, bitcoind: str) -> Iterator[Fleet]:
+    """A fleet for the length of a `with`; its logs are in `folder`."""
+    fleet = Fleet(folder, postgres=postgres, redis=redis, bitcoind=bitcoind)
+    fleet.logs.mkdir()
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        fleet.stop()

@@ -14,7 +14,7 @@ from contractcourt.alarms import AlarmKind
 from storage import alarms, census
 from storage.database import Database
 from tasks.reserve import RESERVE
-from tests.hosts.fleet import Fleet
+from tests.hosts.fleet import Fleet, running_fleet
 from tests.hosts.host import Host
 from tests.hosts.test_many_hosts import tell, unapplied, until, waits_for_a_lock
 from tests.proxy import Proxy, proxy_before
@@ -41,11 +41,10 @@ def fleet(
     tmp_path: Path, database_url: str, redis_url: str, cable: Proxy, devnet: DevnetProcess
 ) -> Iterator[Fleet]:
     through = cable.in_url(redis_url)
-    fleet = Fleet(tmp_path / "fleet", postgres=database_url, redis=through, bitcoind=devnet.url)
-    fleet.logs.mkdir()
-    fleet.start()
-    yield fleet
-    fleet.stop()
+    with running_fleet(
+        tmp_path / "fleet", postgres=database_url, redis=through, bitcoind=devnet.url
+    ) as fleet:
+        yield fleet
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from storage import cases, docket
 from storage.database import Connection, Database
 from tasks.proof import prove
 from tests.hosts import host as hosts
-from tests.hosts.fleet import Fleet
+from tests.hosts.fleet import Fleet, running_fleet
 from tests.hosts.host import Host, new_host
 from tests.scenarios.stack import StackCourt
 from tests.scenarios.stories import local_force_close, remote_force_close
@@ -36,11 +36,10 @@ _HEIGHT = BlockHeight(900)
 def fleet(
     tmp_path: Path, database_url: str, redis_url: str, devnet: DevnetProcess
 ) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path / "fleet", postgres=database_url, redis=redis_url, bitcoind=devnet.url)
-    fleet.logs.mkdir()
-    fleet.start()
-    yield fleet
-    fleet.stop()
+    with running_fleet(
+        tmp_path / "fleet", postgres=database_url, redis=redis_url, bitcoind=devnet.url
+    ) as fleet:
+        yield fleet
 
 
 @pytest.fixture

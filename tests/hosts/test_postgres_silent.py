@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database
-from tests.hosts.fleet import Fleet
+from tests.hosts.fleet import Fleet, running_fleet
 from tests.hosts.host import Host
 from tests.hosts.test_many_hosts import tell, unapplied, until
 from tests.hosts.test_two_watchers import at_tip
@@ -32,16 +32,11 @@ def cable(database_url: str) -> Iterator[Proxy]:
 def fleet(
     tmp_path: Path, database_url: str, redis_url: str, cable: Proxy, court: Watched
 ) -> Iterator[Fleet]:
-    fleet = Fleet(
-        tmp_path / "fleet",
-        postgres=cable.in_url(database_url),
-        redis=redis_url,
-        bitcoind=court.devnet.url,
-    )
-    fleet.logs.mkdir()
-    fleet.start()
-    yield fleet
-    fleet.stop()
+    through = cable.in_url(database_url)
+    with running_fleet(
+        tmp_path / "fleet", postgres=through, redis=redis_url, bitcoind=court.devnet.url
+    ) as fleet:
+        yield fleet
 
 
 @pytest.mark.timeout(600)

@@ -61,13 +61,13 @@ from contractcourt.units import (
     BlockHash,
     BlockHeight,
     FeeratePerKw,
-    HexBytes,
     PaymentHash,
     Satoshi,
     Secret,
     Txid,
 )
 from tests.scenarios.memory_chain import MemoryBlock, MemoryChain
+from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
 
 _FEERATE = FeeratePerKw(253)
@@ -356,11 +356,6 @@ class MemoryCourt:
 
     def _spend(self, block: MemoryBlock, outpoint: OutPoint, tx: Transaction) -> SpendConfirmed:
         self._seen.add((outpoint, tx.txid(), block.hash))
-        return SpendConfirmed(
-            outpoint=outpoint,
-            txid=tx.txid(),
-            tx=HexBytes(tx.serialize()),
-            height=block.height,
-            block_hash=block.hash,
-            tip_height=self.chain.height,
+        return spent(
+            outpoint, tx, block.height, block_hash=block.hash, tip_height=self.chain.height
         )

@@ -6,20 +6,19 @@ from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import Direction
 from contractcourt.contract import ContractKind, ContractStage
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
-from contractcourt.units import HexBytes
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.others import taken
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
+from tests.spent import spent
 
 
 def _spent(court: MemoryCourt, tx: Transaction, block: int) -> SpendConfirmed:
     """`tx` takes its first input's outpoint in the block that is `block` below the tip."""
     mined = court.chain.blocks[-1 - block]
-    return SpendConfirmed(
-        outpoint=tx.inputs[0].outpoint,
-        txid=tx.txid(),
-        tx=HexBytes(tx.serialize()),
-        height=mined.height,
+    return spent(
+        tx.inputs[0].outpoint,
+        tx,
+        mined.height,
         block_hash=mined.hash,
         tip_height=court.chain.height,
     )

@@ -16,9 +16,10 @@ from contractcourt.effects import (
     WatchOutpoint,
 )
 from contractcourt.errors import UnsupportedChannelType
-from contractcourt.events import ChannelOpened, ChannelUpdated, SpendConfirmed
-from contractcourt.units import BlockHash, BlockHeight, HexBytes, Txid
+from contractcourt.events import ChannelOpened, ChannelUpdate, ChannelUpdated
+from contractcourt.units import Txid
 from tests.scenarios.memory import MemoryCourt
+from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
 
 BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
@@ -63,15 +64,23 @@ def test_l19_what_proved_data_loss_is_not_forgotten_in_a_reorg(
     assert court.state == "FULLY_RESOLVED"
 
 
-@BOTH_TYPES
-def test_l19_a_commitment_that_the_node_explains_is_no_data_loss(channel_type: str) -> None:
+def _ahead_of_what_was_told(
+    name: str, channel_type: str
+) -> tuple[MemoryCourt, tuple[ChannelUpdate, ...]]:
+    """The peer's next commitment was mined and taken back; the move that made it is untold."""
     court = MemoryCourt(restarts=True)
-    sim = SimulatedChannel("late, not lost", channel_type)
+    sim = SimulatedChannel(name, channel_type)
     court.begin(sim)
     move = sim.whole_move(0)
     court.broadcast(sim.their_commitment_tx(1))
     court.mine()
     court.reorg(1)
+    return court, tuple(move)
+
+
+@BOTH_TYPES
+def test_l19_a_commitment_that_the_node_explains_is_no_data_loss(channel_type: str) -> None:
+    court, move = _ahead_of_what_was_told("late, not lost", channel_type)
     assert court.case.lost_data
     court.tell(*move)
     assert not court.case.lost_data
@@ -83,13 +92,7 @@ def test_l19_a_commitment_that_the_node_explains_is_no_data_loss(channel_type: s
 def test_l19_what_was_decided_in_data_loss_is_published_once_the_node_explains_it(
     channel_type: str,
 ) -> None:
-    court = MemoryCourt(restarts=True)
-    sim = SimulatedChannel("decided, then explained", channel_type)
-    court.begin(sim)
-    move = sim.whole_move(0)
-    court.broadcast(sim.their_commitment_tx(1))
-    court.mine()
-    court.reorg(1)
+    court, move = _ahead_of_what_was_told("decided, then explained", channel_type)
     ours = court.force_close()
     assert ours is not None
     assert court.published_commitments == 0
@@ -154,15 +157,7 @@ def test_l22_an_unknown_channel_type_is_watched_and_any_spend_of_it_alarms() -> 
     with pytest.raises(UnsupportedChannelType):
         advance(opened.case, ChannelUpdated((sim.first_update(),)))
     tx = sim.cooperative_tx()
-    seen = SpendConfirmed(
-        outpoint=channel.funding_outpoint,
-        txid=tx.txid(),
-        tx=HexBytes(tx.serialize()),
-        height=BlockHeight(100),
-        block_hash=BlockHash(bytes(32)),
-        tip_height=BlockHeight(100),
-    )
-    verdict = advance(opened.case, seen)
+    verdict = advance(opened.case, spent(channel.funding_outpoint, tx, 100))
     assert _alarms(verdict.effects) == {"unknown_spend"}
     assert verdict.case.funding_spend is not None
     assert verdict.case.funding_spend.kind is CloseKind.UNKNOWN_SPEND

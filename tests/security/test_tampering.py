@@ -12,13 +12,14 @@ from contractcourt.arbitrator.overdue import overdue_since
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import State
 from contractcourt.events import Event, HeightReached, SpendConfirmed
-from contractcourt.units import BlockHash, BlockHeight, HexBytes
+from contractcourt.units import BlockHash, BlockHeight
 from storage import cases
 from storage.database import Connection, Database
 from storage.docket import GENESIS_HASH, chained_hash
 from tasks import arbitration
 from tasks.proof import OVERDUE, prove
 from tests.scenarios.memory import MemoryCourt
+from tests.spent import spent
 from tests.tasks.opened import open_channel
 from workers.cli import main
 from workers.simulation.channel import SimulatedChannel
@@ -39,14 +40,7 @@ def channel_id(db: Database) -> int:
 
 
 def spent_by(sim: SimulatedChannel, tx: Transaction) -> SpendConfirmed:
-    return SpendConfirmed(
-        outpoint=sim.funding_outpoint,
-        txid=tx.txid(),
-        tx=HexBytes(tx.serialize()),
-        height=CLOSED_AT,
-        block_hash=BlockHash(b"\7" * 32),
-        tip_height=CLOSED_AT,
-    )
+    return spent(sim.funding_outpoint, tx, CLOSED_AT)
 
 
 def hear(db: Database, channel_id: int, key: str, event: Event) -> None:

@@ -15,14 +15,14 @@ from contractcourt.events import (
     ChannelUpdated,
     ForceCloseRequested,
     HeightReached,
-    SpendConfirmed,
 )
-from contractcourt.units import BlockHash, BlockHeight, HexBytes
+from contractcourt.units import BlockHeight
 from storage import cases, channels, docket, outbox
 from storage.database import Database
 from storage.docket import NewEntry
 from tasks import arbitration, reconcile
 from tasks.arbitration import arbitrate
+from tests.spent import spent
 from tests.tasks.opened import open_channel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
@@ -189,16 +189,9 @@ def test_an_answer_to_what_the_law_asks_at_the_door_is_applied_at_once(db: Datab
     sim, channel_id = open_channel(db, "recalled at the door")
     moved = ChannelUpdated((*sim.whole_move(9_000_000), *sim.whole_move(9_000_000)))
     tx = sim.their_commitment_tx(0)
-    spent = SpendConfirmed(
-        outpoint=sim.channel.funding_outpoint,
-        txid=tx.txid(),
-        tx=HexBytes(tx.serialize()),
-        height=BlockHeight(100),
-        block_hash=BlockHash(b"\x01" * 32),
-        tip_height=BlockHeight(100),
-    )
+    breach = spent(sim.channel.funding_outpoint, tx, 100)
     with db.transaction() as conn:
-        for key, event in (("moved", moved), ("spent", spent)):
+        for key, event in (("moved", moved), ("spent", breach)):
             _, outcome = arbitration.apply_at_the_door(
                 conn, channel_id, event, idempotency_key=key, source="chain"
             )

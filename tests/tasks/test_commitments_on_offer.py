@@ -18,10 +18,9 @@ from contractcourt.events import (
     ChannelUpdated,
     Event,
     ForceCloseRequested,
-    SpendConfirmed,
     SpendUnconfirmed,
 )
-from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, HexBytes, Satoshi, WeightUnits
+from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, WeightUnits
 from storage import broadcasts, cases, docket, outbox, signed
 from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection, Database
@@ -33,6 +32,7 @@ from tasks.resources import Resources
 from tasks.sending import COMMITMENT, send
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
+from tests.spent import spent
 from tests.tasks.opened import open_channel
 from workers.simulation.channel import SimulatedChannel
 
@@ -58,9 +58,8 @@ def _shown_and_taken_back(sim: SimulatedChannel, number: int) -> tuple[Event, Ev
     """The peer's commitment of this number is mined, and a reorg drops it."""
     tx = sim.their_commitment_tx(number)
     outpoint = sim.funding_outpoint
-    raw = HexBytes(tx.serialize())
     return (
-        SpendConfirmed(outpoint, tx.txid(), raw, _HEIGHT, _BLOCK, _HEIGHT),
+        spent(outpoint, tx, _HEIGHT, block_hash=_BLOCK),
         SpendUnconfirmed(outpoint, tx.txid(), _BLOCK, _HEIGHT),
     )
 

@@ -15,13 +15,14 @@ from uuid import uuid4
 import psutil
 import redis
 
-from contractcourt.events import ChannelUpdated, HeightReached, SpendConfirmed
-from contractcourt.units import BlockHash, BlockHeight, HexBytes
+from contractcourt.events import ChannelUpdated, HeightReached
+from contractcourt.units import BlockHeight
 from storage import broadcasts, cases, docket, sweep_inputs, sweep_rounds
 from storage.database import Connection, Database
 from storage.sweep_rounds import Claim
 from tasks import arbitration, wakeups
 from tasks.arbitration import apply_at_the_door, arbitrate
+from tests.spent import spent
 from tests.tasks.opened import open_channel
 from workers.simulation.channel import SimulatedChannel
 
@@ -130,14 +131,7 @@ def breach(db: Database, name: str) -> tuple[SimulatedChannel, int, arbitration.
         )
     )
     tx = sim.their_commitment_tx(0)
-    event = SpendConfirmed(
-        outpoint=sim.channel.funding_outpoint,
-        txid=tx.txid(),
-        tx=HexBytes(tx.serialize()),
-        height=BlockHeight(100),
-        block_hash=BlockHash(b"\x01" * 32),
-        tip_height=BlockHeight(100),
-    )
+    event = spent(sim.channel.funding_outpoint, tx, 100)
     db.run(
         lambda conn: docket.append(conn, channel_id, event, idempotency_key="spent", source="chain")
     )

@@ -9,9 +9,7 @@ import httpx2
 
 from contractcourt.channel import Direction
 from contractcourt.effects import WakeAt
-from contractcourt.events import SpendConfirmed
 from contractcourt.units import (
-    BlockHash,
     BlockHeight,
     FeeratePerKw,
     HexBytes,
@@ -22,6 +20,7 @@ from storage import alarms, channels, deadlines
 from storage.database import Connection, Database
 from storage.signed import Price, Signed, SpentInput, store
 from tasks.arbitration import apply_at_the_door
+from tests.spent import spent
 from tests.workers.gateway.serving import (
     OPERATOR_TOKEN,
     VIEWER_TOKEN,
@@ -44,14 +43,7 @@ def channel_id(conn: Connection, sim: SimulatedChannel) -> int:
 def close_cooperatively(gateway: GatewayClient, sim: SimulatedChannel) -> str:
     """The chain closes the channel, buried deep; the closing txid."""
     tx = sim.cooperative_tx()
-    spend = SpendConfirmed(
-        outpoint=sim.channel.funding_outpoint,
-        txid=tx.txid(),
-        tx=HexBytes(tx.serialize()),
-        height=BlockHeight(100),
-        block_hash=BlockHash(bytes(32)),
-        tip_height=BlockHeight(200),
-    )
+    spend = spent(sim.channel.funding_outpoint, tx, 100, tip_height=200)
     with gateway.db.transaction() as conn:
         apply_at_the_door(
             conn, channel_id(conn, sim), spend, idempotency_key="spend", source="chain"
