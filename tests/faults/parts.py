@@ -24,7 +24,7 @@ from tests.proxy import Proxy, ProxyLoop
 from workers.database_logins import put_logins
 from workers.embedded.ports import Ports
 from workers.process import Process, Program
-from workers.simulation.client import NodeAccount
+from workers.simulation.client import KnownNodes, NodeAccount
 from workers.up import endpoints, probes
 from workers.up.court import database_logins
 from workers.up.part import NotReady, Part
@@ -40,7 +40,6 @@ HURRIED = {
     "CONTRACTCOURT_RECONCILE_SECONDS": "2",
     "CONTRACTCOURT_REBROADCAST_SECONDS": "5",
 }
-_FEE_COINS, _FEE_COIN_SAT = 10, 100_000
 
 
 @dataclass(slots=True)
@@ -94,7 +93,7 @@ class PartedCourt:
         self._ports = Ports()
         self._careless = careless
         self._parts: dict[str, _Standing] = {}
-        self._nodes: dict[str, NodeAccount] = {}
+        self._nodes = KnownNodes()
         self.proxies: dict[str, Proxy] = {}
         #: Processes that ended although nobody ended them, by kind.
         self.fallen: Counter[str] = Counter()
@@ -214,10 +213,7 @@ class PartedCourt:
 
     def node(self, name: str, sweep_script: bytes, webhook_url: str | None = None) -> NodeAccount:
         """A node with a fee wallet, registered at the first time of asking."""
-        if name not in self._nodes:
-            self._nodes[name] = self.client.add_node(name, sweep_script, webhook_url)
-            self.client.give_fee_wallet(name, _FEE_COINS, _FEE_COIN_SAT)
-        return self._nodes[name]
+        return self._nodes.account(self.client, name, sweep_script, webhook_url)
 
     # -- inside --
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conftest import free_port
 from tests.hosts.host import Host
 from workers.process import Process, Program
-from workers.simulation.client import CourtClient, NodeAccount
+from workers.simulation.client import CourtClient, KnownNodes, NodeAccount
 from workers.up import probes
 from workers.up.secrets import seal_key_file
 
@@ -47,7 +47,7 @@ class Fleet:
         self._urls = {"DATABASE_URL": postgres, "REDIS_URL": redis, "BITCOIND_URL": bitcoind}
         self._signer = f"http://127.0.0.1:{free_port()}"
         self._gateway = f"http://127.0.0.1:{free_port()}"
-        self._nodes: dict[str, NodeAccount] = {}
+        self._nodes = KnownNodes()
 
     def start(self) -> None:
         """The parts that are never cut off, and a client of them."""
@@ -89,10 +89,7 @@ class Fleet:
 
     def node(self, name: str, sweep_script: bytes) -> NodeAccount:
         """A node of this name: at the first time of asking, registered and given a fee wallet."""
-        if name not in self._nodes:
-            self._nodes[name] = self.client.add_node(name, sweep_script)
-            self.client.give_fee_wallet(name, 10, 100_000)
-        return self._nodes[name]
+        return self._nodes.account(self.client, name, sweep_script)
 
     def stop(self) -> None:
         """End what runs beside the stores; the hosts end their own."""

@@ -27,6 +27,10 @@ from workers.errors import WorkerError
 from workers.simulation import fee_wallet
 
 
+#: A fee wallet for the anchors of as many channels.
+_FEE_COINS, _FEE_COIN_SAT = 10, 100_000
+
+
 class CourtTimeout(WorkerError):
     """The court did not come to rest in time."""
 
@@ -201,3 +205,19 @@ class CourtClient:
         if response.status_code >= 400:
             raise Refused(response.status_code, body)
         return body
+
+
+class KnownNodes:
+    """The nodes that were registered with one court, over all clients of it."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, NodeAccount] = {}
+
+    def account(
+        self, client: CourtClient, name: str, sweep_script: bytes, webhook_url: str | None = None
+    ) -> NodeAccount:
+        """A node's; at the first time of asking it is registered and given a fee wallet."""
+        if name not in self._accounts:
+            self._accounts[name] = client.add_node(name, sweep_script, webhook_url)
+            client.give_fee_wallet(name, _FEE_COINS, _FEE_COIN_SAT)
+        return self._accounts[name]

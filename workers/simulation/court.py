@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workers.errors import WorkerError
-from workers.simulation.client import CourtClient, NodeAccount
+from workers.simulation.client import CourtClient, KnownNodes, NodeAccount
 
 _START_SECONDS = 240
 _STOP_SECONDS = 40
@@ -25,8 +25,6 @@ _HURRIED = {
     "CONTRACTCOURT_RECONCILE_SECONDS": "2",
     "CONTRACTCOURT_REBROADCAST_SECONDS": "5",
 }
-#: A fee wallet for the anchors of as many channels.
-_FEE_COINS, _FEE_COIN_SAT = 10, 100_000
 
 
 class CourtDidNotStart(WorkerError):
@@ -47,7 +45,7 @@ class RunningCourt:
         self.data_dir = data_dir
         self._workers = workers
         self._given = dict(given or {})
-        self._nodes: dict[str, NodeAccount] = {}
+        self._nodes = KnownNodes()
         self._up: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,10 +119,7 @@ class RunningCourt:
 
     def node(self, name: str, sweep_script: bytes, webhook_url: str | None = None) -> NodeAccount:
         """A node of this name: at the first time of asking, registered and given a fee wallet."""
-        if name not in self._nodes:
-            self._nodes[name] = self.client.add_node(name, sweep_script, webhook_url)
-            self.client.give_fee_wallet(name, _FEE_COINS, _FEE_COIN_SAT)
-        return self._nodes[name]
+        return self._nodes.account(self.client, name, sweep_script, webhook_url)
 
 
 @contextmanager
