@@ -26,7 +26,6 @@ from tasks.webhook_key import seal_under
 from workers.errors import WorkerError
 from workers.simulation import fee_wallet
 
-
 #: A fee wallet for the anchors of as many channels.
 _FEE_COINS, _FEE_COIN_SAT = 10, 100_000
 
