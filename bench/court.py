@@ -27,7 +27,6 @@ _PATIENCE_SECONDS = 120
 #: What a court of this size would be given; durability stays as it is.
 _POSTGRES = {"shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 _SETTINGS = {
-    "CONTRACTCOURT_POLL_SECONDS": "0.1",
     "CONTRACTCOURT_GRACE_SECONDS": "0",
     "CONTRACTCOURT_LOG_LEVEL": "info",
 }
@@ -36,7 +35,7 @@ _SETTINGS = {
 class RunningCourt:
     """`contractcourt up` with a Postgres and a Redis of its own, before the given node."""
 
-    def __init__(self, folder: Path, bitcoind_url: str) -> None:
+    def __init__(self, folder: Path, bitcoind_url: str, poll_seconds: float) -> None:
         self._folder = folder
         outside = ("DATABASE_URL", "REDIS_URL", "BITCOIND_URL")
         env = {k: v for k, v in os.environ.items() if k not in outside}
@@ -44,7 +43,12 @@ class RunningCourt:
         self._log = (folder / "up.log").open("wb")
         self._up = subprocess.Popen(
             [*command, "--port", "0", "--workers", "2"],
-            env={**env, **_SETTINGS, "BITCOIND_URL": bitcoind_url},
+            env={
+                **env,
+                **_SETTINGS,
+                "BITCOIND_URL": bitcoind_url,
+                "CONTRACTCOURT_POLL_SECONDS": str(poll_seconds),
+            },
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -105,11 +109,15 @@ class RunningCourt:
 
 
 @contextmanager
-def running_court(bitcoind_url: str) -> Iterator[RunningCourt]:
-    """A court for the length of a `with`, in a folder that goes with it."""
+def running_court(bitcoind_url: str, *, poll_seconds: float = 1.0) -> Iterator[RunningCourt]:
+    """A court for the length of a `with`, in a folder that goes with it.
+
+    Args:
+        poll_seconds: how often its watcher asks for news, a court's own default here.
+    """
     folder = Path(tempfile.mkdtemp(prefix="contractcourt-bench-"))
     try:
-        court = RunningCourt(folder, bitcoind_url)
+        court = RunningCourt(folder, bitcoind_url, poll_seconds)
         try:
             with psycopg.connect(court.endpoints["postgres"], autocommit=True) as conn:
                 for name, value in _POSTGRES.items():

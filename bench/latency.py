@@ -31,7 +31,7 @@ def run(idle: int = 400, bulk: int = 300, probes: int = 5) -> dict[str, object]:
         bulk: those of them that close in the storm.
         probes: breaches measured in each weather.
     """
-    with LenientNode() as node, running_court(node.url) as court:
+    with LenientNode() as node, running_court(node.url, poll_seconds=0.1) as court:
         closings = found(court.court, range(idle))
         punished = found(court.court, breaches(2 * probes, after=idle))
         settle(court, idle + 2 * probes)

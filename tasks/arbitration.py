@@ -144,20 +144,23 @@ def _advance(
     done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
     written = carrying_out.write(conn, [advanced for _, advanced in done])
     cases.store_many(conn, [stored for stored, _ in done])
-    reach(CrashPoint.VERDICT_BEFORE_COMMIT)
     applied = sum(len(entries) for _, entries in heard)
     stood = {stored.channel_id: stored.applied_seq for stored, _ in moved}
-    return _outcome(applied, stood, written), written
+    outcome = _outcome(conn, applied, stood, written)
+    reach(CrashPoint.VERDICT_BEFORE_COMMIT)
+    return outcome, written
 
 
-def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:
+def _outcome(conn: Connection, applied: int, stood: dict[int, int], written: Written) -> Outcome:
+    """All is written but for the rounds of sweeping, which are asked for here."""
+    sweeping, urgent_sweeping = carrying_out.ask_for_rounds(conn, written.wishes)
     return Outcome(
         applied,
         written.outbox,
         set(written.woken),
-        set(written.sweeping),
+        set(sweeping),
         set(written.urgent),
-        set(written.urgent_sweeping),
+        set(urgent_sweeping),
         stood,
     )
 
@@ -246,7 +249,7 @@ def open_channel(
     )
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
-    outcome = _outcome(1, {channel_id: appended.seq}, written)
+    outcome = _outcome(conn, 1, {channel_id: appended.seq}, written)
     node = nodes.get_node(conn, event.channel.node)
     if node is not None and node.policy is not None:
         chosen = PolicyChanged(node.policy)

@@ -76,23 +76,23 @@ class Written:
     """What has to be told once it is committed.
 
     (id, kind) of what waits in the outbox for somebody to carry it out, and the ids of what is
-    urgent of it; other channels to be woken; nodes with something new to sweep, and with something
-    that has a deadline. `answered`: channels on whose own docket the answer to a question of theirs
-    stands now.
+    urgent of it; other channels to be woken. `wishes`: what is to be swept, stored but not asked
+    for yet (`ask_for_rounds`). `answered`: channels on whose own docket the answer to a question
+    of theirs stands now.
     """
 
     outbox: list[tuple[int, str]]
     urgent: frozenset[int]
     woken: frozenset[int]
-    sweeping: frozenset[str]
-    urgent_sweeping: frozenset[str]
+    wishes: Sequence[Wish]
     answered: frozenset[int]
 
 
 def write(conn: Connection, advanced: list[Advanced]) -> Written:
     """Write every effect.
 
-    The cases themselves are the caller's to store, in this same transaction.
+    The cases themselves are the caller's to store, in this same transaction, and the rounds of
+    sweeping to ask for at its end.
     """
     rows = _Rows()
     for channel in advanced:
@@ -102,7 +102,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     rows.flush(conn)
     changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])
-    sweeping, urgent_sweeping = _write_wishes(conn, advanced)
+    wishes = _write_wishes(conn, advanced)
     for channel in advanced:
         if _htlcs_changed(channel):
             htlc_index.replace(conn, channel.channel_id, channel.after)
@@ -114,8 +114,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
         _somebodys(conn, advanced, list(zip(ids, rows.outbox, strict=True))),
         urgent,
         frozenset(rows.woken),
-        sweeping,
-        urgent_sweeping,
+        wishes,
         frozenset(rows.answered),
     )
 
@@ -138,36 +137,32 @@ def _somebodys(
     ]
 
 
-def _write_wishes(
-    conn: Connection, advanced: list[Advanced]
-) -> tuple[frozenset[str], frozenset[str]]:
-    """What is to be swept, and no longer.
-
-    The nodes whose rounds are to be told of: for what can wait, and for what has a deadline.
-    """
-    wishes = []
-    for channel in advanced:
-        for verdict in channel.verdicts:
-            case = verdict.case
-            for effect in verdict.effects:
-                if isinstance(effect, SweepOutput | BumpCommitment):
-                    wishes.append((channel.channel_id, Wish(case.channel, effect, case.policy)))
-    asked = want_sweeps(conn, wishes)
+def _write_wishes(conn: Connection, advanced: list[Advanced]) -> list[Wish]:
+    """Store what is to be swept, and drop what no longer; the former."""
+    wishes = [
+        (channel.channel_id, Wish(verdict.case.channel, effect, verdict.case.policy))
+        for channel in advanced
+        for verdict in channel.verdicts
+        for effect in verdict.effects
+        if isinstance(effect, SweepOutput | BumpCommitment)
+    ]
+    sweep_inputs.want(conn, wishes)
     moved = [c for c in advanced if _may_drop_wishes(c)]
     sweep_inputs.keep_only(conn, [(c.channel_id, _kept_wishes(c)) for c in moved])
-    return asked
+    return [wish for _, wish in wishes]
 
 
-def want_sweeps(
-    conn: Connection, wishes: Sequence[tuple[int, Wish]]
+def ask_for_rounds(
+    conn: Connection, wishes: Sequence[Wish]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Store wishes by (channel id, wish), and have rounds look at them.
+    """Have rounds look at wishes that this transaction stores; best at its end.
+
+    The row of a node's rounds is held from here to the commit, and all workers meet at it.
 
     The nodes whose rounds are to be told of: for what can wait, and for what has a deadline.
     """
-    sweep_inputs.want(conn, wishes)
     nodes = {
-        urgent: {w.channel.node for _, w in wishes if (w.effect.deadline is not None) is urgent}
+        urgent: {w.channel.node for w in wishes if (w.effect.deadline is not None) is urgent}
         for urgent in (False, True)
     }
     return (

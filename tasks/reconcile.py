@@ -16,7 +16,7 @@ from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
 from tasks.app import app
-from tasks.carrying_out import want_sweeps
+from tasks.carrying_out import ask_for_rounds
 from tasks.crash_points import CrashPoint, reach
 from tasks.rebroadcast import begin_rounds
 from tasks.resources import Resources, resources
@@ -65,7 +65,8 @@ def want_forgotten_sweeps(conn: Connection) -> int:
         stored = cases.read(conn, channel_id)
         if stored is not None:
             wishes += [(channel_id, wish) for wish in _wishes(stored.case, outpoint)]
-    want_sweeps(conn, wishes)
+    sweep_inputs.want(conn, wishes)
+    ask_for_rounds(conn, [wish for _, wish in wishes])
     return len(wishes)
 
 

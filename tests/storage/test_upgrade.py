@@ -41,6 +41,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "0019": {
         "index webhook_receipts_received is built on webhook_receipts": _UNRELEASED,
     },
+    "0020": {
+        "index channels_closed is built on channels": _UNRELEASED,
+    },
 }
 
 
