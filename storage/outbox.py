@@ -31,10 +31,11 @@ OutboxEffect = PublishCommitment | PublishHtlcTransaction | NotifyNode | AskLoca
 LONGEST_WAIT_SECONDS = 3600
 
 PUT = """
-    INSERT INTO outbox (channel_id, kind, effect, endpoint)
+    INSERT INTO outbox (channel_id, kind, effect, endpoint, sent_at)
     SELECT given.channel_id, given.kind, given.effect,
            CASE WHEN given.kind = 'notify_node'
-                THEN (SELECT node FROM channels WHERE id = given.channel_id) END
+                THEN (SELECT node FROM channels WHERE id = given.channel_id) END,
+           CASE WHEN %(done)s THEN clock_timestamp() END
     FROM unnest(%(channel_ids)s::bigint[], %(kinds)b::text[], %(effects)b::text[])
         WITH ORDINALITY AS given (channel_id, kind, effect, place)
     ORDER BY place
@@ -100,14 +101,20 @@ def put(conn: Connection, channel_id: int, effect: OutboxEffect) -> int:
     return put_many(conn, [(channel_id, effect)])[0]
 
 
-def put_many(conn: Connection, effects: Sequence[tuple[int, OutboxEffect]]) -> list[int]:
-    """Store effects in their order, in one statement; their ids in the same order."""
+def put_many(
+    conn: Connection, effects: Sequence[tuple[int, OutboxEffect]], *, done: bool = False
+) -> list[int]:
+    """Store effects in their order, in one statement; their ids in the same order.
+
+    `done`: for the record, because nobody waits for them.
+    """
     if not effects:
         return []
     facts = {
         "channel_ids": [channel_id for channel_id, _ in effects],
         "kinds": [kind_of(effect) for _, effect in effects],
         "effects": [encode(effect).decode() for _, effect in effects],
+        "done": done,
     }
     return sorted(row[0] for row in conn.execute(PUT, facts))
 

@@ -56,6 +56,9 @@ from storage.database import Connection
 from storage.docket import NewEntry
 from storage.sweep_inputs import Wish
 
+#: An effect of a channel for the outbox, and whether it hurries.
+_Outgoing = tuple[int, outbox.OutboxEffect, bool]
+
 
 @dataclass(slots=True)
 class Advanced:
@@ -106,35 +109,36 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     for channel in advanced:
         if _htlcs_changed(channel):
             htlc_index.replace(conn, channel.channel_id, channel.after)
-    ids = outbox.put_many(conn, rows.outbox)
-    urgent = frozenset(
-        outbox_id for outbox_id, hurries in zip(ids, rows.urgent, strict=True) if hurries
-    )
+    awaited, for_the_record = _by_who_waits(conn, advanced, rows.outbox)
+    ids = outbox.put_many(conn, [(channel_id, effect) for channel_id, effect, _ in awaited])
+    outbox.put_many(conn, [(c, effect) for c, effect, _ in for_the_record], done=True)
     return Written(
-        _somebodys(conn, advanced, list(zip(ids, rows.outbox, strict=True))),
-        urgent,
+        [(i, outbox.kind_of(effect)) for i, (_, effect, _) in zip(ids, awaited, strict=True)],
+        frozenset(i for i, (_, _, hurries) in zip(ids, awaited, strict=True) if hurries),
         frozenset(rows.woken),
         wishes,
         frozenset(rows.answered),
     )
 
 
-def _somebodys(
-    conn: Connection,
-    advanced: Sequence[Advanced],
-    put: Sequence[tuple[int, tuple[int, outbox.OutboxEffect]]],
-) -> list[tuple[int, str]]:
-    """(id, kind) without letters to nodes that do not listen: `reconcile` puts those away."""
+def _by_who_waits(
+    conn: Connection, advanced: Sequence[Advanced], effects: Sequence[_Outgoing]
+) -> tuple[list[_Outgoing], list[_Outgoing]]:
+    """What is to be carried out, and letters to nodes that do not listen (decision 0025)."""
     node_of = {channel.channel_id: channel.after.channel.node for channel in advanced}
-    told = {
-        node_of[channel_id] for _, (channel_id, effect) in put if isinstance(effect, NotifyNode)
-    }
-    listening = endpoints.listening(conn, told) if told else set()
-    return [
-        (outbox_id, outbox.kind_of(effect))
-        for outbox_id, (channel_id, effect) in put
-        if not isinstance(effect, NotifyNode) or node_of[channel_id] in listening
-    ]
+    told = {node_of[channel_id] for channel_id, effect, _ in effects if _is_letter(effect)}
+    silent = told - endpoints.listening(conn, told) if told else told
+    awaited: list[_Outgoing] = []
+    for_the_record: list[_Outgoing] = []
+    for one in effects:
+        channel_id, effect, _ = one
+        unheard = _is_letter(effect) and node_of[channel_id] in silent
+        (for_the_record if unheard else awaited).append(one)
+    return awaited, for_the_record
+
+
+def _is_letter(effect: outbox.OutboxEffect) -> bool:
+    return isinstance(effect, NotifyNode)
 
 
 def _write_wishes(conn: Connection, advanced: list[Advanced]) -> list[Wish]:
@@ -206,8 +210,7 @@ class _Rows:
     """The rows of many effects, gathered so that each table is written once."""
 
     def __init__(self) -> None:
-        self.outbox: list[tuple[int, outbox.OutboxEffect]] = []
-        self.urgent: list[bool] = []
+        self.outbox: list[_Outgoing] = []
         self.woken: set[int] = set()
         self.answered: set[int] = set()
         self._watch: list[tuple[int, WatchOutpoint]] = []
@@ -266,8 +269,7 @@ class _Rows:
                 assert_never(unreachable)
 
     def _put_out(self, channel_id: int, case: Case, effect: outbox.OutboxEffect) -> None:
-        self.outbox.append((channel_id, effect))
-        self.urgent.append(is_urgent(case, effect))
+        self.outbox.append((channel_id, effect, is_urgent(case, effect)))
 
     def _recall(self, conn: Connection, channel_id: int, number: int) -> None:
         """The answer stands on the docket in this same commit; applying it is the next step."""

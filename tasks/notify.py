@@ -97,11 +97,7 @@ def _send_all(held: Resources, name: str, failures: int) -> int:
         if failures:
             return failures
         if before:
-            held.db.run(
-                lambda conn: alarms.clear_kind(
-                    conn, None, AlarmKind.ENDPOINT_SILENT, node=_node(name)
-                )
-            )
+            held.db.run(partial(_answers_again, name=name))
     return failures
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
+from contractcourt.advance import Verdict
 from contractcourt.alarms import AlarmKind
-from contractcourt.effects import NotifyNode
-from storage import alarms, dead_letters, endpoints, letters, node_secrets, nodes, outbox
-from storage.database import Database
-from tasks import notify
+from contractcourt.effects import AskLocalPoint, NotifyNode
+from storage import alarms, cases, dead_letters, endpoints, letters, node_secrets, nodes, outbox
+from storage.database import Connection, Database
+from tasks import carrying_out, notify
+from tasks.carrying_out import Advanced, Written
 from tasks.notify import deliver
 from tasks.resources import Resources
 from tasks.settings import load_settings
@@ -63,6 +65,35 @@ def listen_at(db: Database, url: str) -> str:
 def tell(db: Database, channel_id: int, *numbers: int) -> list[int]:
     notices = [(channel_id, NotifyNode("channel.closing", {"number": n})) for n in numbers]
     return db.run(lambda conn: outbox.put_many(conn, notices))
+
+
+def say(db: Database, channel_id: int) -> Written:
+    """The law has the node told something, in the way that it always does."""
+
+    def write(conn: Connection) -> Written:
+        stored = cases.lock_one(conn, channel_id)
+        verdict = Verdict(stored.case, (NotifyNode("channel.closing", {}), AskLocalPoint(1)))
+        return carrying_out.write(conn, [Advanced(channel_id, stored.case, [verdict])])
+
+    return db.run(write)
+
+
+def test_letters_to_a_node_that_does_not_listen_are_for_the_record(
+    db: Database, channel_id: int
+) -> None:
+    def letters_by_done() -> list[tuple[bool, int]]:
+        asked = """
+            SELECT sent_at IS NOT NULL, count(*) FROM outbox WHERE kind = 'notify_node'
+            GROUP BY 1 ORDER BY 1
+        """
+        with db.transaction() as conn:
+            return conn.execute(asked).fetchall()
+
+    assert [kind for _, kind in say(db, channel_id).outbox] == ["ask_local_point"]
+    assert letters_by_done() == [(True, 1)]
+    listen_at(db, "http://127.0.0.1:9/")
+    assert [kind for _, kind in say(db, channel_id).outbox] == ["notify_node", "ask_local_point"]
+    assert letters_by_done() == [(False, 1), (True, 1)]
 
 
 def at_once(db: Database) -> None:
