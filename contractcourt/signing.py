@@ -18,6 +18,9 @@ from contractcourt.contract import Contract
 from contractcourt.errors import ContractCourtError
 from contractcourt.units import HexBytes, PublicKey, Satoshi, Script, Secret, Txid
 
+#: The longest body that a signer reads, in bytes.
+MAX_BODY_BYTES = 1_048_576
+
 
 class SigningPurpose(StrEnum):
     """What a signature is for; each purpose has its own rules."""
@@ -117,6 +120,21 @@ class SignedTransaction(msgspec.Struct, frozen=True):
 
     tx: HexBytes
     txid: Txid
+
+
+class SigningProblem(msgspec.Struct, frozen=True):
+    """Why a request got no signature, in the words of problem details (RFC 9457)."""
+
+    type: str
+    status: int
+    detail: str
+
+
+class SigningAnswer(msgspec.Struct, frozen=True):
+    """The answer to one request of many: either of the two."""
+
+    signed: SignedTransaction | None = None
+    problem: SigningProblem | None = None
 
 
 class PointRequest(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ later. No request or answer is logged here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -16,14 +17,20 @@ from contractcourt.channel import Channel, LocalCommitment
 from contractcourt.codec import MalformedRecord, decode, encode
 from contractcourt.errors import ContractCourtError
 from contractcourt.signing import (
+    MAX_BODY_BYTES,
     PointAnswer,
     PointRequest,
     SignedTransaction,
+    SigningAnswer,
+    SigningProblem,
     SigningRequest,
 )
 from contractcourt.units import PublicKey
 
 T = TypeVar("T")
+
+#: A request with its JSON.
+_Written = tuple[SigningRequest, bytes]
 
 _UNAUTHORISED = 401
 _NOT_FOUND = 404
@@ -55,13 +62,6 @@ class SignerUnavailable(SignerCallFailed):
     """The signer did not answer; ask again later."""
 
 
-class _Problem(msgspec.Struct):
-    """Problem details as the signer writes them (RFC 9457)."""
-
-    type: str = "about:blank"
-    detail: str = ""
-
-
 class _Imported(msgspec.Struct):
     imported: str
 
@@ -91,6 +91,38 @@ class SignerClient:
             SignerRefused, SignerKeysMissing, SignerUnavailable.
         """
         return _read(self._post("/v1/sign", encode(request)), SignedTransaction)
+
+    def sign_many(
+        self, requests: Sequence[SigningRequest]
+    ) -> list[SignedTransaction | SignerCallFailed]:
+        """For each request its signed transaction, or what `sign` would raise for it.
+
+        Raises:
+            SignerUnavailable, for all of them.
+        """
+        answers: list[SignedTransaction | SignerCallFailed] = []
+        for together in _of_one_body([(request, encode(request)) for request in requests]):
+            answers += self._sign_these(together)
+        return answers
+
+    def _sign_these(
+        self, together: Sequence[_Written]
+    ) -> list[SignedTransaction | SignerCallFailed]:
+        body = b"[" + b",".join(body for _, body in together) + b"]"
+        try:
+            answers = _read(self._post("/v1/sign-many", body), list[SigningAnswer])
+        except SignerRefused:
+            # Nothing was looked at: one that can't be read must not stand for the others.
+            return [self._sign_this(request) for request, _ in together]
+        return [_outcome(answer) for answer in answers]
+
+    def _sign_this(self, request: SigningRequest) -> SignedTransaction | SignerCallFailed:
+        try:
+            return self.sign(request)
+        except SignerUnavailable:
+            raise
+        except SignerCallFailed as failed:
+            return failed
 
     def local_point(
         self, channel: Channel, number: int, commitment: LocalCommitment | None = None
@@ -142,20 +174,48 @@ class SignerClient:
             raise SignerUnavailable(
                 "the signer does not take our token: check CONTRACTCOURT_SIGNER_TOKEN on both sides"
             )
-        problem = _problem(response.content)
-        name = problem.type.rpartition(":")[2]
-        if response.status_code == _NOT_FOUND and name == "keys-missing":
-            raise SignerKeysMissing(problem.detail)
-        if response.status_code >= _SERVER_ERROR:
-            raise SignerUnavailable(f"the signer failed ({name}): {problem.detail}")
-        raise SignerRefused(name, problem.detail)
+        raise _failure(_problem(response.status_code, response.content))
 
 
-def _problem(body: bytes) -> _Problem:
+def _of_one_body(requests: Sequence[_Written]) -> Iterator[list[_Written]]:
+    """Requests that fit into one body together, in their order."""
+    together: list[_Written] = []
+    size = 2
+    for request, body in requests:
+        if together and size + len(body) > MAX_BODY_BYTES:
+            yield together
+            together, size = [], 2
+        together.append((request, body))
+        size += len(body) + 1
+    if together:
+        yield together
+
+
+def _outcome(answer: SigningAnswer) -> SignedTransaction | SignerCallFailed:
+    if answer.signed is not None:
+        return answer.signed
+    if answer.problem is None:
+        raise SignerUnavailable("the answer is not a signer's: check the signer's URL")
+    failure = _failure(answer.problem)
+    if isinstance(failure, SignerUnavailable):
+        raise failure
+    return failure
+
+
+def _failure(problem: SigningProblem) -> SignerCallFailed:
+    name = problem.type.rpartition(":")[2]
+    if problem.status == _NOT_FOUND and name == "keys-missing":
+        return SignerKeysMissing(problem.detail)
+    if problem.status >= _SERVER_ERROR:
+        return SignerUnavailable(f"the signer failed ({name}): {problem.detail}")
+    return SignerRefused(name, problem.detail)
+
+
+def _problem(status: int, body: bytes) -> SigningProblem:
     try:
-        return decode(body, _Problem)
+        return decode(body, SigningProblem)
     except MalformedRecord:
-        return _Problem()
+        return SigningProblem("about:blank", status, "")
 
 
 def _read(body: bytes, kind: type[T]) -> T:

@@ -1,6 +1,8 @@
-"""A signature, and the script engine's word on it, before anything is stored or sent."""
+"""Signatures, and the script engine's word on them, before anything is stored or sent."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from chain import consensus
 from contractcourt.signing import SignedTransaction, SigningRequest
@@ -8,7 +10,7 @@ from contractcourt.units import HexBytes
 from storage import tallies
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
-from tasks.signer_client import SignerCallFailed, SignerUnavailable
+from tasks.signer_client import SignerCallFailed
 
 
 def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
@@ -16,15 +18,36 @@ def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
 
     Raises SignerCallFailed, or RefusedByEngine when Bitcoin Core's engine rejects it.
     """
+    (answer,) = sign_many(held, [request])
+    if isinstance(answer, SignedTransaction):
+        return answer
+    raise answer
+
+
+def sign_many(
+    held: Resources, requests: Sequence[SigningRequest]
+) -> list[SignedTransaction | SignerCallFailed | RefusedByEngine]:
+    """For each request its signed transaction, or what `sign` raises. Raises SignerUnavailable."""
+    answers = [
+        _checked(request, answer)
+        for request, answer in zip(requests, held.signer.sign_many(requests), strict=True)
+    ]
+    refusals = sum(not isinstance(answer, SignedTransaction) for answer in answers)
+    if refusals:
+        held.db.run(lambda conn: tallies.add(conn, "signer_refusals", amount=refusals))
+    return answers
+
+
+def _checked(
+    request: SigningRequest, answer: SignedTransaction | SignerCallFailed
+) -> SignedTransaction | SignerCallFailed | RefusedByEngine:
+    if not isinstance(answer, SignedTransaction):
+        return answer
     try:
-        signed = held.signer.sign(request)
-        _check_by_engine(request, signed.tx)
-    except SignerUnavailable:
-        raise
-    except (SignerCallFailed, RefusedByEngine):
-        held.db.run(lambda conn: tallies.add(conn, "signer_refusals"))
-        raise
-    return signed
+        _check_by_engine(request, answer.tx)
+    except RefusedByEngine as refused:
+        return refused
+    return answer
 
 
 def _check_by_engine(request: SigningRequest, raw_tx: HexBytes) -> None:

@@ -30,8 +30,16 @@ from storage.broadcasts import Broadcast
 from storage.signed import Price
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
-from tasks.signer_client import SignerCallFailed, SignerKeysMissing, SignerUnavailable
-from tasks.signing import sign
+from tasks.signer_client import SignerCallFailed, SignerKeysMissing
+from tasks.signing import sign_many
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A transaction to sign; `replaces` is what it outbids."""
+
+    draft: Draft
+    replaces: Broadcast | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +67,34 @@ class Ready:
 class NotSigned:
     """The signer or the script engine refuses. `lasting`: asking again will not help."""
 
+    planned: Planned
     reason: str
     lasting: bool
 
 
-def make(
-    held: Resources,
-    group: Group,
-    wallet: FeeWallet,
-    market: Market,
-    replaces: Broadcast | None = None,
-) -> Ready | NotSigned | Shortfall:
-    """Make the group's transaction. Raises SignerUnavailable."""
+def plan(
+    group: Group, wallet: FeeWallet, market: Market, replaces: Broadcast | None = None
+) -> Planned | Shortfall:
+    """The group's transaction before it is signed; `replaces` is what it shall outbid."""
     outbid = None
     if replaces is not None and replaces.fee_sat is not None:
         outbid = Replaced(replaces.fee_sat, market.incremental)
     drafted = draft(group, wallet, market.floor, outbid)
-    if isinstance(drafted, Shortfall):
-        return drafted
-    try:
-        signed = sign(held, _request(drafted))
-    except SignerUnavailable:
-        raise
-    except (SignerCallFailed, RefusedByEngine) as error:
-        return NotSigned(str(error), lasting=not isinstance(error, SignerKeysMissing))
-    return Ready(drafted, signed, replaces)
+    return drafted if isinstance(drafted, Shortfall) else Planned(drafted, replaces)
+
+
+def sign_planned(held: Resources, planned: Sequence[Planned]) -> list[Ready | NotSigned]:
+    """Each of them signed, or why not. Raises SignerUnavailable."""
+    answers = sign_many(held, [_request(one.draft) for one in planned])
+    return [_made(one, answer) for one, answer in zip(planned, answers, strict=True)]
+
+
+def _made(
+    planned: Planned, answer: SignedTransaction | SignerCallFailed | RefusedByEngine
+) -> Ready | NotSigned:
+    if isinstance(answer, SignedTransaction):
+        return Ready(planned.draft, answer, planned.replaces)
+    return NotSigned(planned, str(answer), lasting=not isinstance(answer, SignerKeysMissing))
 
 
 def verdicts(held: Resources, ready: Sequence[Ready]) -> list[PublishResult]:

@@ -10,7 +10,7 @@ that is refused is halved until the member is found that is to blame (users_ask 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from chain.view import PublishResult
@@ -32,7 +32,7 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 from tasks.sending import send
 from tasks.signer_client import SignerUnavailable
-from tasks.sweeper.attempt import NotSigned, Ready, make
+from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
 from tasks.sweeper.findings import Findings
 from tasks.sweeper.outgoing import Outgoing
 from tasks.sweeper.wallet import NodeWallet
@@ -90,9 +90,7 @@ class SweepRound:
             good = self._still_good(out[start : start + _AT_ONCE])
             better: list[Ready] = []
             try:
-                # One by one: what was made before the signer went away counts.
-                for made in self._better_offers(good if away is None else ()):
-                    better.append(made)
+                better = self._better_offers(good if away is None else ())
             except SignerUnavailable as error:
                 away = error
             sent = self._outgoing.store_and_send(self._outgoing.taken(better))
@@ -120,19 +118,19 @@ class SweepRound:
             reach(CrashPoint.SWEEP_TENDED)
         return good
 
-    def _better_offers(
-        self, good: Iterable[tuple[Broadcast, list[StoredSweep]]]
-    ) -> Iterator[Ready]:
+    def _better_offers(self, good: Iterable[tuple[Broadcast, list[StoredSweep]]]) -> list[Ready]:
         """For those for which one is due and affordable. Raises SignerUnavailable."""
         taken: list[WalletCoin] = []
+        planned: list[Planned] = []
         for broadcast, members in good:
             group = self._better_group(broadcast, members)
             if group is not None:
                 wallet = self._wallet.at(self._height, broadcast).without(taken)
-                made = make(self._held, group, wallet, self._market, broadcast)
-                if isinstance(made, Ready):
-                    taken += made.draft.coins
-                    yield made
+                one = plan(group, wallet, self._market, broadcast)
+                if isinstance(one, Planned):
+                    taken += one.draft.coins
+                    planned.append(one)
+        return [made for made in self._signed(planned) if isinstance(made, Ready)]
 
     def _better_group(self, out: Broadcast, members: Sequence[StoredSweep]) -> Group | None:
         groups = gather([one.input for one in members], self._market, self._height).groups
@@ -189,36 +187,36 @@ class SweepRound:
     def _attempt(self, groups: Sequence[Group]) -> list[Group]:
         """Sign, try, store and send these; the groups that are to be tried in their place.
 
-        A signer that goes away stops only what it has not signed yet.
+        Raises SignerUnavailable when none of them could be signed.
         """
-        ready: list[Ready] = []
+        planned: list[Planned] = []
         next_ones: list[Group] = []
-        away: SignerUnavailable | None = None
         wallet = self._wallet.at(self._height)
         for group in groups:
-            try:
-                made = make(self._held, group, wallet, self._market)
-            except SignerUnavailable as error:
-                away = error
-                break
-            match made:
-                case Shortfall() if ready:
+            match plan(group, wallet, self._market):
+                case Shortfall() if planned:
                     # Coins of this batch may be free again after it.
                     next_ones.append(group)
-                case Shortfall():
-                    self._findings.short(self._outgoing.rows(group), group, made)
-                case NotSigned():
-                    next_ones += self._narrow_down(group, made.reason, faulty=made.lasting)
+                case Shortfall() as short:
+                    self._findings.short(self._outgoing.rows(group), group, short)
+                case Planned() as new:
+                    planned.append(new)
+                    wallet = wallet.without(new.draft.coins)
+        ready: list[Ready] = []
+        for made in self._signed(planned):
+            match made:
+                case NotSigned(refused, reason, lasting):
+                    next_ones += self._narrow_down(refused.draft.group, reason, faulty=lasting)
                 case Ready():
                     ready.append(made)
-                    wallet = wallet.without(made.draft.coins)
         judged = self._outgoing.judged(ready)
         self._outgoing.store_and_send([one for one, verdict in judged if verdict.outcome in TAKEN])
         for one, verdict in judged:
             next_ones += self._judge(one, verdict)
-        if away is not None:
-            raise away
         return next_ones
+
+    def _signed(self, planned: Sequence[Planned]) -> list[Ready | NotSigned]:
+        return sign_planned(self._held, planned) if planned else []
 
     def _judge(self, made: Ready, verdict: PublishResult) -> Sequence[Group]:
         """What to try instead of a transaction that was not taken."""

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest
 
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.codec import encode
-from contractcourt.signing import RefusalReason
-from contractcourt.units import Script
+from contractcourt.signing import MAX_BODY_BYTES, RefusalReason, SignedTransaction
+from contractcourt.units import HexBytes, Script
 from storage import nodes
 from storage.database import Database
 from storage.seal import create_seal_key
@@ -136,6 +137,46 @@ def test_a_force_close_and_its_sweep_are_signed_over_http(
     assert_tells_nothing(log, recording)
 
 
+def test_many_are_signed_in_one_call_and_each_has_its_own_answer(
+    signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
+) -> None:
+    sweep, by_ldk = recording.our_spends()[-1]
+    with db.transaction() as conn:
+        nodes.add_node(conn, "alice", [Script(o.script_pubkey) for o in by_ldk.outputs])
+    commitments = [commitment for commitment, _ in recording.local_commitments()]
+    last, before = (recording.commitment_request(commitments[n]) for n in (-1, 0))
+    stranger = Recording("static_2_local_close").our_spends()[-1][0]
+    client.import_keys(json.dumps(recording.key_document).encode())
+    assert client.sign_many([]) == []
+    first, second, missing, swept = client.sign_many([last, before, stranger, sweep])
+    assert isinstance(first, SignedTransaction)
+    assert first.txid == commitments[-1].txid
+    assert isinstance(second, SignerRefused)
+    assert second.reason == RefusalReason.SECOND_COMMITMENT
+    assert isinstance(missing, SignerKeysMissing)
+    assert isinstance(swept, SignedTransaction)
+    assert swept.txid == by_ldk.txid()
+
+    # More than one body holds, and one that no body holds among them.
+    many = [sweep] * (MAX_BODY_BYTES // len(encode(sweep)) + 2)
+    too_large = msgspec.structs.replace(sweep, tx=HexBytes(bytes(MAX_BODY_BYTES)))
+    *answers, refused = client.sign_many([*many, too_large])
+    assert answers == [swept] * len(many)
+    assert isinstance(refused, SignerRefused)
+    assert refused.reason == "body-too-large"
+    # One that can't be read spoils nothing for the others.
+    unreadable = msgspec.structs.replace(sweep, purpose="charity")
+    good, bad = client.sign_many([sweep, unreadable])
+    assert good == swept
+    assert isinstance(bad, SignerRefused)
+    assert bad.reason == "malformed-request"
+
+    signer.stop()
+    assert signer.log.read_text().count(str(swept.txid)) == len(many) + 2
+    with pytest.raises(SignerUnavailable):
+        client.sign_many([sweep])
+
+
 def test_hostile_calls_are_refused_and_tell_nothing(
     signer: RunningSigner, client: SignerClient, recording: Recording
 ) -> None:
@@ -161,7 +202,7 @@ def test_hostile_calls_are_refused_and_tell_nothing(
     headers = {"Authorization": f"Bearer {TOKEN}"}
     request = encode(recording.our_spends()[-1][0])
     with httpx2.Client(base_url=signer.url, headers=headers, trust_env=False) as raw:
-        for path in ("/v1/sign", "/v1/points", "/v1/keys"):
+        for path in ("/v1/sign", "/v1/sign-many", "/v1/points", "/v1/keys"):
             for body in (b"", b"[" * 200_000, b"\xff", b"{}", b'{"channel":1}', request[:-9]):
                 answer = raw.post(path, content=body)
                 assert answer.status_code == 400

@@ -16,6 +16,7 @@ from contractcourt.channel import Channel, ChannelSide, KeyRef, LocalCommitment,
 from contractcourt.signing import (
     PointRequest,
     RefusalReason,
+    SignedTransaction,
     SigningRefused,
     SigningRequest,
     commitment_request,
@@ -192,6 +193,46 @@ def test_a_row_changed_later_redirects_no_money(
     elsewhere = tx.serialize().replace(bytes(tx.outputs[0].script_pubkey), bytes(OTHER_SCRIPT))
     stolen = with_fields(request, tx=HexBytes(elsewhere))
     assert reason_of(signer, stolen) is RefusalReason.FOREIGN_OUTPUT
+
+
+# -- many at once --
+
+
+def test_many_requests_are_answered_as_each_by_itself_is(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    request, allowed = sweep(recording)
+    add_node(db, allowed)
+    elsewhere = Transaction.parse(request.tx).serialize()
+    elsewhere = elsewhere.replace(bytes(allowed[0]), bytes(OTHER_SCRIPT))
+    stolen = with_fields(request, tx=HexBytes(elsewhere))
+    other = Recording("anchors_3_remote_close").channel
+    disguised = with_channel(request, local=other.local)
+    assert signer.sign_many([]) == []
+    assert signer.sign_many([request, request]) == [signer.sign(request)] * 2
+    # Named as a channel that was proven a moment before, and not that one.
+    answers = signer.sign_many([request, disguised, stolen, request])
+    assert [answers[0], answers[3]] == [signer.sign(request)] * 2
+    refused = answers[1:3]
+    assert [one.reason for one in refused if isinstance(one, SigningRefused)] == [
+        RefusalReason.WRONG_KEY,
+        RefusalReason.FOREIGN_OUTPUT,
+    ]
+
+
+def test_a_refused_one_of_many_leaves_nothing_behind(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    request, allowed = sweep(recording)
+    add_node(db, [OTHER_SCRIPT])
+    for answer in signer.sign_many([request, request]):
+        assert isinstance(answer, SigningRefused)
+        assert answer.reason is RefusalReason.FOREIGN_OUTPUT
+    with db.transaction() as conn:
+        conn.execute("UPDATE nodes SET sweep_scripts = %s", ([bytes(s) for s in allowed],))
+    assert all(isinstance(each, SignedTransaction) for each in signer.sign_many([request] * 2))
 
 
 # -- one commitment (P3) --

@@ -1,4 +1,4 @@
-"""The signer over HTTP: four calls, one bearer token, no word of a body in any log.
+"""The signer over HTTP: five calls, one bearer token, no word of a body in any log.
 
 Refusals are problem details (RFC 9457) whose `type` ends in the reason's stable name. What an
 unexpected error says is never shown nor logged, only its class and where it was raised: a message
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import resource
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -25,7 +25,15 @@ from starlette.routing import Route
 
 from contractcourt.codec import decode, encode
 from contractcourt.errors import ContractCourtError, LawError
-from contractcourt.signing import PointRequest, SigningRefused, SigningRequest
+from contractcourt.signing import (
+    MAX_BODY_BYTES,
+    PointRequest,
+    SignedTransaction,
+    SigningAnswer,
+    SigningProblem,
+    SigningRefused,
+    SigningRequest,
+)
 from storage.database import Database
 from storage.seal import Seal, load_seal_key
 from tasks.crash_points import CrashPoint, reach
@@ -39,7 +47,6 @@ from workers.signer.errors import (
 from workers.signer.keyring import KeyRing
 from workers.signer.signing import Signer
 
-MAX_BODY_BYTES = 1_048_576
 PROBLEM_TYPE = "urn:contractcourt:signer:"
 _PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -66,16 +73,14 @@ def create_app(signer: Signer, token: str) -> Starlette:
     """
 
     def sign(body: bytes) -> bytes:
-        reach(CrashPoint.SIGNER_ASKED)
-        request = decode(body, SigningRequest)
-        try:
-            signed = signer.sign(request)
-        except SigningRefused as refused:
-            _log.warning("refused to sign", reason=refused.reason, **_about(request))
-            raise
-        _log.info("signed", txid=str(signed.txid), **_about(request))
-        reach(CrashPoint.SIGNER_BEFORE_ANSWER)
-        return encode(signed)
+        (answer,) = _signed(signer, [decode(body, SigningRequest)])
+        if isinstance(answer, ContractCourtError):
+            raise answer
+        return encode(answer)
+
+    def sign_many(body: bytes) -> bytes:
+        answers = _signed(signer, decode(body, list[SigningRequest]))
+        return encode([_in_words(answer) for answer in answers])
 
     def points(body: bytes) -> bytes:
         return encode(signer.local_point(decode(body, PointRequest)))
@@ -94,11 +99,34 @@ def create_app(signer: Signer, token: str) -> Starlette:
     return Starlette(
         routes=[
             route("/v1/sign", sign),
+            route("/v1/sign-many", sign_many),
             route("/v1/points", points),
             route("/v1/keys", keys),
             Route("/healthz", _healthz, methods=["GET"]),
         ]
     )
+
+
+def _signed(
+    signer: Signer, requests: Sequence[SigningRequest]
+) -> list[SignedTransaction | ContractCourtError]:
+    """Each request's transaction, or why there is none; every one is logged."""
+    reach(CrashPoint.SIGNER_ASKED)
+    answers = signer.sign_many(requests)
+    for request, answer in zip(requests, answers, strict=True):
+        if isinstance(answer, SignedTransaction):
+            _log.info("signed", txid=str(answer.txid), **_about(request))
+        elif isinstance(answer, SigningRefused):
+            _log.warning("refused to sign", reason=answer.reason, **_about(request))
+    reach(CrashPoint.SIGNER_BEFORE_ANSWER)
+    return answers
+
+
+def _in_words(answer: SignedTransaction | ContractCourtError) -> SigningAnswer:
+    if isinstance(answer, SignedTransaction):
+        return SigningAnswer(signed=answer)
+    status, name, detail = _known_problem(answer)
+    return SigningAnswer(problem=SigningProblem(PROBLEM_TYPE + name, status.value, detail))
 
 
 def _about(request: SigningRequest) -> dict[str, object]:
@@ -129,10 +157,8 @@ async def _answer(request: Request, token: str, work: Work) -> Response:
         answer = await run_in_threadpool(work, body)
     except ClientDisconnect:
         return Response(status_code=HTTPStatus.BAD_REQUEST)
-    except SigningRefused as refused:
-        return _problem(HTTPStatus.FORBIDDEN, refused.reason.value, str(refused))
     except (ContractCourtError, DatabaseError) as error:
-        return _known_problem(error)
+        return _problem(*_known_problem(error))
     except Exception as error:
         _log.error("unexpected error", error=type(error).__name__, where=_where(error))
         return _problem(
@@ -156,14 +182,16 @@ async def _body(request: Request) -> bytes | None:
     return bytes(parts)
 
 
-def _known_problem(error: Exception) -> Response:
+def _known_problem(error: Exception) -> tuple[HTTPStatus, str, str]:
+    """Status, the name that ends the problem's type, and detail."""
+    if isinstance(error, SigningRefused):
+        return HTTPStatus.FORBIDDEN, error.reason.value, str(error)
     for kind, status, name in _ANSWERS:
         if isinstance(error, kind):
-            return _problem(status, name, str(error))
+            return status, name, str(error)
     _log.error("database error", error=type(error).__name__, where=_where(error))
-    return _problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", "Postgres did not answer: try again"
-    )
+    detail = "Postgres did not answer: try again"
+    return HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", detail
 
 
 def _where(error: Exception) -> list[str]:

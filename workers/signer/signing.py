@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from chain import consensus
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import Channel, LocalCommitment
+from contractcourt.errors import ContractCourtError
 from contractcourt.signing import (
     PointAnswer,
     PointRequest,
@@ -30,6 +31,7 @@ from storage.database import Connection, Database
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import parse_key_document
 from workers.signer.keyring import KeyRing
+from workers.signer.opened import Opened, channels_of
 from workers.signer.signatures import sign_commitment, sign_sweep
 
 
@@ -75,13 +77,38 @@ class Signer:
             SigningRefused, KeysMissing, UnknownNode.
             LawError: a point or a transaction of the request is malformed.
         """
-        tx = check_request(request)
         with self.database.transaction() as conn:
-            match request.purpose:
-                case SigningPurpose.COMMITMENT:
-                    signed = self._commitment(conn, request, tx)
-                case SigningPurpose.SWEEP | SigningPurpose.BUMP:
-                    signed = self._sweep(conn, request, tx)
+            return self._sign(conn, request, Opened(self.keyring, conn))
+
+    def sign_many(
+        self, requests: Sequence[SigningRequest]
+    ) -> list[SignedTransaction | ContractCourtError]:
+        """Each request's transaction, or what `sign` would raise for it.
+
+        Together as long as none is refused, so that keys are looked for once. What is written
+        for a request that is refused must not stay: then each has a transaction of its own.
+        """
+        try:
+            with self.database.transaction() as conn:
+                opened = Opened(self.keyring, conn)
+                opened.read_ahead(requests)
+                return [self._sign(conn, request, opened) for request in requests]
+        except ContractCourtError:
+            return [self._signed_or_error(request) for request in requests]
+
+    def _signed_or_error(self, request: SigningRequest) -> SignedTransaction | ContractCourtError:
+        try:
+            return self.sign(request)
+        except ContractCourtError as error:
+            return error
+
+    def _sign(self, conn: Connection, request: SigningRequest, opened: Opened) -> SignedTransaction:
+        tx = check_request(request)
+        match request.purpose:
+            case SigningPurpose.COMMITMENT:
+                signed = self._commitment(conn, request, tx)
+            case SigningPurpose.SWEEP | SigningPurpose.BUMP:
+                signed = self._sweep(opened, request, tx)
         return SignedTransaction(HexBytes(signed.serialize()), signed.txid())
 
     def _commitment(
@@ -102,21 +129,11 @@ class Signer:
             )
         return signed
 
-    def _sweep(self, conn: Connection, request: SigningRequest, tx: Transaction) -> Transaction:
-        channels = {
-            spent.channel.channel_point: spent.channel
-            for spent in request.inputs
-            if spent.channel is not None
-        }
-        keys = {
-            channel_point: candidates[0]
-            for channel_point, candidates in self.keyring.keys_of(
-                conn, list(channels.values())
-            ).items()
-        }
-        wallet = self.keyring.fee_wallet(conn, request.node)
+    def _sweep(self, opened: Opened, request: SigningRequest, tx: Transaction) -> Transaction:
+        keys = opened.keys_of(channels_of(request))
+        wallet = opened.fee_wallet(request.node)
         allowed = Allowed(
-            self.keyring.sweep_scripts(conn, request.node),
+            opened.sweep_scripts(request.node),
             {} if wallet is None else dict(enumerate(wallet.scripts())),
         )
         signed = sign_sweep(keys, wallet, request, tx, allowed, self.policy)
