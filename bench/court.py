@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
@@ -89,16 +90,20 @@ class RunningCourt:
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """One look into its database."""
-        with psycopg.connect(self.endpoints["postgres"], autocommit=True) as conn:
-            return conn.execute(sql).fetchall()
+        return self._conn.execute(sql).fetchall()
 
     def execute(self, sql: str) -> None:
         """One statement, without an answer."""
-        with psycopg.connect(self.endpoints["postgres"], autocommit=True) as conn:
-            conn.execute(sql)
+        self._conn.execute(sql)
+
+    @cached_property
+    def _conn(self) -> psycopg.Connection[tuple[object, ...]]:
+        # One for all looks: beginning a session costs more than most of them.
+        return psycopg.connect(self.endpoints["postgres"], autocommit=True)
 
     def stop(self) -> None:
         """Stop everything."""
+        self._conn.close()
         self._up.send_signal(signal.SIGTERM)
         try:
             self._up.wait(60)

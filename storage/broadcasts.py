@@ -33,17 +33,26 @@ OPEN = f"""{_SELECT}
     WHERE b.state = 'open' AND b.id > %(after_id)s AND b.purpose <> ALL(%(sweeper)s)
     ORDER BY b.id LIMIT %(limit)s
 """
-#: Where nothing changed, one that the node took is left alone for a while.
-TO_TEND = f"""{_SELECT}
-    WHERE b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
-      AND b.urgent = %(urgent)s
-      AND (%(since)s::bigint IS NULL
-           OR b.last_attempt_at IS NULL OR b.last_outcome <> ALL(%(taken)s)
-           OR b.last_attempt_at < clock_timestamp() - make_interval(secs => %(at_rest)s)
-           OR EXISTS (SELECT 1 FROM broadcast_inputs AS i
-                      JOIN sweep_inputs AS w ON w.outpoint = i.outpoint
-                      WHERE i.broadcast_id = b.id
-                        AND w.changed_in >= %(since)s::bigint::text::xid8))
+_TENDED = """
+    b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
+    AND b.urgent = %(urgent)s
+"""
+TO_TEND = f"{_SELECT} WHERE {_TENDED} ORDER BY b.id"
+_OF_LANE = (
+    "SELECT id FROM broadcasts WHERE state = 'open' AND node = %(node)s AND urgent = %(urgent)s"
+)
+#: Where nothing changed, one that the node took is left alone for a while. Each part is a range of
+#: an index, however many are out.
+TO_TEND_OF_CHANGED = f"""{_SELECT}
+    WHERE {_TENDED} AND b.id = ANY(ARRAY(
+        {_OF_LANE} AND last_outcome IS NULL
+        UNION {_OF_LANE} AND last_outcome = ANY(%(not_taken)s)
+        UNION {_OF_LANE} AND last_outcome = ANY(%(taken)s)
+            AND last_attempt_at < clock_timestamp() - make_interval(secs => %(at_rest)s)
+        UNION
+        SELECT i.broadcast_id FROM sweep_inputs AS w
+        JOIN broadcast_inputs AS i ON i.outpoint = w.outpoint
+        WHERE w.node = %(node)s AND w.changed_in >= %(since)s::bigint::text::xid8))
     ORDER BY b.id
 """
 OF_CHANNEL = f"""{_SELECT}
@@ -227,10 +236,12 @@ def to_tend(
         "urgent": urgent,
         "since": since,
         "taken": sorted(TAKEN),
+        "not_taken": sorted(set(PublishOutcome) - TAKEN),
         "at_rest": _AT_REST_SECONDS,
     }
+    query = TO_TEND if since is None else TO_TEND_OF_CHANGED
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
-        return cursor.execute(TO_TEND, facts).fetchall()
+        return cursor.execute(query, facts).fetchall()
 
 
 def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:

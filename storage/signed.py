@@ -11,21 +11,32 @@ from storage import broadcasts
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 
+#: Inputs name their transaction by its place: one that is known already gets none anew.
 INSERT = """
-    WITH broadcast AS (
+    WITH given AS (
+        SELECT * FROM unnest(
+            %(channel_ids)s::bigint[], %(purposes)b::text[], %(txids)b::bytea[],
+            %(raw_txs)b::bytea[], %(fees)s::bigint[], %(weights)s::integer[],
+            %(feerates)s::bigint[], %(parents)b::bytea[], %(urgent)s::boolean[])
+            WITH ORDINALITY AS row (channel_id, purpose, txid, raw_tx, fee_sat, weight,
+                                    feerate_per_kw, parent_txid, urgent, place)
+    ), stored AS (
         INSERT INTO broadcasts (channel_id, node, purpose, txid, raw_tx, fee_sat, weight,
                                 feerate_per_kw, parent_txid, urgent)
-        SELECT c.id, c.node, %(purpose)s, %(txid)s, %(raw_tx)s, %(fee_sat)s, %(weight)s,
-               %(feerate_per_kw)s, %(parent_txid)s, %(urgent)s
-        FROM channels AS c WHERE c.id = %(channel_id)s
+        SELECT c.id, c.node, g.purpose, g.txid, g.raw_tx, g.fee_sat, g.weight, g.feerate_per_kw,
+               g.parent_txid, g.urgent
+        FROM given AS g JOIN channels AS c ON c.id = g.channel_id
+        ORDER BY g.place
         ON CONFLICT (txid) DO NOTHING
-        RETURNING id
+        RETURNING id, txid
     )
     INSERT INTO broadcast_inputs (broadcast_id, position, outpoint, channel_id, fee_sat)
-    SELECT broadcast.id, given.place - 1, given.outpoint, given.channel_id, given.fee_sat
-    FROM broadcast,
-         unnest(%(outpoints)b::bytea[], %(channel_ids)s::bigint[], %(fees)s::bigint[])
-             WITH ORDINALITY AS given (outpoint, channel_id, fee_sat, place)
+    SELECT stored.id, i.position, i.outpoint, i.channel_id, i.fee_sat
+    FROM unnest(%(input_places)s::bigint[], %(positions)s::integer[], %(outpoints)b::bytea[],
+                %(input_channel_ids)s::bigint[], %(input_fees)s::bigint[])
+        AS i (place, position, outpoint, channel_id, fee_sat)
+    JOIN given ON given.place = i.place
+    JOIN stored ON stored.txid = given.txid
 """
 #: Given up, and wanted again: at the same rate a sweep is the same transaction.
 TAKE_UP = """
@@ -79,24 +90,36 @@ def store_many(conn: Connection, signed: Sequence[Signed]) -> list[Broadcast]:
         return []
     txids = [one.txid for one in signed]
     conn.execute(TAKE_UP, {"txids": txids})
-    for one in signed:
-        conn.execute(INSERT, _facts(one))
+    each_once = list({one.txid: one for one in signed}.values())
+    conn.execute(INSERT, {**_facts(each_once), **_input_facts(each_once)})
     stored = broadcasts.find_many(conn, txids)
     return [stored[txid] for txid in txids]
 
 
-def _facts(signed: Signed) -> dict[str, object]:
+def _facts(signed: Sequence[Signed]) -> dict[str, object]:
     return {
-        "channel_id": signed.channel_id,
-        "purpose": signed.purpose,
-        "txid": signed.txid,
-        "raw_tx": signed.raw_tx,
-        "outpoints": [spent.outpoint for spent in signed.inputs],
-        "channel_ids": [spent.channel_id for spent in signed.inputs],
-        "fees": [spent.fee_sat for spent in signed.inputs],
-        "fee_sat": signed.price.fee_sat,
-        "weight": signed.price.weight,
-        "feerate_per_kw": signed.price.feerate_per_kw,
-        "parent_txid": signed.parent_txid,
-        "urgent": signed.urgent,
+        "channel_ids": [one.channel_id for one in signed],
+        "purposes": [one.purpose for one in signed],
+        "txids": [one.txid for one in signed],
+        "raw_txs": [one.raw_tx for one in signed],
+        "fees": [one.price.fee_sat for one in signed],
+        "weights": [one.price.weight for one in signed],
+        "feerates": [one.price.feerate_per_kw for one in signed],
+        "parents": [one.parent_txid for one in signed],
+        "urgent": [one.urgent for one in signed],
+    }
+
+
+def _input_facts(signed: Sequence[Signed]) -> dict[str, object]:
+    spent = [
+        (place, position, given)
+        for place, one in enumerate(signed, start=1)
+        for position, given in enumerate(one.inputs)
+    ]
+    return {
+        "input_places": [place for place, _, _ in spent],
+        "positions": [position for _, position, _ in spent],
+        "outpoints": [given.outpoint for _, _, given in spent],
+        "input_channel_ids": [given.channel_id for _, _, given in spent],
+        "input_fees": [given.fee_sat for _, _, given in spent],
     }

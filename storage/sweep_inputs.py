@@ -60,13 +60,21 @@ _IN_NO_BROADCAST = """
         WHERE i.outpoint = w.outpoint AND b.state = 'open')
 """
 _IS_FREE = f"w.node = %(node)s AND w.state = 'wanted' AND {_UNSPENT} AND {_IN_NO_BROADCAST}"
-FREE = f"""{_SELECT}
+_PAGE_OF_FREE = f"""
     WHERE {_IS_FREE} AND w.urgent = %(urgent)s
-      AND (%(since)s::bigint IS NULL OR w.changed_in >= %(since)s::bigint::text::xid8)
       AND (%(after_at)s::timestamptz IS NULL
            OR (w.created_at, w.outpoint) > (%(after_at)s, %(after)s))
     ORDER BY w.created_at, w.outpoint
     LIMIT %(limit)s
+"""
+FREE = _SELECT + _PAGE_OF_FREE
+#: By what changed, however many others the node has that wait as they did.
+FREE_OF_CHANGED = f"""
+    WITH changed AS MATERIALIZED (
+        SELECT * FROM sweep_inputs
+        WHERE node = %(node)s AND changed_in >= %(since)s::bigint::text::xid8
+    )
+    {_SELECT.replace("sweep_inputs AS w", "changed AS w")} {_PAGE_OF_FREE}
 """
 SUM_FREE = f"""
     SELECT count(*), coalesce(sum(w.value_sat), 0)::bigint FROM sweep_inputs AS w WHERE {_IS_FREE}
@@ -228,7 +236,7 @@ def free(
         "after_at": None if after is None else after.created_at,
         "after": None if after is None else after.outpoint,
     }
-    return _read(conn, FREE, facts)
+    return _read(conn, FREE if since is None else FREE_OF_CHANGED, facts)
 
 
 def sum_free(conn: Connection, node: str) -> tuple[int, Satoshi]:

@@ -110,12 +110,13 @@ def _pays_theirs(case: Case, tx: Transaction, commitment: RemoteCommitment) -> b
     A commitment whose main outputs are both trimmed, and that holds no HTLC, has none: then
     nothing contradicts it unless it is ours.
     """
-    found = recognise_outputs(
-        case.channel, Side.REMOTE, commitment.per_commitment_point, tx, commitment.htlcs
-    )
-    if any(_tells_owner(output) for output in found):
-        return True
-    return not _is_ours_by_script(case.channel, tx)
+    channel, point = case.channel, commitment.per_commitment_point
+    # What needs no key derived settles most.
+    for known in (None, point):
+        found = recognise_outputs(channel, Side.REMOTE, known, tx, commitment.htlcs)
+        if any(_tells_owner(output) for output in found):
+            return True
+    return not _is_ours_by_script(channel, tx)
 
 
 def _is_ours_by_script(channel: Channel, tx: Transaction) -> bool:
