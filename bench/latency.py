@@ -1,50 +1,118 @@
 """From a block with a breach to the justice transaction in the node's hands.
 
-First among idle channels, then while a mass close is worked off: blocks follow each other, each
-with one breach, and the bulk of the wake-ups waits all the time. The clock starts when the node
-has the block, and stops when it is given a transaction that spends the revoked commitment.
+First among idle channels, then while another node tells of all it missed (users_ask L18), then
+while a mass close is worked off (C7): blocks follow each other, each with one breach, and the bulk
+waits all the time. The clock starts when the node has the block, and stops when it is given a
+transaction that spends the revoked commitment.
 """
 
 from __future__ import annotations
 
+import http.client
 import statistics
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain, islice
 
+from bench import traffic
 from bench.court import RunningCourt, running_court
 from bench.lenient_node import LenientNode
 from bench.mass_close import settle
 from bench.network import Closing, breaches, found
+from bench.traffic import SignedWebhook
 from contractcourt.bitcoin.transaction import Transaction
+from storage.database import Database
 
-FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100}
+FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100, "missed": 40_000}
+#: Channels that a node catches up with, and moves that it tells in one webhook.
+_BEHIND, _TOLD_AT_ONCE = 20, 20
 _PATIENCE_SECONDS = 600
 _BACKLOG = "SELECT count(*) FROM unapplied"
 
 
-def run(idle: int = 400, bulk: int = 300, probes: int = 5) -> dict[str, object]:
-    """Milliseconds, calm and in the storm: the median, and the 99th of a hundred.
+def run(
+    idle: int = 400, bulk: int = 300, probes: int = 5, missed: int = 2_000
+) -> dict[str, object]:
+    """Milliseconds in each weather: the median, and the 99th of a hundred.
 
     Args:
         idle: channels that stay open, or close in the storm.
         bulk: those of them that close in the storm.
         probes: breaches measured in each weather.
+        missed: revoked states that a node tells of while it catches up.
     """
     with LenientNode() as node, running_court(node.url, poll_seconds=0.1) as court:
         closings = found(court.court, range(idle))
-        punished = found(court.court, breaches(2 * probes, after=idle))
-        settle(court, idle + 2 * probes)
+        first, *punished = found(court.court, breaches(3 * probes + 1, after=idle))
+        node_behind = NodeBehind(court, missed)
+        settle(court, idle + 3 * probes + 1 + _BEHIND)
+        # Processes read their libraries in when they first need them.
+        first_ms, _ = _justice(court, node, first)
         calm = [_justice(court, node, one) for one in punished[:probes]]
+        with node_behind.telling():
+            catching_up = [_justice(court, node, one) for one in punished[probes : 2 * probes]]
         node.mine([one.raw_tx for one in closings[:bulk]])
-        storm = [_justice(court, node, one) for one in punished[probes:]]
+        storm = [_justice(court, node, one) for one in punished[2 * probes :]]
     return {
         "channels": idle,
         "closing": bulk,
+        "first_after_the_start_ms": round(first_ms, 1),
         "calm": _told([ms for ms, _ in calm]),
+        "catching_up": {
+            **_told([ms for ms, _ in catching_up]),
+            "states_told": node_behind.told,
+            "states_a_second": round(node_behind.told / node_behind.seconds, 1),
+        },
         "storm": _told([ms for ms, _ in storm]),
         "waiting_behind": [backlog for _, backlog in storm],
     }
+
+
+class NodeBehind:
+    """A node that was away from the court, and tells of every state that it revoked meanwhile."""
+
+    def __init__(self, court: RunningCourt, missed: int) -> None:
+        self.told, self.seconds = 0, 0.0
+        self._port = int(court.endpoints["gateway"].rpartition(":")[2])
+        self._over = threading.Event()
+        self._sims = traffic.channels(_BEHIND)
+        with closing(Database(court.endpoints["postgres"], max_size=1)) as db:
+            self._secret, _ = traffic.open_all(db, self._sims, court.endpoints["webhook_key"])
+        each = missed // _BEHIND
+        # Signed by both sides before the clock runs.
+        self._moves = [list(islice(traffic.moves(sim, 2), each)) for sim in self._sims]
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """While the `with` lasts, or until all is told. Raises when it has nothing left to tell."""
+        thread = threading.Thread(target=self._tell)
+        thread.start()
+        try:
+            yield
+            if not thread.is_alive():
+                raise RuntimeError(f"all was told before the last breach: missed > {self.told}")
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _tell(self) -> None:
+        began = time.monotonic()
+        for status in traffic.post(self._port, self._webhooks()):
+            if status != http.client.ACCEPTED:
+                raise RuntimeError(f"the gateway answers {status}")
+            self.told += _TOLD_AT_ONCE
+        self.seconds = time.monotonic() - began
+
+    def _webhooks(self) -> Iterator[SignedWebhook]:
+        for sim, moves in zip(self._sims, self._moves, strict=True):
+            for first in range(0, len(moves), _TOLD_AT_ONCE):
+                if self._over.is_set():
+                    return
+                steps = tuple(chain.from_iterable(moves[first : first + _TOLD_AT_ONCE]))
+                yield traffic.signed(sim, steps, self._secret)
 
 
 def _justice(court: RunningCourt, node: LenientNode, breach: Closing) -> tuple[float, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -45,12 +47,14 @@ def _funded(seed: str) -> SimulatedChannel:
     return sim.funded(OutPoint.of(Txid(bytes(sim.ours.secret("funding"))), 0))
 
 
-def open_all(db: Database, sims: list[SimulatedChannel]) -> tuple[str, list[int]]:
+def open_all(
+    db: Database, sims: list[SimulatedChannel], webhook_key: str = WEBHOOK_KEY
+) -> tuple[str, list[int]]:
     """Register the node and its channels with both first commitments; its secret, their ids."""
 
     def register(conn: Connection) -> str:
         nodes.add_node(conn, NODE, [sim.sweep_script for sim in sims[:1]], None)
-        return node_secrets.issue(conn, seal_under(WEBHOOK_KEY), NODE)
+        return node_secrets.issue(conn, seal_under(webhook_key), NODE)
 
     secret = db.run(register)
     ids = []
@@ -77,6 +81,18 @@ def moves(sim: SimulatedChannel, htlcs: int) -> Iterator[tuple[ChannelUpdate, ..
             for n in range(htlcs)
         ]
         yield sim.whole_move(1_000_000 if number % 2 else -1_000_000, *held)
+
+
+def post(port: int, webhooks: Iterable[SignedWebhook]) -> Iterator[int]:
+    """Send webhooks to a gateway, one after another; the status of each answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with closing(connection):
+        for webhook in webhooks:
+            path = f"/v1/nodes/{NODE}/events"
+            connection.request("POST", path, webhook.body, webhook.headers)
+            answer = connection.getresponse()
+            answer.read()
+            yield answer.status
 
 
 def signed(sim: SimulatedChannel, steps: tuple[ChannelUpdate, ...], secret: str) -> SignedWebhook:

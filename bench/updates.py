@@ -11,7 +11,8 @@ import http.client
 import threading
 import time
 from collections.abc import Callable
-from itertools import islice
+from contextlib import closing
+from itertools import chain, islice
 
 import psycopg
 from coincurve import PrivateKey, PublicKey
@@ -125,24 +126,13 @@ def _signature_check() -> float:
 
 
 def _answers(port: int) -> bool:
-    try:
-        _post(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/healthz")
-    except OSError:
-        return False
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+        except OSError:
+            return False
     return True
-
-
-def _post(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    webhook: SignedWebhook | None = None,
-) -> int:
-    body = None if webhook is None else webhook.body
-    connection.request(method, path, body, {} if webhook is None else webhook.headers)
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status
 
 
 def _send_all(port: int, sent: list[list[SignedWebhook]]) -> tuple[float, list[float]]:
@@ -151,14 +141,12 @@ def _send_all(port: int, sent: list[list[SignedWebhook]]) -> tuple[float, list[f
     refused: list[int] = []
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        for moves in sent[number::_CLIENTS]:
-            for webhook in moves:
-                began = time.perf_counter()
-                status = _post(connection, "POST", f"/v1/nodes/{traffic.NODE}/events", webhook)
-                waits.append(time.perf_counter() - began)
-                if status != http.client.ACCEPTED:
-                    refused.append(status)
+        began = time.perf_counter()
+        for status in traffic.post(port, chain.from_iterable(sent[number::_CLIENTS])):
+            waits.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            if status != http.client.ACCEPTED:
+                refused.append(status)
 
     took = _at_once(client)
     if refused:
