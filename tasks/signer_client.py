@@ -6,6 +6,7 @@ later. No request or answer is logged here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
@@ -31,6 +32,9 @@ T = TypeVar("T")
 
 #: A request with its JSON.
 _Written = tuple[SigningRequest, bytes]
+
+#: After many were lost together.
+_CAUTIOUS_SECONDS = 600.0
 
 _UNAUTHORISED = 401
 _NOT_FOUND = 404
@@ -83,6 +87,7 @@ class SignerClient:
             # The signer is ours and near: no proxy of the environment may see its traffic.
             trust_env=False,
         )
+        self._one_at_a_time_until = 0.0
 
     def sign(self, request: SigningRequest) -> SignedTransaction:
         """The signed transaction.
@@ -97,12 +102,18 @@ class SignerClient:
     ) -> list[SignedTransaction | SignerCallFailed]:
         """For each request its signed transaction, or what `sign` would raise for it.
 
-        Raises:
-            SignerUnavailable, for all of them.
+        After a signer went away in the midst of many they go one at a time for a while: one that
+        brings it down holds up those behind it alone.
         """
+        most = 1 if time.monotonic() < self._one_at_a_time_until else len(requests)
         answers: list[SignedTransaction | SignerCallFailed] = []
-        for together in _of_one_body([(request, encode(request)) for request in requests]):
-            answers += self._sign_these(together)
+        for together in _of_one_body([(one, encode(one)) for one in requests], most):
+            try:
+                answers += self._sign_these(together)
+            except SignerUnavailable as away:
+                if len(together) > 1:
+                    self._one_at_a_time_until = time.monotonic() + _CAUTIOUS_SECONDS
+                return answers + [away] * (len(requests) - len(answers))
         return answers
 
     def _sign_these(
@@ -177,12 +188,12 @@ class SignerClient:
         raise _failure(_problem(response.status_code, response.content))
 
 
-def _of_one_body(requests: Sequence[_Written]) -> Iterator[list[_Written]]:
-    """Requests that fit into one body together, in their order."""
+def _of_one_body(requests: Sequence[_Written], most: int) -> Iterator[list[_Written]]:
+    """Requests that fit into one body together, at most so many, in their order."""
     together: list[_Written] = []
     size = 2
     for request, body in requests:
-        if together and size + len(body) > MAX_BODY_BYTES:
+        if together and (len(together) == most or size + len(body) > MAX_BODY_BYTES):
             yield together
             together, size = [], 2
         together.append((request, body))

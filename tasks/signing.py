@@ -10,7 +10,7 @@ from contractcourt.units import HexBytes
 from storage import tallies
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
-from tasks.signer_client import SignerCallFailed
+from tasks.signer_client import SignerCallFailed, SignerUnavailable
 
 
 def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
@@ -27,12 +27,14 @@ def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
 def sign_many(
     held: Resources, requests: Sequence[SigningRequest]
 ) -> list[SignedTransaction | SignerCallFailed | RefusedByEngine]:
-    """For each request its signed transaction, or what `sign` raises. Raises SignerUnavailable."""
+    """For each request its signed transaction, or what `sign` raises for it."""
     answers = [
         _checked(request, answer)
         for request, answer in zip(requests, held.signer.sign_many(requests), strict=True)
     ]
-    refusals = sum(not isinstance(answer, SignedTransaction) for answer in answers)
+    refusals = sum(
+        not isinstance(answer, SignedTransaction | SignerUnavailable) for answer in answers
+    )
     if refusals:
         held.db.run(lambda conn: tallies.add(conn, "signer_refusals", amount=refusals))
     return answers

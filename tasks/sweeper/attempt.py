@@ -30,7 +30,7 @@ from storage.broadcasts import Broadcast
 from storage.signed import Price
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
-from tasks.signer_client import SignerCallFailed, SignerKeysMissing
+from tasks.signer_client import SignerCallFailed, SignerKeysMissing, SignerUnavailable
 from tasks.signing import sign_many
 
 
@@ -83,10 +83,17 @@ def plan(
     return drafted if isinstance(drafted, Shortfall) else Planned(drafted, replaces)
 
 
-def sign_planned(held: Resources, planned: Sequence[Planned]) -> list[Ready | NotSigned]:
-    """Each of them signed, or why not. Raises SignerUnavailable."""
-    answers = sign_many(held, [_request(one.draft) for one in planned])
-    return [_made(one, answer) for one, answer in zip(planned, answers, strict=True)]
+def sign_planned(
+    held: Resources, planned: Sequence[Planned]
+) -> tuple[list[Ready | NotSigned], SignerUnavailable | None]:
+    """Each of them signed, or why not; without those left unsigned by a signer that goes away."""
+    made: list[Ready | NotSigned] = []
+    answers = sign_many(held, [_request(one.draft) for one in planned]) if planned else []
+    for one, answer in zip(planned, answers, strict=True):
+        if isinstance(answer, SignerUnavailable):
+            return made, answer
+        made.append(_made(one, answer))
+    return made, None
 
 
 def _made(

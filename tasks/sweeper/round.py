@@ -89,10 +89,8 @@ class SweepRound:
         for start in range(0, len(out), _AT_ONCE):
             good = self._still_good(out[start : start + _AT_ONCE])
             better: list[Ready] = []
-            try:
-                better = self._better_offers(good if away is None else ())
-            except SignerUnavailable as error:
-                away = error
+            if away is None:
+                better, away = self._better_offers(good)
             sent = self._outgoing.store_and_send(self._outgoing.taken(better))
             replaced = {one.replaces.id for one in sent if one.replaces is not None}
             send(self._held, [one for one, _ in good if one.id not in replaced])
@@ -118,8 +116,10 @@ class SweepRound:
             reach(CrashPoint.SWEEP_TENDED)
         return good
 
-    def _better_offers(self, good: Iterable[tuple[Broadcast, list[StoredSweep]]]) -> list[Ready]:
-        """For those for which one is due and affordable. Raises SignerUnavailable."""
+    def _better_offers(
+        self, good: Iterable[tuple[Broadcast, list[StoredSweep]]]
+    ) -> tuple[list[Ready], SignerUnavailable | None]:
+        """For those for which one is due and affordable, as far as the signer signs them."""
         taken: list[WalletCoin] = []
         planned: list[Planned] = []
         for broadcast, members in good:
@@ -130,7 +130,8 @@ class SweepRound:
                 if isinstance(one, Planned):
                     taken += one.draft.coins
                     planned.append(one)
-        return [made for made in self._signed(planned) if isinstance(made, Ready)]
+        made, away = sign_planned(self._held, planned)
+        return [one for one in made if isinstance(one, Ready)], away
 
     def _better_group(self, out: Broadcast, members: Sequence[StoredSweep]) -> Group | None:
         groups = gather([one.input for one in members], self._market, self._height).groups
@@ -187,7 +188,7 @@ class SweepRound:
     def _attempt(self, groups: Sequence[Group]) -> list[Group]:
         """Sign, try, store and send these; the groups that are to be tried in their place.
 
-        Raises SignerUnavailable when none of them could be signed.
+        A signer that goes away stops only what it has not signed yet.
         """
         planned: list[Planned] = []
         next_ones: list[Group] = []
@@ -203,20 +204,20 @@ class SweepRound:
                     planned.append(new)
                     wallet = wallet.without(new.draft.coins)
         ready: list[Ready] = []
-        for made in self._signed(planned):
-            match made:
+        made, away = sign_planned(self._held, planned)
+        for one in made:
+            match one:
                 case NotSigned(refused, reason, lasting):
                     next_ones += self._narrow_down(refused.draft.group, reason, faulty=lasting)
                 case Ready():
-                    ready.append(made)
+                    ready.append(one)
         judged = self._outgoing.judged(ready)
         self._outgoing.store_and_send([one for one, verdict in judged if verdict.outcome in TAKEN])
-        for one, verdict in judged:
-            next_ones += self._judge(one, verdict)
+        for tried, verdict in judged:
+            next_ones += self._judge(tried, verdict)
+        if away is not None:
+            raise away
         return next_ones
-
-    def _signed(self, planned: Sequence[Planned]) -> list[Ready | NotSigned]:
-        return sign_planned(self._held, planned) if planned else []
 
     def _judge(self, made: Ready, verdict: PublishResult) -> Sequence[Group]:
         """What to try instead of a transaction that was not taken."""

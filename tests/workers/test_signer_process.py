@@ -7,10 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import httpx2
 import msgspec
@@ -173,8 +177,53 @@ def test_many_are_signed_in_one_call_and_each_has_its_own_answer(
 
     signer.stop()
     assert signer.log.read_text().count(str(swept.txid)) == len(many) + 2
-    with pytest.raises(SignerUnavailable):
-        client.sign_many([sweep])
+    assert [type(answer) for answer in client.sign_many([sweep] * 2)] == [SignerUnavailable] * 2
+
+
+class _FrailDoor(BaseHTTPRequestHandler):
+    """Before a signer: it breaks down at every call that holds a certain transaction."""
+
+    signer_url = ""
+    deadly = b""
+    calls: ClassVar[list[int]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.calls.append(len(body))
+        if self.deadly in body:
+            self.close_connection = True
+            return
+        headers = {"Authorization": self.headers["Authorization"]}
+        url = self.signer_url + self.path
+        answer = httpx2.post(url, content=body, headers=headers, trust_env=False)
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def test_one_request_that_brings_the_signer_down_holds_up_none_before_it(
+    signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
+) -> None:
+    sweep, by_ldk = recording.our_spends()[-1]
+    with db.transaction() as conn:
+        nodes.add_node(conn, "alice", [Script(o.script_pubkey) for o in by_ldk.outputs])
+    client.import_keys(json.dumps(recording.key_document).encode())
+    deadly = Recording("static_2_local_close").our_spends()[-1][0]
+    _FrailDoor.signer_url, _FrailDoor.deadly = signer.url, str(deadly.tx).encode()
+    door = ThreadingHTTPServer(("127.0.0.1", 0), _FrailDoor)
+    threading.Thread(target=door.serve_forever, daemon=True).start()
+    with closing(door.socket), SignerClient(f"http://127.0.0.1:{door.server_port}", TOKEN) as frail:
+        asked = [sweep, sweep, deadly, sweep]
+        assert [type(answer) for answer in frail.sign_many(asked)] == [SignerUnavailable] * 4
+        assert len(_FrailDoor.calls) == 1
+        answers = frail.sign_many(asked)
+        assert [type(a) for a in answers] == [SignedTransaction] * 2 + [SignerUnavailable] * 2
+        assert len(_FrailDoor.calls) == 4
+        door.shutdown()
 
 
 def test_hostile_calls_are_refused_and_tell_nothing(
