@@ -17,6 +17,11 @@ RAISE = """
     VALUES (%(channel_id)s, %(node)s, %(kind)s, %(message)s)
     ON CONFLICT DO NOTHING
 """
+RAISE_MANY = """
+    INSERT INTO alarms (channel_id, kind, message)
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(kinds)b::text[], %(messages)b::text[])
+    ON CONFLICT DO NOTHING
+"""
 #: Rounds of both lanes may find out about one channel at the same time, in other words.
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
 OPEN = """
@@ -84,6 +89,17 @@ def raise_alarm(
     """Raise an alarm; False when the same one is open already."""
     facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
     return conn.execute(RAISE, facts).rowcount == 1
+
+
+def raise_many(conn: Connection, raised: Sequence[tuple[int, AlarmKind, str]]) -> None:
+    """Raise alarms of channels, as (channel, kind, message), unless the same one is open."""
+    if raised:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _, _ in raised],
+            "kinds": [kind.value for _, kind, _ in raised],
+            "messages": [message for _, _, message in raised],
+        }
+        conn.execute(RAISE_MANY, facts)
 
 
 def keep_raised(

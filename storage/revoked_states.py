@@ -7,6 +7,7 @@ secret. 53 bytes an HTLC: id, direction, amount, payment hash, expiry.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection, Sequence
 
 from contractcourt.channel import Direction, Htlc
 from contractcourt.units import BlockHeight, Millisatoshi, PaymentHash
@@ -14,27 +15,45 @@ from storage.database import Connection
 
 REMEMBER = """
     INSERT INTO revoked_states (channel_id, number, htlcs)
-    VALUES (%(channel_id)s, %(number)s, %(htlcs)s)
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(numbers)s::bigint[], %(htlcs)b::bytea[])
     ON CONFLICT (channel_id, number) DO NOTHING
 """
+#: Row by row by the key, however many rows of these channels there are.
 RECALL = """
-    SELECT htlcs FROM revoked_states
-    WHERE channel_id = %(channel_id)s AND number = %(number)s
+    SELECT given.channel_id, given.number,
+           (SELECT htlcs FROM revoked_states AS r
+            WHERE r.channel_id = given.channel_id AND r.number = given.number)
+    FROM unnest(%(channel_ids)s::bigint[], %(numbers)s::bigint[]) AS given (channel_id, number)
 """
 
 _LAYOUT = struct.Struct(">Q?Q32sI")
 
 
-def remember(conn: Connection, channel_id: int, number: int, htlcs: tuple[Htlc, ...]) -> None:
-    """Keep the HTLCs of a revoked commitment; keeping them twice is once."""
-    packed = b"".join(_pack(htlc) for htlc in htlcs)
-    conn.execute(REMEMBER, {"channel_id": channel_id, "number": number, "htlcs": packed})
+def remember(conn: Connection, states: Sequence[tuple[int, int, tuple[Htlc, ...]]]) -> None:
+    """Keep HTLCs of revoked commitments, as (channel, number, HTLCs); twice is once."""
+    if states:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _, _ in states],
+            "numbers": [number for _, number, _ in states],
+            "htlcs": [b"".join(_pack(htlc) for htlc in htlcs) for _, _, htlcs in states],
+        }
+        conn.execute(REMEMBER, facts)
 
 
-def recall(conn: Connection, channel_id: int, number: int) -> tuple[Htlc, ...]:
-    """The HTLCs that this revoked commitment had outputs for."""
-    row = conn.execute(RECALL, {"channel_id": channel_id, "number": number}).fetchone()
-    return () if row is None else tuple(_unpack(item) for item in _LAYOUT.iter_unpack(row[0]))
+def recall(
+    conn: Connection, states: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[Htlc, ...]]:
+    """The HTLCs that these revoked commitments, (channel, number), had outputs for."""
+    if not states:
+        return {}
+    facts = {
+        "channel_ids": [channel_id for channel_id, _ in states],
+        "numbers": [number for _, number in states],
+    }
+    return {
+        (channel_id, number): tuple(_unpack(item) for item in _LAYOUT.iter_unpack(htlcs or b""))
+        for channel_id, number, htlcs in conn.execute(RECALL, facts)
+    }
 
 
 def _pack(htlc: Htlc) -> bytes:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from contractcourt.advance import Verdict
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.arbitrator.urgency import is_urgent
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
+from contractcourt.channel import Htlc
 from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     AskLocalPoint,
@@ -218,6 +220,9 @@ class _Rows:
         self._wake: list[tuple[int, WakeAt]] = []
         self._closed: list[tuple[int, MarkChannelClosed]] = []
         self._resolved: list[tuple[int, MarkFullyResolved]] = []
+        self._alarms: list[tuple[int, AlarmKind, str]] = []
+        self._remember: list[tuple[int, int, tuple[Htlc, ...]]] = []
+        self._recall: set[tuple[int, int]] = set()
 
     def sort_in(self, conn: Connection, channel_id: int, case: Case, effect: Effect) -> None:
         """Keep one effect for its table. A mark that undoes others is written in its place."""
@@ -242,7 +247,7 @@ class _Rows:
                 self.flush(conn)
                 channels.mark_unresolved(conn, channel_id)
             case RaiseAlarm():
-                alarms.raise_alarm(conn, channel_id, effect.kind, effect.message)
+                self._alarms.append((channel_id, effect.kind, effect.message))
             case PublishCommitment():
                 # When nobody asked, the court decided; a later request is then a second one.
                 force_closes.request(
@@ -255,9 +260,9 @@ class _Rows:
                 force_closes.set_closing_txid(conn, channel_id, effect.commitment.txid)
                 self._put_out(channel_id, case, effect)
             case RememberRevokedState():
-                revoked_states.remember(conn, channel_id, effect.number, effect.htlcs)
+                self._remember.append((channel_id, effect.number, effect.htlcs))
             case RecallRevokedState():
-                self._recall(conn, channel_id, effect.number)
+                self._recall.add((channel_id, effect.number))
             case SharePreimage():
                 self._share(conn, channel_id, effect)
             case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
@@ -271,12 +276,15 @@ class _Rows:
     def _put_out(self, channel_id: int, case: Case, effect: outbox.OutboxEffect) -> None:
         self.outbox.append((channel_id, effect, is_urgent(case, effect)))
 
-    def _recall(self, conn: Connection, channel_id: int, number: int) -> None:
-        """The answer stands on the docket in this same commit; applying it is the next step."""
-        event = RevokedStateRecalled(number, revoked_states.recall(conn, channel_id, number))
-        key = f"recalled:{number}"
-        docket.append(conn, channel_id, event, idempotency_key=key, source="court")
-        self.answered.add(channel_id)
+    def _answer_recalls(self, conn: Connection) -> None:
+        """The answers stand on the dockets in this same commit; applying them is the next step."""
+        found = revoked_states.recall(conn, self._recall)
+        entries = [
+            NewEntry(channel_id, RevokedStateRecalled(number, htlcs), f"recalled:{number}", "court")
+            for (channel_id, number), htlcs in found.items()
+        ]
+        docket.append_many(conn, entries)
+        self.answered.update(entry.channel_id for entry in entries)
 
     def _share(self, conn: Connection, channel_id: int, effect: SharePreimage) -> None:
         """Every other channel of the node with an HTLC of this hash may claim it now."""
@@ -295,5 +303,11 @@ class _Rows:
         channels.mark_closed_many(conn, self._closed)
         channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
         force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
-        for rows in (self._unwatch, self._watch, self._wake, self._closed, self._resolved):
+        alarms.raise_many(conn, self._alarms)
+        revoked_states.remember(conn, self._remember)
+        self._answer_recalls(conn)
+        for rows in (
+            *(self._unwatch, self._watch, self._wake, self._closed, self._resolved),
+            *(self._alarms, self._remember, self._recall),
+        ):
             rows.clear()

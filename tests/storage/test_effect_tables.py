@@ -358,6 +358,23 @@ class TestAlarms:
             assert alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
             assert len(alarms.list_open(conn, channel_id=channel_id)) == 1
 
+    def test_many_are_raised_as_each_by_itself_is(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            other = examples.open_channel(conn, 2)
+            assert alarms.raise_alarm(conn, channel_id, AlarmKind.UNKNOWN_SPEND, "look")
+            raised = [
+                (channel_id, AlarmKind.UNKNOWN_SPEND, "look"),
+                (channel_id, AlarmKind.UNKNOWN_SPEND, "look again"),
+                (other, AlarmKind.UNKNOWN_SPEND, "look"),
+                (other, AlarmKind.UNKNOWN_SPEND, "look"),
+            ]
+            alarms.raise_many(conn, raised)
+            alarms.raise_many(conn, [])
+            found = [(alarm.channel_point, alarm.message) for alarm in alarms.list_open(conn)]
+        assert sorted(found) == sorted(
+            [(outpoint(1), "look"), (outpoint(1), "look again"), (outpoint(2), "look")]
+        )
+
     def test_two_who_find_out_at_once_raise_one_alarm(self, db: Database, channel_id: int) -> None:
         def keep(words: str) -> None:
             kind = AlarmKind.NOT_SIGNED

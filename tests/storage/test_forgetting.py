@@ -52,10 +52,11 @@ def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: D
         examples.add_node(conn)
         long_over, just_over, still_open = (examples.open_channel(conn, n) for n in (1, 2, 3))
         for channel_id in (long_over, just_over, still_open):
-            revoked_states.remember(conn, channel_id, 7, (_HTLC,))
+            revoked_states.remember(conn, [(channel_id, 7, (_HTLC,))])
         for channel_id, height in ((long_over, 300), (just_over, 301)):
             channels.mark_closed(conn, channel_id, examples.closed())
             channels.mark_fully_resolved(conn, channel_id, BlockHeight(height))
         assert forgetting.revoked_states(BlockHeight(300))(conn) == 1
-        kept = [revoked_states.recall(conn, c, 7) for c in (long_over, just_over, still_open)]
-    assert kept == [(), (_HTLC,), (_HTLC,)]
+        asked = [(c, 7) for c in (long_over, just_over, still_open)]
+        kept = revoked_states.recall(conn, asked)
+    assert [kept[each] for each in asked] == [(), (_HTLC,), (_HTLC,)]
