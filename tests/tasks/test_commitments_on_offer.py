@@ -22,14 +22,14 @@ from contractcourt.events import (
 )
 from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, WeightUnits
 from storage import broadcasts, cases, docket, outbox, signed
-from storage.broadcasts import Broadcast, BroadcastState
+from storage.broadcasts import COMMITMENT, Broadcast, BroadcastState
 from storage.database import Connection, Database
 from storage.docket import NewEntry
 from storage.signed import Price, Signed, SpentInput
 from tasks.arbitration import arbitrate
 from tasks.publish import publish
 from tasks.resources import Resources
-from tasks.sending import COMMITMENT, send
+from tasks.sending import send
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
 from tests.spent import spent
@@ -72,10 +72,10 @@ def _stored(db: Database, sim: SimulatedChannel, channel_id: int) -> Broadcast:
         assert stored is not None
         ours = stakes.decided_commitment(stored.case)
         assert ours is not None
-        spent = SpentInput(sim.funding_outpoint, channel_id, Satoshi(0))
+        funding = SpentInput(sim.funding_outpoint, channel_id, Satoshi(0))
         price = Price(Satoshi(0), WeightUnits(700), FeeratePerKw(0))
         return signed.store(
-            conn, Signed(channel_id, COMMITMENT, ours.txid, ours.tx, [spent], price)
+            conn, Signed(channel_id, COMMITMENT, ours.txid, ours.tx, [funding], price)
         )
 
     return db.run(store)
