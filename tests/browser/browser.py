@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
+    WebDriverException,
 )
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -86,6 +87,19 @@ class Browser:
         element = self.find(selector)
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
+
+    def click_all(self, selector: str) -> None:
+        """Until there is none left: each is gone once it has done its work."""
+
+        def none_left() -> bool:
+            found = self.driver.find_elements(By.CSS_SELECTOR, selector)
+            if found:
+                # A live page may draw it anew under the mouse.
+                with suppress(WebDriverException):
+                    found[0].click()
+            return not found
+
+        self.wait(none_left, f"the last of {selector}")
 
     def type(self, selector: str, text: str) -> None:
         """As with a keyboard."""

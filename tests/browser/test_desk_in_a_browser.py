@@ -181,8 +181,7 @@ def test_a_dead_letter_is_replayed(window: Browser, court: Court) -> None:
     message = window.text("#letters tbody code")
     window.picture("dead-letters", whole=False)
     court.stubborn.refuses = False
-    while window.driver.find_elements("css selector", "#letters form"):
-        window.click("#letters form button")
+    window.click_all("#letters form button")
     window.wait_text("#letters", "No letter is dead")
     window.wait(lambda: message in court.stubborn.taken, "the node to take it")
     assert court.stubborn.taken.count(message) == 1
