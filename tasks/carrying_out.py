@@ -8,58 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
 
 from contractcourt.advance import Verdict
-from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
-from contractcourt.arbitrator.urgency import is_urgent
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
-from contractcourt.channel import Htlc
 from contractcourt.contract import ContractStage
-from contractcourt.effects import (
-    AskLocalPoint,
-    BumpCommitment,
-    Effect,
-    MarkChannelClosed,
-    MarkChannelReopened,
-    MarkFullyResolved,
-    MarkUnresolved,
-    NotifyNode,
-    PublishCommitment,
-    PublishHtlcTransaction,
-    RaiseAlarm,
-    RecallRevokedState,
-    RememberRevokedState,
-    SharePreimage,
-    SweepOutput,
-    UnwatchOutpoint,
-    WakeAt,
-    WatchOutpoint,
-)
-from contractcourt.events import PreimageLearned, RevokedStateRecalled
-from storage import (
-    alarms,
-    channels,
-    contracts,
-    deadlines,
-    docket,
-    endpoints,
-    force_closes,
-    htlc_index,
-    outbox,
-    revoked_states,
-    sweep_inputs,
-    sweep_rounds,
-    watches,
-)
+from contractcourt.effects import BumpCommitment, NotifyNode, SweepOutput
+from storage import contracts, endpoints, htlc_index, outbox, sweep_inputs, sweep_rounds
 from storage.database import Connection
-from storage.docket import NewEntry
 from storage.sweep_inputs import Wish
-
-#: An effect of a channel for the outbox, and whether it hurries.
-_Outgoing = tuple[int, outbox.OutboxEffect, bool]
+from tasks.effect_rows import EffectRows, Outgoing
 
 
 @dataclass(slots=True)
@@ -99,7 +58,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     The cases themselves are the caller's to store, in this same transaction, and the rounds of
     sweeping to ask for at its end.
     """
-    rows = _Rows()
+    rows = EffectRows()
     for channel in advanced:
         for verdict in channel.verdicts:
             for effect in verdict.effects:
@@ -124,14 +83,14 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
 
 
 def _by_who_waits(
-    conn: Connection, advanced: Sequence[Advanced], effects: Sequence[_Outgoing]
-) -> tuple[list[_Outgoing], list[_Outgoing]]:
+    conn: Connection, advanced: Sequence[Advanced], effects: Sequence[Outgoing]
+) -> tuple[list[Outgoing], list[Outgoing]]:
     """What is to be carried out, and letters to nodes that do not listen (decision 0025)."""
     node_of = {channel.channel_id: channel.after.channel.node for channel in advanced}
     told = {node_of[channel_id] for channel_id, effect, _ in effects if _is_letter(effect)}
     silent = told - endpoints.listening(conn, told) if told else told
-    awaited: list[_Outgoing] = []
-    for_the_record: list[_Outgoing] = []
+    awaited: list[Outgoing] = []
+    for_the_record: list[Outgoing] = []
     for one in effects:
         channel_id, effect, _ = one
         unheard = _is_letter(effect) and node_of[channel_id] in silent
@@ -206,108 +165,3 @@ def _htlcs_changed(channel: Advanced) -> bool:
         or before.splice is not after.splice
     )
     return told and htlc_index.hashes(before) != htlc_index.hashes(after)
-
-
-class _Rows:
-    """The rows of many effects, gathered so that each table is written once."""
-
-    def __init__(self) -> None:
-        self.outbox: list[_Outgoing] = []
-        self.woken: set[int] = set()
-        self.answered: set[int] = set()
-        self._watch: list[tuple[int, WatchOutpoint]] = []
-        self._unwatch: list[tuple[int, OutPoint]] = []
-        self._wake: list[tuple[int, WakeAt]] = []
-        self._closed: list[tuple[int, MarkChannelClosed]] = []
-        self._resolved: list[tuple[int, MarkFullyResolved]] = []
-        self._alarms: list[tuple[int, AlarmKind, str]] = []
-        self._remember: list[tuple[int, int, tuple[Htlc, ...]]] = []
-        self._recall: set[tuple[int, int]] = set()
-
-    def sort_in(self, conn: Connection, channel_id: int, case: Case, effect: Effect) -> None:
-        """Keep one effect for its table. A mark that undoes others is written in its place."""
-        match effect:
-            case WatchOutpoint():
-                self._watch.append((channel_id, effect))
-            case UnwatchOutpoint():
-                watch = (channel_id, effect.outpoint)
-                self._watch = [w for w in self._watch if (w[0], w[1].outpoint) != watch]
-                self._unwatch.append(watch)
-            case WakeAt():
-                self._wake.append((channel_id, effect))
-            case MarkChannelClosed():
-                self._closed.append((channel_id, effect))
-            case MarkFullyResolved():
-                self._resolved.append((channel_id, effect))
-            case MarkChannelReopened():
-                self.flush(conn)
-                channels.mark_reopened(conn, channel_id)
-                force_closes.reopen(conn, channel_id)
-            case MarkUnresolved():
-                self.flush(conn)
-                channels.mark_unresolved(conn, channel_id)
-            case RaiseAlarm():
-                self._alarms.append((channel_id, effect.kind, effect.message))
-            case PublishCommitment():
-                # When nobody asked, the court decided; a later request is then a second one.
-                force_closes.request(
-                    conn,
-                    channel_id,
-                    requested_by="court",
-                    reason="an HTLC is due",
-                    idempotency_key="court",
-                )
-                force_closes.set_closing_txid(conn, channel_id, effect.commitment.txid)
-                self._put_out(channel_id, case, effect)
-            case RememberRevokedState():
-                self._remember.append((channel_id, effect.number, effect.htlcs))
-            case RecallRevokedState():
-                self._recall.add((channel_id, effect.number))
-            case SharePreimage():
-                self._share(conn, channel_id, effect)
-            case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
-                self._put_out(channel_id, case, effect)
-            case SweepOutput() | BumpCommitment():
-                # Written with the policy of their case: see `_write_wishes`.
-                pass
-            case unreachable:
-                assert_never(unreachable)
-
-    def _put_out(self, channel_id: int, case: Case, effect: outbox.OutboxEffect) -> None:
-        self.outbox.append((channel_id, effect, is_urgent(case, effect)))
-
-    def _answer_recalls(self, conn: Connection) -> None:
-        """The answers stand on the dockets in this same commit; applying them is the next step."""
-        found = revoked_states.recall(conn, self._recall)
-        entries = [
-            NewEntry(channel_id, RevokedStateRecalled(number, htlcs), f"recalled:{number}", "court")
-            for (channel_id, number), htlcs in found.items()
-        ]
-        docket.append_many(conn, entries)
-        self.answered.update(entry.channel_id for entry in entries)
-
-    def _share(self, conn: Connection, channel_id: int, effect: SharePreimage) -> None:
-        """Every other channel of the node with an HTLC of this hash may claim it now."""
-        others = htlc_index.channels_with(conn, effect.node, effect.payment_hash)
-        event = PreimageLearned(effect.payment_hash, effect.preimage)
-        key = f"shared:{effect.payment_hash}"
-        entries = [NewEntry(c, event, key, "court") for c in others if c != channel_id]
-        docket.append_many(conn, entries)
-        self.woken.update(entry.channel_id for entry in entries)
-
-    def flush(self, conn: Connection) -> None:
-        """Write what was gathered so far, each table once."""
-        watches.remove_many(conn, self._unwatch)
-        watches.add_many(conn, self._watch)
-        deadlines.add_many(conn, self._wake)
-        channels.mark_closed_many(conn, self._closed)
-        channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
-        force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
-        alarms.raise_many(conn, self._alarms)
-        revoked_states.remember(conn, self._remember)
-        self._answer_recalls(conn)
-        for rows in (
-            *(self._unwatch, self._watch, self._wake, self._closed, self._resolved),
-            *(self._alarms, self._remember, self._recall),
-        ):
-            rows.clear()

@@ -1,0 +1,153 @@
+"""What each effect is in Postgres: its row, and when that is written."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from contractcourt.alarms import AlarmKind
+from contractcourt.arbitrator.urgency import is_urgent
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.case import Case
+from contractcourt.channel import Htlc
+from contractcourt.effects import (
+    AskLocalPoint,
+    BumpCommitment,
+    Effect,
+    MarkChannelClosed,
+    MarkChannelReopened,
+    MarkFullyResolved,
+    MarkUnresolved,
+    NotifyNode,
+    PublishCommitment,
+    PublishHtlcTransaction,
+    RaiseAlarm,
+    RecallRevokedState,
+    RememberRevokedState,
+    SharePreimage,
+    SweepOutput,
+    UnwatchOutpoint,
+    WakeAt,
+    WatchOutpoint,
+)
+from contractcourt.events import PreimageLearned, RevokedStateRecalled
+from storage import (
+    alarms,
+    channels,
+    deadlines,
+    docket,
+    force_closes,
+    htlc_index,
+    outbox,
+    revoked_states,
+    watches,
+)
+from storage.database import Connection
+from storage.docket import NewEntry
+
+#: An effect of a channel for the outbox, and whether it hurries.
+Outgoing = tuple[int, outbox.OutboxEffect, bool]
+
+
+class EffectRows:
+    """The rows of many effects, gathered so that each table is written once."""
+
+    def __init__(self) -> None:
+        self.outbox: list[Outgoing] = []
+        self.woken: set[int] = set()
+        self.answered: set[int] = set()
+        self._watch: list[tuple[int, WatchOutpoint]] = []
+        self._unwatch: list[tuple[int, OutPoint]] = []
+        self._wake: list[tuple[int, WakeAt]] = []
+        self._closed: list[tuple[int, MarkChannelClosed]] = []
+        self._resolved: list[tuple[int, MarkFullyResolved]] = []
+        self._alarms: list[tuple[int, AlarmKind, str]] = []
+        self._remember: list[tuple[int, int, tuple[Htlc, ...]]] = []
+        self._recall: set[tuple[int, int]] = set()
+
+    def sort_in(self, conn: Connection, channel_id: int, case: Case, effect: Effect) -> None:
+        """Keep one effect for its table. A mark that undoes others is written in its place."""
+        match effect:
+            case WatchOutpoint():
+                self._watch.append((channel_id, effect))
+            case UnwatchOutpoint():
+                watch = (channel_id, effect.outpoint)
+                self._watch = [w for w in self._watch if (w[0], w[1].outpoint) != watch]
+                self._unwatch.append(watch)
+            case WakeAt():
+                self._wake.append((channel_id, effect))
+            case MarkChannelClosed():
+                self._closed.append((channel_id, effect))
+            case MarkFullyResolved():
+                self._resolved.append((channel_id, effect))
+            case MarkChannelReopened():
+                self.flush(conn)
+                channels.mark_reopened(conn, channel_id)
+                force_closes.reopen(conn, channel_id)
+            case MarkUnresolved():
+                self.flush(conn)
+                channels.mark_unresolved(conn, channel_id)
+            case RaiseAlarm():
+                self._alarms.append((channel_id, effect.kind, effect.message))
+            case PublishCommitment():
+                # When nobody asked, the court decided; a later request is then a second one.
+                force_closes.request(
+                    conn,
+                    channel_id,
+                    requested_by="court",
+                    reason="an HTLC is due",
+                    idempotency_key="court",
+                )
+                force_closes.set_closing_txid(conn, channel_id, effect.commitment.txid)
+                self._put_out(channel_id, case, effect)
+            case RememberRevokedState():
+                self._remember.append((channel_id, effect.number, effect.htlcs))
+            case RecallRevokedState():
+                self._recall.add((channel_id, effect.number))
+            case SharePreimage():
+                self._share(conn, channel_id, effect)
+            case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
+                self._put_out(channel_id, case, effect)
+            case SweepOutput() | BumpCommitment():
+                # Written with the policy of their case: see `_write_wishes`.
+                pass
+            case unreachable:
+                assert_never(unreachable)
+
+    def _put_out(self, channel_id: int, case: Case, effect: outbox.OutboxEffect) -> None:
+        self.outbox.append((channel_id, effect, is_urgent(case, effect)))
+
+    def _answer_recalls(self, conn: Connection) -> None:
+        """The answers stand on the dockets in this same commit; applying them is the next step."""
+        found = revoked_states.recall(conn, self._recall)
+        entries = [
+            NewEntry(channel_id, RevokedStateRecalled(number, htlcs), f"recalled:{number}", "court")
+            for (channel_id, number), htlcs in found.items()
+        ]
+        docket.append_many(conn, entries)
+        self.answered.update(entry.channel_id for entry in entries)
+
+    def _share(self, conn: Connection, channel_id: int, effect: SharePreimage) -> None:
+        """Every other channel of the node with an HTLC of this hash may claim it now."""
+        others = htlc_index.channels_with(conn, effect.node, effect.payment_hash)
+        event = PreimageLearned(effect.payment_hash, effect.preimage)
+        key = f"shared:{effect.payment_hash}"
+        entries = [NewEntry(c, event, key, "court") for c in others if c != channel_id]
+        docket.append_many(conn, entries)
+        self.woken.update(entry.channel_id for entry in entries)
+
+    def flush(self, conn: Connection) -> None:
+        """Write what was gathered so far, each table once."""
+        watches.remove_many(conn, self._unwatch)
+        watches.add_many(conn, self._watch)
+        deadlines.add_many(conn, self._wake)
+        channels.mark_closed_many(conn, self._closed)
+        channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
+        force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
+        alarms.raise_many(conn, self._alarms)
+        revoked_states.remember(conn, self._remember)
+        self._answer_recalls(conn)
+        for rows in (
+            *(self._unwatch, self._watch, self._wake, self._closed, self._resolved),
+            *(self._alarms, self._remember, self._recall),
+        ):
+            rows.clear()
