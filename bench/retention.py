@@ -57,10 +57,11 @@ def run(seconds: int = 20, channels: int = 200, old: int = 10_000) -> dict[str, 
             mover.join()
         with db.transaction() as conn:
             [(rows,)] = conn.execute("SELECT count(*) FROM docket_archive").fetchall()
+        shelf = _shelf(db)
     return {
         "channels": channels,
         "entries_archived": rows,
-        "month_is_in_the_archive": _shelf(db) is Shelf.ARCHIVE,
+        "month_is_in_the_archive": shelf is Shelf.ARCHIVE,
         "looks_for_waiters": watcher.looks,
         "looks_that_saw_one": watcher.seen,
         "longest_wait_for_a_table_ms": round(watcher.longest_ms, 1),
