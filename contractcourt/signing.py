@@ -114,6 +114,11 @@ class SigningRequest(msgspec.Struct, frozen=True):
     inputs: tuple[SigningInput, ...]
     commitment: LocalCommitment | None = None
 
+    @property
+    def channels(self) -> list[Channel]:
+        """Whose outputs are spent, one for each input that is not a coin."""
+        return [spent.channel for spent in self.inputs if spent.channel is not None]
+
 
 class SignedTransaction(msgspec.Struct, frozen=True):
     """The signer's answer: the transaction with every witness, ready to publish."""

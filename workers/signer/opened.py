@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
 from contractcourt.signing import SigningPurpose, SigningRequest
-from contractcourt.units import Script
+from contractcourt.sweep_rules import Allowed
 from storage.database import Connection
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.fee_wallet import FeeWalletKeys
@@ -15,20 +15,19 @@ from workers.signer.keyring import KeyRing
 
 
 class Opened:
-    """Keys by channel point, fee wallets and sweep scripts by node; gone with the transaction."""
+    """Keys by channel point, fee wallet and rules by node; gone with the transaction."""
 
     def __init__(self, keyring: KeyRing, conn: Connection) -> None:
         self._keyring = keyring
         self._conn = conn
         #: With the channel as it was named: another one of that name is proven anew.
         self._keys: dict[OutPoint, tuple[Channel, ChannelKeys]] = {}
-        self._wallets: dict[str, FeeWalletKeys | None] = {}
-        self._scripts: dict[str, frozenset[Script]] = {}
+        self._nodes: dict[str, tuple[FeeWalletKeys | None, Allowed]] = {}
 
     def read_ahead(self, requests: Iterable[SigningRequest]) -> None:
         """Look for the keys of all sweeps at once. Raises what `keys_of` raises."""
         sweeps = [each for each in requests if each.purpose is not SigningPurpose.COMMITMENT]
-        self.keys_of([channel for each in sweeps for channel in channels_of(each)])
+        self.keys_of([channel for each in sweeps for channel in each.channels])
 
     def keys_of(self, wanted: Sequence[Channel]) -> dict[OutPoint, ChannelKeys]:
         """Our keys of these channels, by channel point.
@@ -47,19 +46,16 @@ class Opened:
         known = self._keys.get(channel.channel_point)
         return known is not None and known[0] == channel
 
-    def fee_wallet(self, node: str) -> FeeWalletKeys | None:
-        """The keys of the node's fee wallet, when it has one."""
-        if node not in self._wallets:
-            self._wallets[node] = self._keyring.fee_wallet(self._conn, node)
-        return self._wallets[node]
+    def of_node(self, node: str) -> tuple[FeeWalletKeys | None, Allowed]:
+        """The node's fee wallet, when it has one, and where its money may go.
 
-    def sweep_scripts(self, node: str) -> frozenset[Script]:
-        """The scripts that the node's owner allowed. Raises UnknownNode."""
-        if node not in self._scripts:
-            self._scripts[node] = self._keyring.sweep_scripts(self._conn, node)
-        return self._scripts[node]
-
-
-def channels_of(request: SigningRequest) -> list[Channel]:
-    """The channels whose outputs a request spends."""
-    return [spent.channel for spent in request.inputs if spent.channel is not None]
+        Raises UnknownNode.
+        """
+        if node not in self._nodes:
+            wallet = self._keyring.fee_wallet(self._conn, node)
+            allowed = Allowed(
+                self._keyring.sweep_scripts(self._conn, node),
+                {} if wallet is None else dict(enumerate(wallet.scripts())),
+            )
+            self._nodes[node] = wallet, allowed
+        return self._nodes[node]

@@ -130,9 +130,8 @@ def _in_words(answer: SignedTransaction | ContractCourtError) -> SigningAnswer:
 
 
 def _about(request: SigningRequest) -> dict[str, object]:
-    owners = [spent.channel.channel_point for spent in request.inputs if spent.channel is not None]
     return {
-        "channel_points": sorted({str(channel_point) for channel_point in owners}),
+        "channel_points": sorted({str(channel.channel_point) for channel in request.channels}),
         "node": request.node,
         "purpose": request.purpose.value,
     }

@@ -7,6 +7,7 @@ committed transaction, before its signature leaves this process (promise P3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chain import consensus
@@ -24,14 +25,14 @@ from contractcourt.signing import (
     SigningRequest,
 )
 from contractcourt.signing_policy import check_is_commitment, check_request, is_number
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed, FeePolicy
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, FeePolicy
 from contractcourt.units import HexBytes
 from storage import vault
 from storage.database import Connection, Database
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import parse_key_document
 from workers.signer.keyring import KeyRing
-from workers.signer.opened import Opened, channels_of
+from workers.signer.opened import Opened
 from workers.signer.signatures import sign_commitment, sign_sweep
 
 
@@ -88,13 +89,12 @@ class Signer:
         Together as long as none is refused, so that keys are looked for once. What is written
         for a request that is refused must not stay: then each has a transaction of its own.
         """
-        try:
-            with self.database.transaction() as conn:
+        if len(requests) > 1:
+            with suppress(ContractCourtError), self.database.transaction() as conn:
                 opened = Opened(self.keyring, conn)
                 opened.read_ahead(requests)
                 return [self._sign(conn, request, opened) for request in requests]
-        except ContractCourtError:
-            return [self._signed_or_error(request) for request in requests]
+        return [self._signed_or_error(request) for request in requests]
 
     def _signed_or_error(self, request: SigningRequest) -> SignedTransaction | ContractCourtError:
         try:
@@ -130,12 +130,8 @@ class Signer:
         return signed
 
     def _sweep(self, opened: Opened, request: SigningRequest, tx: Transaction) -> Transaction:
-        keys = opened.keys_of(channels_of(request))
-        wallet = opened.fee_wallet(request.node)
-        allowed = Allowed(
-            opened.sweep_scripts(request.node),
-            {} if wallet is None else dict(enumerate(wallet.scripts())),
-        )
+        keys = opened.keys_of(request.channels)
+        wallet, allowed = opened.of_node(request.node)
         signed = sign_sweep(keys, wallet, request, tx, allowed, self.policy)
         _prove(signed, request.inputs)
         return signed
