@@ -14,12 +14,8 @@ from storage.database import Connection
 
 RAISE = """
     INSERT INTO alarms (channel_id, node, kind, message)
-    VALUES (%(channel_id)s, %(node)s, %(kind)s, %(message)s)
-    ON CONFLICT DO NOTHING
-"""
-RAISE_MANY = """
-    INSERT INTO alarms (channel_id, kind, message)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(kinds)b::text[], %(messages)b::text[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(nodes)b::text[], %(kinds)b::text[],
+                         %(messages)b::text[])
     ON CONFLICT DO NOTHING
 """
 #: Rounds of both lanes may find out about one channel at the same time, in other words.
@@ -87,19 +83,23 @@ def raise_alarm(
     node: str | None = None,
 ) -> bool:
     """Raise an alarm; False when the same one is open already."""
-    facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
-    return conn.execute(RAISE, facts).rowcount == 1
+    return raise_many(conn, [(channel_id, node, kind, message)]) == 1
 
 
-def raise_many(conn: Connection, raised: Sequence[tuple[int, AlarmKind, str]]) -> None:
-    """Raise alarms of channels, as (channel, kind, message), unless the same one is open."""
-    if raised:
-        facts = {
-            "channel_ids": [channel_id for channel_id, _, _ in raised],
-            "kinds": [kind.value for _, kind, _ in raised],
-            "messages": [message for _, _, message in raised],
-        }
-        conn.execute(RAISE_MANY, facts)
+def raise_many(
+    conn: Connection, raised: Sequence[tuple[int | None, str | None, AlarmKind, str]]
+) -> int:
+    """Raise alarms, as (channel, node, kind, message); how many were not open already."""
+    if not raised:
+        return 0
+    channel_ids, named, kinds, messages = zip(*raised, strict=True)
+    facts = {
+        "channel_ids": list(channel_ids),
+        "nodes": list(named),
+        "kinds": [str(kind) for kind in kinds],
+        "messages": list(messages),
+    }
+    return conn.execute(RAISE, facts).rowcount
 
 
 def keep_raised(
@@ -115,7 +115,7 @@ def keep_raised(
     conn.execute(ONE_AT_A_TIME, {"key": f"alarm {channel_id} {node} {kind.value}"})
     found = conn.execute(OPEN, facts).fetchall()
     if not found:
-        conn.execute(RAISE, facts)
+        raise_alarm(conn, channel_id, kind, message, node=node)
         return
     (first, said), others = found[0], [alarm_id for alarm_id, _ in found[1:]]
     if others:

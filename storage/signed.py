@@ -11,32 +11,29 @@ from storage import broadcasts
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 
-#: Inputs name their transaction by its place: one that is known already gets none anew.
+#: One that is known already gets no inputs anew.
 INSERT = """
-    WITH given AS (
-        SELECT * FROM unnest(
-            %(channel_ids)s::bigint[], %(purposes)b::text[], %(txids)b::bytea[],
-            %(raw_txs)b::bytea[], %(fees)s::bigint[], %(weights)s::integer[],
-            %(feerates)s::bigint[], %(parents)b::bytea[], %(urgent)s::boolean[])
-            WITH ORDINALITY AS row (channel_id, purpose, txid, raw_tx, fee_sat, weight,
-                                    feerate_per_kw, parent_txid, urgent, place)
-    ), stored AS (
+    WITH stored AS (
         INSERT INTO broadcasts (channel_id, node, purpose, txid, raw_tx, fee_sat, weight,
                                 feerate_per_kw, parent_txid, urgent)
         SELECT c.id, c.node, g.purpose, g.txid, g.raw_tx, g.fee_sat, g.weight, g.feerate_per_kw,
                g.parent_txid, g.urgent
-        FROM given AS g JOIN channels AS c ON c.id = g.channel_id
+        FROM unnest(%(channel_ids)s::bigint[], %(purposes)b::text[], %(txids)b::bytea[],
+                    %(raw_txs)b::bytea[], %(fees)s::bigint[], %(weights)s::integer[],
+                    %(feerates)s::bigint[], %(parents)b::bytea[], %(urgent)s::boolean[])
+            WITH ORDINALITY AS g (channel_id, purpose, txid, raw_tx, fee_sat, weight,
+                                  feerate_per_kw, parent_txid, urgent, place)
+        JOIN channels AS c ON c.id = g.channel_id
         ORDER BY g.place
         ON CONFLICT (txid) DO NOTHING
         RETURNING id, txid
     )
     INSERT INTO broadcast_inputs (broadcast_id, position, outpoint, channel_id, fee_sat)
     SELECT stored.id, i.position, i.outpoint, i.channel_id, i.fee_sat
-    FROM unnest(%(input_places)s::bigint[], %(positions)s::integer[], %(outpoints)b::bytea[],
+    FROM unnest(%(spenders)b::bytea[], %(positions)s::integer[], %(outpoints)b::bytea[],
                 %(input_channel_ids)s::bigint[], %(input_fees)s::bigint[])
-        AS i (place, position, outpoint, channel_id, fee_sat)
-    JOIN given ON given.place = i.place
-    JOIN stored ON stored.txid = given.txid
+        AS i (txid, position, outpoint, channel_id, fee_sat)
+    JOIN stored USING (txid)
 """
 #: Given up, and wanted again: at the same rate a sweep is the same transaction.
 TAKE_UP = """
@@ -112,12 +109,10 @@ def _facts(signed: Sequence[Signed]) -> dict[str, object]:
 
 def _input_facts(signed: Sequence[Signed]) -> dict[str, object]:
     spent = [
-        (place, position, given)
-        for place, one in enumerate(signed, start=1)
-        for position, given in enumerate(one.inputs)
+        (one.txid, position, given) for one in signed for position, given in enumerate(one.inputs)
     ]
     return {
-        "input_places": [place for place, _, _ in spent],
+        "spenders": [txid for txid, _, _ in spent],
         "positions": [position for _, position, _ in spent],
         "outpoints": [given.outpoint for _, _, given in spent],
         "input_channel_ids": [given.channel_id for _, _, given in spent],

@@ -18,7 +18,7 @@ from contractcourt.effects import BumpCommitment, NotifyNode, SweepOutput
 from storage import contracts, endpoints, htlc_index, outbox, sweep_inputs, sweep_rounds
 from storage.database import Connection
 from storage.sweep_inputs import Wish
-from tasks.effect_rows import EffectRows, Outgoing
+from tasks.effect_rows import EffectRows, Errand
 
 
 @dataclass(slots=True)
@@ -83,14 +83,14 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
 
 
 def _by_who_waits(
-    conn: Connection, advanced: Sequence[Advanced], effects: Sequence[Outgoing]
-) -> tuple[list[Outgoing], list[Outgoing]]:
+    conn: Connection, advanced: Sequence[Advanced], effects: Sequence[Errand]
+) -> tuple[list[Errand], list[Errand]]:
     """What is to be carried out, and letters to nodes that do not listen (decision 0025)."""
     node_of = {channel.channel_id: channel.after.channel.node for channel in advanced}
     told = {node_of[channel_id] for channel_id, effect, _ in effects if _is_letter(effect)}
     silent = told - endpoints.listening(conn, told) if told else told
-    awaited: list[Outgoing] = []
-    for_the_record: list[Outgoing] = []
+    awaited: list[Errand] = []
+    for_the_record: list[Errand] = []
     for one in effects:
         channel_id, effect, _ = one
         unheard = _is_letter(effect) and node_of[channel_id] in silent

@@ -45,14 +45,14 @@ from storage.database import Connection
 from storage.docket import NewEntry
 
 #: An effect of a channel for the outbox, and whether it hurries.
-Outgoing = tuple[int, outbox.OutboxEffect, bool]
+Errand = tuple[int, outbox.OutboxEffect, bool]
 
 
 class EffectRows:
     """The rows of many effects, gathered so that each table is written once."""
 
     def __init__(self) -> None:
-        self.outbox: list[Outgoing] = []
+        self.outbox: list[Errand] = []
         self.woken: set[int] = set()
         self.answered: set[int] = set()
         self._watch: list[tuple[int, WatchOutpoint]] = []
@@ -60,7 +60,7 @@ class EffectRows:
         self._wake: list[tuple[int, WakeAt]] = []
         self._closed: list[tuple[int, MarkChannelClosed]] = []
         self._resolved: list[tuple[int, MarkFullyResolved]] = []
-        self._alarms: list[tuple[int, AlarmKind, str]] = []
+        self._alarms: list[tuple[int, None, AlarmKind, str]] = []
         self._remember: list[tuple[int, int, tuple[Htlc, ...]]] = []
         self._recall: set[tuple[int, int]] = set()
 
@@ -87,7 +87,7 @@ class EffectRows:
                 self.flush(conn)
                 channels.mark_unresolved(conn, channel_id)
             case RaiseAlarm():
-                self._alarms.append((channel_id, effect.kind, effect.message))
+                self._alarms.append((channel_id, None, effect.kind, effect.message))
             case PublishCommitment():
                 # When nobody asked, the court decided; a later request is then a second one.
                 force_closes.request(
@@ -108,7 +108,7 @@ class EffectRows:
             case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
                 self._put_out(channel_id, case, effect)
             case SweepOutput() | BumpCommitment():
-                # Written with the policy of their case: see `_write_wishes`.
+                # Written with the policy of their case: see `carrying_out`.
                 pass
             case unreachable:
                 assert_never(unreachable)

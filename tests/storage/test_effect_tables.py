@@ -363,13 +363,13 @@ class TestAlarms:
             other = examples.open_channel(conn, 2)
             assert alarms.raise_alarm(conn, channel_id, AlarmKind.UNKNOWN_SPEND, "look")
             raised = [
-                (channel_id, AlarmKind.UNKNOWN_SPEND, "look"),
-                (channel_id, AlarmKind.UNKNOWN_SPEND, "look again"),
-                (other, AlarmKind.UNKNOWN_SPEND, "look"),
-                (other, AlarmKind.UNKNOWN_SPEND, "look"),
+                (channel_id, None, AlarmKind.UNKNOWN_SPEND, "look"),
+                (channel_id, None, AlarmKind.UNKNOWN_SPEND, "look again"),
+                (other, None, AlarmKind.UNKNOWN_SPEND, "look"),
+                (other, None, AlarmKind.UNKNOWN_SPEND, "look"),
             ]
-            alarms.raise_many(conn, raised)
-            alarms.raise_many(conn, [])
+            assert alarms.raise_many(conn, raised) == 2
+            assert alarms.raise_many(conn, []) == 0
             found = [(alarm.channel_point, alarm.message) for alarm in alarms.list_open(conn)]
         assert sorted(found) == sorted(
             [(outpoint(1), "look"), (outpoint(1), "look again"), (outpoint(2), "look")]
