@@ -36,6 +36,7 @@ _Written = tuple[SigningRequest, bytes]
 #: After many were lost together.
 _CAUTIOUS_SECONDS = 600.0
 
+_NOT_A_SIGNERS = "the answer is not a signer's: check the signer's URL"
 _UNAUTHORISED = 401
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
@@ -206,7 +207,7 @@ def _outcome(answer: SigningAnswer) -> SignedTransaction | SignerCallFailed:
     if answer.signed is not None:
         return answer.signed
     if answer.problem is None:
-        raise SignerUnavailable("the answer is not a signer's: check the signer's URL")
+        raise SignerUnavailable(_NOT_A_SIGNERS)
     failure = _failure(answer.problem)
     if isinstance(failure, SignerUnavailable):
         raise failure
@@ -233,4 +234,4 @@ def _read(body: bytes, kind: type[T]) -> T:
     try:
         return decode(body, kind)
     except MalformedRecord:
-        raise SignerUnavailable("the answer is not a signer's: check the signer's URL") from None
+        raise SignerUnavailable(_NOT_A_SIGNERS) from None

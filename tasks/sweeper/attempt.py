@@ -67,7 +67,7 @@ class Ready:
 class NotSigned:
     """The signer or the script engine refuses. `lasting`: asking again will not help."""
 
-    planned: Planned
+    group: Group
     reason: str
     lasting: bool
 
@@ -88,7 +88,7 @@ def sign_planned(
 ) -> tuple[list[Ready | NotSigned], SignerUnavailable | None]:
     """Each of them signed, or why not; without those left unsigned by a signer that goes away."""
     made: list[Ready | NotSigned] = []
-    answers = sign_many(held, [_request(one.draft) for one in planned]) if planned else []
+    answers = sign_many(held, [_request(one.draft) for one in planned])
     for one, answer in zip(planned, answers, strict=True):
         if isinstance(answer, SignerUnavailable):
             return made, answer
@@ -101,7 +101,8 @@ def _made(
 ) -> Ready | NotSigned:
     if isinstance(answer, SignedTransaction):
         return Ready(planned.draft, answer, planned.replaces)
-    return NotSigned(planned, str(answer), lasting=not isinstance(answer, SignerKeysMissing))
+    lasting = not isinstance(answer, SignerKeysMissing)
+    return NotSigned(planned.draft.group, str(answer), lasting)
 
 
 def verdicts(held: Resources, ready: Sequence[Ready]) -> list[PublishResult]:

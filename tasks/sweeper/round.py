@@ -207,8 +207,8 @@ class SweepRound:
         made, away = sign_planned(self._held, planned)
         for one in made:
             match one:
-                case NotSigned(refused, reason, lasting):
-                    next_ones += self._narrow_down(refused.draft.group, reason, faulty=lasting)
+                case NotSigned(group, reason, lasting):
+                    next_ones += self._narrow_down(group, reason, faulty=lasting)
                 case Ready():
                     ready.append(one)
         judged = self._outgoing.judged(ready)
