@@ -11,7 +11,6 @@ import http.client
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from itertools import chain, islice
 
 import psycopg
@@ -29,6 +28,7 @@ from storage.database import Database
 from storage.docket import NewEntry
 from tasks import arbitration
 from workers.embedded.ports import Ports
+from workers.up import probes
 
 FULL = {"webhooks": 4_000, "states": 1_000_000, "htlcs": 2}
 
@@ -79,7 +79,7 @@ def _through_the_gateway(db: Database, redis: str, webhooks: int, htlcs: int) ->
     key = {"CONTRACTCOURT_WEBHOOK_KEY": traffic.WEBHOOK_KEY}
     command = ("gateway", "--port", str(port))
     with running(*command, postgres=db.url, redis=redis, **key) as gateway:
-        wait_until(lambda: _answers(port))
+        wait_until(lambda: probes.http(f"http://127.0.0.1:{port}/healthz") is None)
         meter = Meter(gateway.pid)
         took, waits = _send_all(port, sent)
         gateway_cpu = meter.seconds()
@@ -123,16 +123,6 @@ def _signature_check() -> float:
         )
         / 100
     )
-
-
-def _answers(port: int) -> bool:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-        try:
-            connection.request("GET", "/healthz")
-            connection.getresponse().read()
-        except OSError:
-            return False
-    return True
 
 
 def _send_all(port: int, sent: list[list[SignedWebhook]]) -> tuple[float, list[float]]:

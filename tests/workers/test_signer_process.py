@@ -22,7 +22,7 @@ import pytest
 
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.codec import encode
-from contractcourt.signing import MAX_BODY_BYTES, RefusalReason, SignedTransaction
+from contractcourt.signing import MAX_BODY_BYTES, RefusalReason, SignedTransaction, SigningRequest
 from contractcourt.units import HexBytes, Script
 from storage import nodes
 from storage.database import Database
@@ -106,12 +106,18 @@ def recording() -> Recording:
     return Recording("anchors_2_local_close")
 
 
-def test_a_force_close_and_its_sweep_are_signed_over_http(
-    signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
-) -> None:
+def allowed_sweep(db: Database, recording: Recording) -> tuple[SigningRequest, Transaction]:
+    """A sweep as LDK signed it, to scripts that its node allows."""
     sweep, by_ldk = recording.our_spends()[-1]
     with db.transaction() as conn:
         nodes.add_node(conn, "alice", [Script(o.script_pubkey) for o in by_ldk.outputs])
+    return sweep, by_ldk
+
+
+def test_a_force_close_and_its_sweep_are_signed_over_http(
+    signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
+) -> None:
+    sweep, by_ldk = allowed_sweep(db, recording)
     commitments = [commitment for commitment, _ in recording.local_commitments()]
     last = recording.commitment_request(commitments[-1])
 
@@ -144,9 +150,7 @@ def test_a_force_close_and_its_sweep_are_signed_over_http(
 def test_many_are_signed_in_one_call_and_each_has_its_own_answer(
     signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
 ) -> None:
-    sweep, by_ldk = recording.our_spends()[-1]
-    with db.transaction() as conn:
-        nodes.add_node(conn, "alice", [Script(o.script_pubkey) for o in by_ldk.outputs])
+    sweep, by_ldk = allowed_sweep(db, recording)
     commitments = [commitment for commitment, _ in recording.local_commitments()]
     last, before = (recording.commitment_request(commitments[n]) for n in (-1, 0))
     stranger = Recording("static_2_local_close").our_spends()[-1][0]
@@ -208,9 +212,7 @@ class _FrailDoor(BaseHTTPRequestHandler):
 def test_one_request_that_brings_the_signer_down_holds_up_none_before_it(
     signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
 ) -> None:
-    sweep, by_ldk = recording.our_spends()[-1]
-    with db.transaction() as conn:
-        nodes.add_node(conn, "alice", [Script(o.script_pubkey) for o in by_ldk.outputs])
+    sweep, _ = allowed_sweep(db, recording)
     client.import_keys(json.dumps(recording.key_document).encode())
     deadly = Recording("static_2_local_close").our_spends()[-1][0]
     _FrailDoor.signer_url, _FrailDoor.deadly = signer.url, str(deadly.tx).encode()

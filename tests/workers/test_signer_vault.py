@@ -65,9 +65,23 @@ def add_node(db: Database, scripts_allowed: list[Script], name: str = "alice") -
         nodes.add_node(conn, name, scripts_allowed)
 
 
+def allow_instead(db: Database, scripts_allowed: list[Script]) -> None:
+    """The row of every node says so from now on."""
+    with db.transaction() as conn:
+        given = [bytes(script) for script in scripts_allowed]
+        conn.execute("UPDATE nodes SET sweep_scripts = %s", (given,))
+
+
 def sweep(recording: Recording) -> tuple[SigningRequest, list[Script]]:
     request, signed = recording.our_spends()[-1]
     return request, [Script(output.script_pubkey) for output in signed.outputs]
+
+
+def paying_elsewhere(request: SigningRequest) -> SigningRequest:
+    """The same sweep, but for where its money goes."""
+    tx = Transaction.parse(request.tx)
+    elsewhere = tx.serialize().replace(bytes(tx.outputs[0].script_pubkey), bytes(OTHER_SCRIPT))
+    return with_fields(request, tx=HexBytes(elsewhere))
 
 
 def reason_of(signer: Signer, request: SigningRequest) -> RefusalReason:
@@ -182,16 +196,12 @@ def test_a_row_changed_later_redirects_no_money(
     request, allowed = sweep(recording)
     add_node(db, [OTHER_SCRIPT])
     assert reason_of(signer, request) is RefusalReason.FOREIGN_OUTPUT
-    with db.transaction() as conn:
-        conn.execute("UPDATE nodes SET sweep_scripts = %s", ([bytes(s) for s in allowed],))
+    allow_instead(db, allowed)
     # The first, refused request left nothing behind, so the owner's present wish counts.
     assert signer.sign(request)
-    with db.transaction() as conn:
-        conn.execute("UPDATE nodes SET sweep_scripts = %s", ([bytes(OTHER_SCRIPT)],))
+    allow_instead(db, [OTHER_SCRIPT])
     assert signer.sign(request)
-    tx = Transaction.parse(request.tx)
-    elsewhere = tx.serialize().replace(bytes(tx.outputs[0].script_pubkey), bytes(OTHER_SCRIPT))
-    stolen = with_fields(request, tx=HexBytes(elsewhere))
+    stolen = paying_elsewhere(request)
     assert reason_of(signer, stolen) is RefusalReason.FOREIGN_OUTPUT
 
 
@@ -204,9 +214,7 @@ def test_many_requests_are_answered_as_each_by_itself_is(
     import_raw(signer, recording)
     request, allowed = sweep(recording)
     add_node(db, allowed)
-    elsewhere = Transaction.parse(request.tx).serialize()
-    elsewhere = elsewhere.replace(bytes(allowed[0]), bytes(OTHER_SCRIPT))
-    stolen = with_fields(request, tx=HexBytes(elsewhere))
+    stolen = paying_elsewhere(request)
     other = Recording("anchors_3_remote_close").channel
     disguised = with_channel(request, local=other.local)
     assert signer.sign_many([]) == []
@@ -230,8 +238,7 @@ def test_a_refused_one_of_many_leaves_nothing_behind(
     for answer in signer.sign_many([request, request]):
         assert isinstance(answer, SigningRefused)
         assert answer.reason is RefusalReason.FOREIGN_OUTPUT
-    with db.transaction() as conn:
-        conn.execute("UPDATE nodes SET sweep_scripts = %s", ([bytes(s) for s in allowed],))
+    allow_instead(db, allowed)
     assert all(isinstance(each, SignedTransaction) for each in signer.sign_many([request] * 2))
 
 
