@@ -47,27 +47,30 @@ INSERT_CASES = f"""
     SELECT channel_id, case_json, applied_seq, obscuring_factor, revoked_below FROM given
 """
 _COLUMNS = "channel_id, case_json, applied_seq, version"
-LOCK_CASES = f"""
-    SELECT {_COLUMNS} FROM cases
-    WHERE channel_id = ANY(%(channel_ids)s)
-    ORDER BY channel_id
-    FOR UPDATE SKIP LOCKED
+#: The newest version first: all the older ones, which a long transaction may keep, are not met.
+_NEWEST = "ORDER BY version DESC LIMIT 1"
+_NEWEST_OF_EACH = f"""
+    SELECT k.* FROM unnest(%(channel_ids)s::bigint[]) AS asked (channel_id)
+    CROSS JOIN LATERAL (
+        SELECT {_COLUMNS} FROM cases WHERE channel_id = asked.channel_id {_NEWEST} {{locking}}
+    ) AS k
+    ORDER BY k.channel_id
 """
+LOCK_CASES = _NEWEST_OF_EACH.format(locking="FOR UPDATE SKIP LOCKED")
 #: A case that the asker has read at this version is not sent again.
-LOCK_CASE = """
+LOCK_CASE = f"""
     SELECT channel_id, CASE WHEN version = %(seen)s::bigint THEN NULL ELSE case_json END,
            applied_seq, version
     FROM cases
-    WHERE channel_id = %(channel_id)s
+    WHERE channel_id = %(channel_id)s {_NEWEST}
     FOR UPDATE
 """
-READ_CASES = f"""
-    SELECT {_COLUMNS} FROM cases WHERE channel_id = ANY(%(channel_ids)s) ORDER BY channel_id
-"""
-READ_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s"
-FIND_CASE = """
-    SELECT k.channel_id, k.case_json, k.applied_seq, k.version
-    FROM channels AS c JOIN cases AS k ON k.channel_id = c.id
+READ_CASES = _NEWEST_OF_EACH.format(locking="")
+READ_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s {_NEWEST}"
+FIND_CASE = f"""
+    SELECT k.* FROM channels AS c CROSS JOIN LATERAL (
+        SELECT {_COLUMNS} FROM cases WHERE channel_id = c.id {_NEWEST}
+    ) AS k
     WHERE c.channel_point = %(channel_point)s AND c.node = %(node)s
 """
 STORE_CASES = f"""

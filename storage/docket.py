@@ -28,11 +28,17 @@ Source = Literal["node", "chain", "court", "operator"]
 #: What the first entry's hash covers in place of an entry before it.
 GENESIS_HASH = bytes(32)
 
+#: In the order of the channels, so that two who lock the same never wait for each other. The newest
+#: first (`cases.LOCK_CASES`).
 LOCK_HEADS = """
-    SELECT channel_id, last_seq, last_hash FROM docket_heads
-    WHERE channel_id = ANY(%(channel_ids)s)
-    ORDER BY channel_id
-    FOR UPDATE
+    SELECT h.channel_id, h.last_seq, h.last_hash
+    FROM unnest(%(channel_ids)s::bigint[]) AS asked (channel_id)
+    CROSS JOIN LATERAL (
+        SELECT channel_id, last_seq, last_hash FROM docket_heads
+        WHERE channel_id = asked.channel_id
+        ORDER BY last_seq DESC LIMIT 1
+        FOR UPDATE
+    ) AS h
 """
 FIND_KEYS = """
     SELECT d.channel_id, d.idempotency_key, d.seq
