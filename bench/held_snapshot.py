@@ -1,8 +1,8 @@
 """Full load while a REPEATABLE READ transaction keeps every dead row from being cleaned away (P1).
 
-The same load without it, in the same run, is the floor. What is measured is the end of the time that
-the snapshot is held: at full size the last of ten minutes; at the quick one the dead rows that full
-load would leave behind are made at once, so that the bench need not wait for them.
+The same load without it, in the same run, is the floor. What is measured is the end of the time
+that the snapshot is held: at full size the last of ten minutes; at the quick one the dead rows that
+full load would leave behind are made at once, so that the bench need not wait for them.
 """
 
 from __future__ import annotations

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
 from contractcourt.case import State
 from contractcourt.contract import ContractStage
 from contractcourt.units import BlockHeight
-from storage import channels, contracts, docket
+from storage import cases, channels, contracts, docket
 from storage.database import Database
 from tests.storage import examples
+from tests.storage.blocked import wait_for_a_blocked_session
 
 CLOSED = ("CONTRACT_CLOSED", "WAITING_FULL_RESOLUTION", "FULLY_RESOLVED")
 
@@ -180,6 +183,42 @@ def test_a_docket_entry_is_well_formed(
 def test_p1_a_case_applies_each_entry_once(db: Database, channel_id: int, change: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction() as conn:
         conn.execute(f"UPDATE cases SET {change} WHERE channel_id = {channel_id}")
+
+
+_AGAIN = {
+    "cases": "INSERT INTO cases (channel_id, case_json, applied_seq) VALUES (%s, '{}', 0)",
+    "docket_heads": "INSERT INTO docket_heads (channel_id) VALUES (%s)",
+}
+
+
+@pytest.mark.parametrize("table", _AGAIN)
+def test_p4_a_channel_has_one_case_and_one_docket(
+    db: Database, channel_id: int, table: str
+) -> None:
+    with db.transaction() as conn:
+        cases.store(conn, cases.lock_one(conn, channel_id))
+    with pytest.raises(psycopg.errors.UniqueViolation), db.transaction() as conn:
+        conn.execute(_AGAIN[table], (channel_id,))
+
+
+def test_p4_of_two_first_cases_stored_at_once_the_second_is_refused(
+    db: Database, channel_id: int
+) -> None:
+    with db.transaction() as conn:
+        conn.execute("DELETE FROM cases")
+
+    def insert_second() -> None:
+        with db.transaction() as conn:
+            conn.execute(_AGAIN["cases"], (channel_id,))
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as conn:
+            conn.execute(_AGAIN["cases"], (channel_id,))
+            conn.execute("UPDATE cases SET version = version + 1")
+            second = pool.submit(insert_second)
+            wait_for_a_blocked_session(conn)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            second.result()
 
 
 def test_p3_a_second_open_force_close_is_refused(db: Database, channel_id: int) -> None:

@@ -47,6 +47,12 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "0021": {
         "index broadcasts_of_lane is built on broadcasts": _UNRELEASED,
     },
+    "0022": {
+        "cases (channel_id) is no longer unique": "a trigger says it, nobody inserts twice",
+        "cases (channel_id,version) becomes unique": "it holds less than the key it replaces",
+        "docket_heads (channel_id) is no longer unique": "as for cases",
+        "docket_heads (channel_id,last_seq) becomes unique": "as for cases",
+    },
 }
 
 
