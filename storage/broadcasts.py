@@ -37,7 +37,9 @@ _TENDED = """
     b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
     AND b.urgent = %(urgent)s
 """
-TO_TEND = f"{_SELECT} WHERE {_TENDED} ORDER BY b.id"
+#: Whoever is interrupted goes on with those that were sent longest ago.
+_LONGEST_AGO = "ORDER BY b.last_attempt_at NULLS FIRST, b.id"
+TO_TEND = f"{_SELECT} WHERE {_TENDED} {_LONGEST_AGO}"
 _OF_LANE = (
     "SELECT id FROM broadcasts WHERE state = 'open' AND node = %(node)s AND urgent = %(urgent)s"
 )
@@ -53,7 +55,7 @@ TO_TEND_OF_CHANGED = f"""{_SELECT}
         SELECT i.broadcast_id FROM sweep_inputs AS w
         JOIN broadcast_inputs AS i ON i.outpoint = w.outpoint
         WHERE w.node = %(node)s AND w.changed_in >= %(since)s::bigint::text::xid8))
-    ORDER BY b.id
+    {_LONGEST_AGO}
 """
 OF_CHANNEL = f"""{_SELECT}
     WHERE b.id IN (SELECT id FROM broadcasts WHERE channel_id = %(channel_id)s

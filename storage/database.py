@@ -36,12 +36,15 @@ CONNECTION_LIMITS = {
 #: The pool doubles its pauses for so long, then begins anew; by its own five minutes it would sleep
 #: for two of them when Postgres comes back.
 RECONNECT_SECONDS = 10.0
-#: In one round trip, for most transactions are a statement or two.
+#: In one round trip, for most transactions are a statement or two. Every look is by a key. A bitmap
+#: scan would read all versions of a row that a long transaction keeps, to find the newest of them;
+#: an index, read backwards, meets that one first (docs/decisions/0029-newest-version-first.md).
 BEGIN = """
     BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = '30s';
-    SET LOCAL idle_in_transaction_session_timeout = '15s'
+    SET LOCAL idle_in_transaction_session_timeout = '15s';
+    SET LOCAL enable_bitmapscan = off
 """
 
 

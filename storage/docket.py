@@ -70,7 +70,11 @@ AHEAD = """
     SELECT h.channel_id
     FROM unnest(%(channel_ids)s::bigint[], %(applied_seqs)s::bigint[])
         AS held (channel_id, applied_seq)
-    JOIN docket_heads AS h ON h.channel_id = held.channel_id AND h.last_seq > held.applied_seq
+    CROSS JOIN LATERAL (
+        SELECT channel_id FROM docket_heads
+        WHERE channel_id = held.channel_id AND last_seq > held.applied_seq
+        OFFSET 0
+    ) AS h
     ORDER BY h.channel_id
 """
 ENTRIES = f"""

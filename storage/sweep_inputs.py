@@ -76,6 +76,10 @@ FREE_OF_CHANGED = f"""
     )
     {_SELECT.replace("sweep_inputs AS w", "changed AS w")} {_PAGE_OF_FREE}
 """
+FREE_OF = f"""
+    {_SELECT} WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted'
+      AND {_UNSPENT} AND {_IN_NO_BROADCAST}
+"""
 SUM_FREE = f"""
     SELECT count(*), coalesce(sum(w.value_sat), 0)::bigint FROM sweep_inputs AS w WHERE {_IS_FREE}
 """
@@ -237,6 +241,11 @@ def free(
         "after": None if after is None else after.outpoint,
     }
     return _read(conn, FREE if since is None else FREE_OF_CHANGED, facts)
+
+
+def free_of(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
+    """Those of these outputs that wait to be swept."""
+    return _read(conn, FREE_OF, {"outpoints": list(outpoints)})
 
 
 def sum_free(conn: Connection, node: str) -> tuple[int, Satoshi]:

@@ -27,6 +27,7 @@ from storage import alarms, cases, channels, docket, nodes
 from storage.cases import StoredCase
 from storage.database import Connection, Database
 from storage.docket import Appended, NumberedEvent, Source
+from storage.sweep_inputs import Wish
 from tasks import carrying_out
 from tasks.carrying_out import Advanced, Written
 from tasks.crash_points import CrashPoint, reach
@@ -47,8 +48,8 @@ class Outcome:
 
     `outbox`: (id, kind) of effects to carry out now, `urgent` the ids of those that can't wait;
     `woken`: other channels with news to apply; `sweeping`: nodes with something new to sweep,
-    `urgent_sweeping` those with something that has a deadline; `stood`: by channel that was held,
-    what it has applied now.
+    `urgent_sweeping` those with something that has a deadline; `pressing`: what is to be swept
+    before a deadline; `stood`: by channel that was held, what it has applied now.
     """
 
     applied: int = 0
@@ -57,6 +58,7 @@ class Outcome:
     sweeping: set[str] = field(default_factory=set)
     urgent: set[int] = field(default_factory=set)
     urgent_sweeping: set[str] = field(default_factory=set)
+    pressing: list[Wish] = field(default_factory=list)
     stood: dict[int, int] = field(default_factory=dict)
 
     def add(self, other: Outcome) -> None:
@@ -68,6 +70,7 @@ class Outcome:
         self.sweeping |= other.sweeping
         self.urgent |= other.urgent
         self.urgent_sweeping |= other.urgent_sweeping
+        self.pressing += other.pressing
 
 
 def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
@@ -113,6 +116,8 @@ def apply_pending(
 ) -> Outcome:
     """Lock what is free, apply its docket in order, store it all.
 
+    So are the answers to what a case asks of its own past: a breach is punished by one commit.
+
     A LawError about the entry numbered `refusable` is raised instead of noted: it is still at
     the door, and rolling back takes it off the docket again.
     """
@@ -124,11 +129,13 @@ def apply_pending(
     by_channel: dict[int, list[NumberedEvent]] = {}
     for entry in entries:
         by_channel.setdefault(entry.channel_id, []).append(entry)
-    step, _ = _advance(
+    step, written = _advance(
         conn,
         [(stored, by_channel.get(stored.channel_id, [])) for stored in locked],
         refusable=refusable,
     )
+    if written.answered:
+        step.add(apply_pending(conn, sorted(written.answered), refusable=refusable))
     return step
 
 
@@ -161,6 +168,7 @@ def _outcome(conn: Connection, applied: int, stood: dict[int, int], written: Wri
         set(sweeping),
         set(written.urgent),
         set(urgent_sweeping),
+        [wish for wish in written.wishes if wish.effect.deadline is not None],
         stood,
     )
 

@@ -59,9 +59,13 @@ timezone = "UTC"
 enable_utc = True
 
 task_default_queue = "arbitrate"
-#: `urgent` is no other task but the same ones, for what may not wait behind the rest (C7).
+#: The urgent ones carry no other tasks but the same, for what may not wait behind the rest (C7).
 task_queues = [
-    Queue(name) for name in ("urgent", "arbitrate", "publish", "notify", "reconcile", "archive")
+    Queue(name)
+    for name in (
+        *("urgent", "urgent_sweeps"),
+        *("arbitrate", "publish", "notify", "reconcile", "archive"),
+    )
 ]
 task_routes = {
     "contractcourt.arbitrate": {"queue": "arbitrate"},

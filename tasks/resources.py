@@ -1,4 +1,4 @@
-"""What one worker process holds open: Postgres, the Bitcoin node, the signer.
+"""What one worker process holds open: Postgres, the Bitcoin node, the signer, the broker.
 
 Opened at first use, so always after the fork; using them in another process raises.
 """
@@ -13,6 +13,7 @@ from storage.database import Database
 from tasks.errors import ForkedResources
 from tasks.settings import Settings, load_settings
 from tasks.signer_client import SignerClient
+from tasks.way import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Resources:
     db: Database
     chain: BitcoinCore
     signer: SignerClient
+    way: Way
 
 
 _opened: Resources | None = None
@@ -50,6 +52,7 @@ def _open(settings: Settings) -> Resources:
             rest=settings.bitcoind_rest,
         ),
         signer=SignerClient(settings.required_signer_url, settings.required_signer_token),
+        way=Way(settings.required_redis_url),
     )
 
 
@@ -59,5 +62,6 @@ def close() -> None:
     if _opened is not None and _opened.pid == os.getpid():
         _opened.db.close()
         _opened.signer.close()
+        _opened.way.close()
         _opened.chain.close()
     _opened = None

@@ -1,26 +1,35 @@
 """`contractcourt.sweep`: a round of sweeping for each node that something has changed for.
 
-What has a deadline is swept by rounds of its own, in the urgent queue (users_ask C7).
+What has a deadline is swept by rounds of its own, in a queue of its own, and a handful of it at
+once by whoever has just stored it (users_ask C7).
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import structlog
 
+from chain.errors import ChainError
 from contractcourt.alarms import AlarmKind
+from contractcourt.bitcoin.outpoint import OutPoint
 from storage import alarms, blocks, sweep_inputs, sweep_rounds
 from storage.database import Connection
+from storage.sweep_inputs import Wish
 from storage.sweep_rounds import Claim
+from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.market import market
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerUnavailable
-from tasks.sweeper.round import SweepRound
+from tasks.sweeper.round import MadeWay, SweepRound
 
 _log = structlog.get_logger()
+
+#: Channels whose sweeps are not left to a round. Of more, a round takes the most pressing first.
+HANDFUL = 8
 
 
 @app.task(name="contractcourt.sweep")
@@ -33,11 +42,32 @@ def sweep_task(nodes: list[str], idempotency_key: str, urgent: bool = False) -> 
 
 @app.task(name="contractcourt.hurry")
 def hurry_task(idempotency_key: str) -> None:
-    """The chain has moved: do the urgent rounds that nobody does."""
+    """The chain has moved: have the urgent rounds done that nobody does."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
-        held = resources()
-        for node in held.db.run(lambda conn: sweep_rounds.waiting(conn, urgent=True)):
-            sweep_node(held, node, urgent=True)
+        wakeups.sweep(
+            resources().db.run(lambda conn: sweep_rounds.waiting(conn, urgent=True)), urgent=True
+        )
+
+
+def sweep_at_once(held: Resources, wishes: Sequence[Wish]) -> None:
+    """Sweep these, if they are a handful, without waiting for the round that is asked for anyway.
+
+    A round of the same node may be at them too: what is stored first counts. Whatever goes wrong
+    here is left to that round.
+    """
+    if len({wish.channel.channel_point for wish in wishes}) > HANDFUL:
+        return
+    outpoints: dict[str, list[OutPoint]] = {}
+    for wish in wishes:
+        outpoints.setdefault(wish.channel.node, []).append(wish.effect.contract.outpoint)
+    for node, wanted in outpoints.items():
+        try:
+            cursor = held.db.run(blocks.cursor)
+            if cursor is not None:
+                one = SweepRound(held, node, cursor.height, market(held), urgent=True)
+                one.sweep_these(wanted)
+        except (SignerUnavailable, ChainError) as error:
+            _log.warning("left to the round", node=node, error=str(error))
 
 
 def sweep_node(held: Resources, node: str, *, urgent: bool = False) -> None:
@@ -71,12 +101,17 @@ def _round(held: Resources, claim: Claim) -> bool:
     step = None if cursor is None else cursor.step
     try:
         if cursor is not None:
-            SweepRound(held, claim, cursor, market(held)).run()
+            one = SweepRound(held, node, cursor.height, market(held), urgent=claim.urgent)
+            one.run(since=claim.since(cursor.step), position=claim.position)
     except BaseException as error:
         held.db.run(lambda conn: sweep_rounds.give_back(conn, claim))
-        if not isinstance(error, SignerUnavailable):
-            raise
-        _tell_signer_away(held, node, error)
+        match error:
+            case MadeWay():
+                wakeups.sweep([node], urgent=claim.urgent)
+            case SignerUnavailable():
+                _tell_signer_away(held, node, error)
+            case _:
+                raise
         return False
     reach(CrashPoint.ROUND_DONE)
     again = held.db.run(end)

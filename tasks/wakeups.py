@@ -7,7 +7,9 @@ Each call answers whether the broker took it. What it did not take stands in Pos
 where `reconcile` finds it: nobody has to do anything about it (P5). A broker that is away is found
 out at once, and is not asked again for a moment, so that nobody waits for it.
 
-What is urgent goes to a queue of its own, which a worker of its own takes from (users_ask C7).
+What is urgent goes to queues of its own, which a worker of its own takes from in turn (users_ask
+C7): `urgent` for what is done at once, `urgent_sweeps` for the rounds, which take their time and
+make way for the other (`tasks.way`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ CHUNK = 200
 _IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 2, "socket_timeout": 2}
 _ASK_AGAIN_AFTER_SECONDS = 1.0
 URGENT_QUEUE = "urgent"
+URGENT_SWEEPS_QUEUE = "urgent_sweeps"
 
 _TASK_OF = {
     "publish_commitment": "contractcourt.publish",
@@ -58,7 +61,7 @@ def carry_out(rows: Iterable[tuple[int, str]], urgent: Collection[int] = ()) -> 
 def deliver(endpoints: Iterable[str]) -> bool:
     """Tell the workers that letters wait for these endpoints."""
     told = [
-        _send_one("contractcourt.notify", {"ids": [], "endpoints": [endpoint]}, urgent=False)
+        _send_one("contractcourt.notify", {"ids": [], "endpoints": [endpoint]})
         for endpoint in sorted(set(endpoints))
     ]
     return all(told)
@@ -69,8 +72,9 @@ def sweep(nodes: Iterable[str], *, urgent: bool = False) -> bool:
 
     `urgent`: for what has a deadline; else for all the rest.
     """
+    queue = URGENT_SWEEPS_QUEUE if urgent else None
     told = [
-        _send_one("contractcourt.sweep", {"nodes": [node], "urgent": urgent}, urgent=urgent)
+        _send_one("contractcourt.sweep", {"nodes": [node], "urgent": urgent}, queue)
         for node in sorted(set(nodes))
     ]
     return all(told)
@@ -83,20 +87,21 @@ def new_block() -> bool:
     for longer than a block takes (users_ask C16).
     """
     told = [
-        _send_one("contractcourt.hurry", {}, urgent=True),
-        _send_one("contractcourt.rebroadcast", {}, urgent=False),
-        _send_one("contractcourt.reconcile", {}, urgent=False),
+        _send_one("contractcourt.hurry", {}),
+        _send_one("contractcourt.rebroadcast", {}),
+        _send_one("contractcourt.reconcile", {}),
     ]
     return all(told)
 
 
 def _send(task: str, ids: Sequence[int], *, urgent: bool) -> bool:
     chunks = [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
-    told = [_send_one(task, {"ids": chunk}, urgent=urgent) for chunk in chunks]
+    told = [_send_one(task, {"ids": chunk}, URGENT_QUEUE if urgent else None) for chunk in chunks]
     return all(told)
 
 
-def _send_one(task: str, kwargs: dict[str, object], *, urgent: bool) -> bool:
+def _send_one(task: str, kwargs: dict[str, object], queue: str | None = None) -> bool:
+    """To this queue, or to that of the task (`celery_config.task_routes`)."""
     if _broker.is_away():
         return False
     key = f"wake:{uuid.uuid4()}"
@@ -106,7 +111,7 @@ def _send_one(task: str, kwargs: dict[str, object], *, urgent: bool) -> bool:
                 task,
                 kwargs={**kwargs, "idempotency_key": key},
                 task_id=key,
-                queue=URGENT_QUEUE if urgent else None,
+                queue=queue,
                 producer=producer,
                 retry=False,
                 ignore_result=True,

@@ -1,6 +1,7 @@
-"""One round of sweeping for one node: tend what is out, then send what is free.
+"""One round of sweeping for one node: send what is free, then tend what is out.
 
-An urgent round looks at what has a deadline alone, the others at all the rest.
+An urgent round looks at what has a deadline alone, the others at all the rest. It is long when many
+channels close, and makes way between two batches for whatever is urgent and short.
 
 Every open sweep is sent again or outbid, and taken apart when a part of it is contested. What no
 open sweep spends is grouped, tried on the Bitcoin node, and only then stored and sent; a group
@@ -15,19 +16,18 @@ from functools import partial
 
 from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.sweeping.drafts import Shortfall, WalletCoin, rate
 from contractcourt.sweeping.groups import Group, gather
-from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
+from contractcourt.sweeping.inputs import SweepInput, limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
-from contractcourt.units import FeeratePerKw
+from contractcourt.units import BlockHeight, FeeratePerKw
 from storage import broadcasts, sweep_inputs
-from storage.blocks import Cursor
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
-from storage.sweep_rounds import Claim
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 from tasks.sending import send
@@ -53,52 +53,81 @@ _FAULTY = frozenset({PublishOutcome.POLICY, PublishOutcome.INVALID, PublishOutco
 _LOCAL = frozenset({PublishOutcome.POLICY, PublishOutcome.UNKNOWN})
 
 
+class MadeWay(Exception):
+    """Something urgent waits: the round is to go on after it."""
+
+
 class SweepRound:
     """The round. Raises SignerUnavailable or ChainError when it has to be done again."""
 
     def __init__(
-        self,
-        held: Resources,
-        claim: Claim,
-        cursor: Cursor,
-        market: Market,
+        self, held: Resources, node: str, height: BlockHeight, market: Market, *, urgent: bool
     ) -> None:
         self._held = held
-        self._node = claim.node
-        self._urgent = claim.urgent
-        self._since = claim.since(cursor.step)
-        self._height = cursor.height
+        self._node = node
+        self._urgent = urgent
+        self._height = height
         self._market = market
-        self._wallet = held.db.run(lambda conn: NodeWallet.read(conn, claim.node))
-        self._findings = Findings(held, claim.node)
-        self._outgoing = Outgoing(held, self._wallet, urgent=claim.urgent)
+        self._wallet = held.db.run(lambda conn: NodeWallet.read(conn, node))
+        self._findings = Findings(held, node)
+        self._outgoing = Outgoing(held, self._wallet, urgent=urgent)
 
-    def run(self) -> None:
-        """Tend, then sweep: everything, or what has changed since the last round."""
-        if self._since is None:
+    def run(self, *, since: int | None, position: int) -> None:
+        """Sweep, then tend: everything, or what has changed since the last round.
+
+        What tending takes back is swept at its end.
+
+        Args:
+            since: the transaction from which on to look at changes; None: at everything.
+            position: that in which this round began.
+
+        Raises MadeWay between two batches.
+        """
+        if since is None:
             self._held.db.run(lambda conn: broadcasts.settle(conn, self._node))
-        self._tend_what_is_out()
-        self._sweep_what_is_free()
+        try:
+            self._sweep_what_is_free(since)
+        except MadeWay:
+            raise
+        except Exception as error:
+            # What is out is sent again, whatever keeps the new from following it.
+            self._tend_what_is_out(since, signs=not isinstance(error, SignerUnavailable))
+            raise
+        self._tend_what_is_out(since)
+        self._sweep_what_is_free(position)
+
+    def sweep_these(self, outpoints: Sequence[OutPoint]) -> None:
+        """Sweep those of these that are free, and look at nothing else.
+
+        What is paid for by the fee wallet is left to a round: that sees who else needs the coins.
+        """
+        free = self._held.db.run(lambda conn: sweep_inputs.free_of(conn, outpoints))
+        self._sweep([row for row in free if not _needs_the_wallet(row.input)])
+
+    def _make_way(self) -> None:
+        if self._urgent and self._held.way.is_wanted():
+            raise MadeWay
 
     # -- what is out --
 
-    def _tend_what_is_out(self) -> None:
+    def _tend_what_is_out(self, since: int | None, *, signs: bool = True) -> None:
         """A signer that is away keeps nothing from being sent again."""
-        out = self._held.db.run(self._to_tend)
+        out = self._held.db.run(
+            lambda conn: broadcasts.to_tend(conn, self._node, urgent=self._urgent, since=since)
+        )
         away: SignerUnavailable | None = None
         for start in range(0, len(out), _AT_ONCE):
+            if start:
+                self._make_way()
             good = self._still_good(out[start : start + _AT_ONCE])
             better: list[Ready] = []
-            if away is None:
+            if signs and away is None:
                 better, away = self._better_offers(good)
             sent = self._outgoing.store_and_send(self._outgoing.taken(better))
             replaced = {one.replaces.id for one in sent if one.replaces is not None}
             send(self._held, [one for one, _ in good if one.id not in replaced])
         if away is not None:
             raise away
-
-    def _to_tend(self, conn: Connection) -> list[Broadcast]:
-        return broadcasts.to_tend(conn, self._node, urgent=self._urgent, since=self._since)
 
     def _still_good(self, out: Sequence[Broadcast]) -> list[tuple[Broadcast, list[StoredSweep]]]:
         """With what is still wanted of what they spend; the others are taken back."""
@@ -153,19 +182,19 @@ class SweepRound:
 
     # -- what is free --
 
-    def _sweep_what_is_free(self) -> None:
+    def _sweep_what_is_free(self, since: int | None) -> None:
         after: StoredSweep | None = None
-        while page := self._held.db.run(partial(self._free, after=after)):
+        while page := self._held.db.run(partial(self._free, since=since, after=after)):
             self._sweep(page)
             # Looking is dear when many channels close: one that is not full was the last.
             if len(page) < sweep_inputs.PAGE:
                 return
             after = page[-1]
 
-    def _free(self, conn: Connection, after: StoredSweep | None) -> list[StoredSweep]:
-        return sweep_inputs.free(
-            conn, self._node, urgent=self._urgent, since=self._since, after=after
-        )
+    def _free(
+        self, conn: Connection, since: int | None, after: StoredSweep | None
+    ) -> list[StoredSweep]:
+        return sweep_inputs.free(conn, self._node, urgent=self._urgent, since=since, after=after)
 
     def _sweep(self, free: Sequence[StoredSweep]) -> None:
         self._outgoing.remember(free)
@@ -184,6 +213,8 @@ class SweepRound:
         while left:
             batch = [left.popleft() for _ in range(min(len(left), _AT_ONCE))]
             left.extendleft(reversed(self._attempt(batch)))
+            if left:
+                self._make_way()
 
     def _attempt(self, groups: Sequence[Group]) -> list[Group]:
         """Sign, try, store and send these; the groups that are to be tried in their place.
@@ -265,6 +296,10 @@ class SweepRound:
         if sent is not None and sent.last_outcome in _FAULTY:
             self._held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
             self._findings.quarantine(self._outgoing.rows(group)[0], sent.last_reason or "refused")
+
+
+def _needs_the_wallet(item: SweepInput) -> bool:
+    return item.second_level or isinstance(item.want, BumpCommitment)
 
 
 def _pays_enough_by_itself(group: Group) -> bool:

@@ -204,8 +204,8 @@ def test_workers_are_scaled_by_every_queue_that_they_take_from() -> None:
     arguments = container("worker")["args"]
     queues = arguments[arguments.index("--queues") + 1]
     watched = {trigger["metadata"]["listName"] for trigger in scaled["spec"]["triggers"]}
-    # The urgent queue has workers of its own, and is not to wait for any to be started.
-    assert watched == set(queues.split(",")) - {"urgent"}
+    # The urgent queues have workers of their own, and are not to wait for any to be started.
+    assert watched == set(queues.split(",")) - {"urgent", "urgent_sweeps"}
     assert scaled["spec"]["minReplicaCount"] >= 1
     [deployment] = [d for d in of_kind("Deployment") if d["metadata"]["name"].endswith("-worker")]
     assert "replicas" not in deployment["spec"]

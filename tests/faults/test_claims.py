@@ -20,12 +20,14 @@ from tasks.crash_points import CrashPoint
 from tasks.resources import Resources
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
+from tasks.way import Way
 from tests.conftest import free_port
 from tests.tasks.opened import open_channel
 from workers.watcher.leadership import Leadership
 
 _NODE = "alice"
 _NOWHERE = "http://user:password@127.0.0.1"
+_NO_BROKER = "redis://127.0.0.1:9"
 
 
 def _begin(conn: Connection, seconds: float = 60.0) -> Claim | None:
@@ -82,7 +84,7 @@ def test_p5_a_round_that_fails_is_free_again_at_once(asked: Database) -> None:
         closing(BitcoinCore(f"{_NOWHERE}:{free_port()}")) as chain,
         closing(SignerClient(f"{_NOWHERE}:{free_port()}", "a token that is long")) as signer,
     ):
-        held = Resources(0, settings, asked, chain, signer)
+        held = Resources(0, settings, asked, chain, signer, Way(_NO_BROKER))
         with pytest.raises(ChainUnavailable):
             sweep.sweep_node(held, _NODE)
     with asked.transaction() as conn:
@@ -111,7 +113,7 @@ def test_p5_an_outbox_row_is_held_by_nobody_who_could_die_with_it(db: Database) 
     row_id = db.run(lambda conn: outbox.put(conn, channel_id, NotifyNode("channel.closing", {})))
     with closing(BitcoinCore(f"{_NOWHERE}:{free_port()}")) as chain:
         signer = SignerClient(f"{_NOWHERE}:{free_port()}", "a token that is long")
-        held = Resources(0, load_settings(from_endpoints=False), db, chain, signer)
+        held = Resources(0, load_settings(from_endpoints=False), db, chain, signer, Way(_NO_BROKER))
         taken = [errands.take(held, [row_id], "notify_node") for _ in range(2)]
         signer.close()
     assert [[row.id for row, _ in found] for found in taken] == [[row_id], [row_id]]

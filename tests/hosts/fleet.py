@@ -16,7 +16,7 @@ from workers.up import probes
 from workers.up.secrets import seal_key_file
 
 _CLI = (sys.executable, "-m", "workers.cli")
-_QUEUES = "urgent,arbitrate,publish,notify,reconcile"
+_QUEUES = "urgent,urgent_sweeps,arbitrate,publish,notify,reconcile"
 _TOKENS = {
     "operator_token": "operator-of-the-hosts",
     "signer_token": "signer-of-the-hosts",

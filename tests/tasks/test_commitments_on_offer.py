@@ -32,6 +32,7 @@ from tasks.resources import Resources
 from tasks.sending import send
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
+from tasks.way import Way
 from tests.spent import spent
 from tests.tasks.opened import open_channel
 from workers.simulation.channel import SimulatedChannel
@@ -45,7 +46,7 @@ def held(db: Database, database_url: str) -> Iterator[Resources]:
     settings = load_settings(database_url=database_url)
     nowhere = "http://127.0.0.1:9"
     with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:
-        yield Resources(os.getpid(), settings, db, chain, signer)
+        yield Resources(os.getpid(), settings, db, chain, signer, Way("redis://127.0.0.1:9"))
 
 
 def _hear(db: Database, channel_id: int, *events: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import threading
@@ -23,6 +24,7 @@ from tasks.notify import deliver
 from tasks.resources import Resources
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
+from tasks.way import Way
 from tests.conftest import free_port
 from tests.storage import examples
 from tests.tasks.mailbox import Mailbox
@@ -44,7 +46,7 @@ def held(
     )
     nowhere = "http://127.0.0.1:9"
     with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:
-        yield Resources(os.getpid(), settings, db, chain, signer)
+        yield Resources(os.getpid(), settings, db, chain, signer, Way("redis://127.0.0.1:9"))
     notify._post.cache_clear()
 
 
@@ -322,7 +324,7 @@ def test_alarms_reach_the_operator_by_the_same_way(
             operator_webhook_url=server.url,
             operator_webhook_secret=secret,
         )
-        told = Resources(held.pid, settings, db, held.chain, held.signer)
+        told = dataclasses.replace(held, settings=settings)
         with db.transaction() as conn:
             alarms.raise_alarm(conn, channel_id, AlarmKind.BREACH, "a thief")
             alarms.clear_kind(conn, channel_id, AlarmKind.BREACH)

@@ -99,7 +99,7 @@ def test_c7_the_urgent_lane_is_served_while_bulk_wake_ups_are_queued(
     _, idle = open_channel(db, "waits with all the others")
     _, hurried = open_channel(db, "cannot wait")
     bulk = ("--name", "court@%h")
-    urgent = ("--queues", "urgent", "--name", "urgent@%h")
+    urgent = ("--queues", "urgent,urgent_sweeps", "--name", "urgent@%h")
     with (
         redis.Redis.from_url(redis_url) as broker,
         worker(env, tmp_path / "bulk.ready", *bulk) as stuck,
@@ -179,6 +179,7 @@ def test_c7_what_is_urgent_is_told_to_the_urgent_queue(db: Database, redis_url: 
     env = {**os.environ, "REDIS_URL": redis_url}
     subprocess.run([sys.executable, "-c", code], cwd=_ROOT, env=env, check=True, timeout=60)
     with redis.Redis.from_url(redis_url) as broker:
-        lengths = {q: broker.llen(q) for q in ("urgent", "arbitrate", "publish", "notify")}
+        queues = ("urgent", "urgent_sweeps", "arbitrate", "publish", "notify")
+        lengths = {queue: broker.llen(queue) for queue in queues}
         broker.delete(*lengths)
-    assert lengths == {"urgent": 2, "arbitrate": 0, "publish": 1, "notify": 1}
+    assert lengths == {"urgent": 1, "urgent_sweeps": 1, "arbitrate": 0, "publish": 1, "notify": 1}

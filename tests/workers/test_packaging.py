@@ -116,8 +116,9 @@ def test_every_service_of_ours_runs_a_command_that_exists(
 
 def test_c7_urgent_work_has_a_worker_of_its_own(ours: dict[str, dict[str, Any]]) -> None:
     command = ours["urgent"]["command"]
-    assert command[command.index("--queues") + 1] == "urgent"
-    assert "urgent" in ours["worker"]["command"][2].split(",")
+    urgent = command[command.index("--queues") + 1].split(",")
+    assert urgent == ["urgent", "urgent_sweeps"]
+    assert set(urgent) < set(ours["worker"]["command"][2].split(","))
 
 
 def test_only_the_docket_s_owner_puts_its_months_away(ours: dict[str, dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ ReadyFile = Annotated[
 ]
 #: Urgent work has a worker of its own; the others lend a hand when they are free (users_ask C7).
 #: Only the owner of the docket's tables can archive: leave it out where workers are not (0021).
-_QUEUES = "urgent,arbitrate,publish,notify,reconcile,archive"
+_QUEUES = "urgent,urgent_sweeps,arbitrate,publish,notify,reconcile,archive"
 
 
 def _begin(process: str, data_dir: Path, **given: Any) -> Settings:

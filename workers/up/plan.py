@@ -26,7 +26,7 @@ _CLI = (*_PYTHON, "workers.cli")
 LOOPBACK = "127.0.0.1"
 #: One process that takes nothing but what may not wait behind other work (users_ask C7).
 _ONLY_URGENT = (
-    *("worker", "--queues", "urgent", "--name", "urgent@%h"),
+    *("worker", "--queues", "urgent,urgent_sweeps", "--name", "urgent@%h"),
     *("--concurrency", "1"),
 )
 #: One process that puts old months of the docket away, as their owner, and does nothing else.
@@ -35,7 +35,7 @@ _ONLY_ARCHIVE = (
     *("--concurrency", "1"),
 )
 #: What the other workers take then: they may not do it.
-_NO_ARCHIVE = ("--queues", "urgent,arbitrate,publish,notify,reconcile")
+_NO_ARCHIVE = ("--queues", "urgent,urgent_sweeps,arbitrate,publish,notify,reconcile")
 _NOBODY: Mapping[Role, str] = MappingProxyType({})
 
 

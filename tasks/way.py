@@ -1,0 +1,47 @@
+"""Making way: whether something urgent waits that a long piece of work should let pass.
+
+A round of urgent sweeps may take many seconds when thousands of channels close. Between two
+batches it asks here, and goes back to the end of its queue if a breach or an expiring HTLC waits to
+be looked at (users_ask C7).
+"""
+
+from __future__ import annotations
+
+import time
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tasks.wakeups import URGENT_QUEUE
+
+_ANSWER_SECONDS = 1.0
+#: A broker that is away has nothing to hand out either.
+_ASK_AGAIN_AFTER_SECONDS = 10.0
+
+
+class Way:
+    """Asks the broker at `redis_url`, which is connected to at the first question."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._broker = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._ask_again_at = float("-inf")
+
+    def is_wanted(self) -> bool:
+        """Whether urgent work waits for a worker. Never when the broker does not say."""
+        if time.monotonic() < self._ask_again_at:
+            return False
+        try:
+            return bool(self._broker.exists(URGENT_QUEUE))
+        except redis.RedisError:
+            self._ask_again_at = time.monotonic() + _ASK_AGAIN_AFTER_SECONDS
+            return False
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._broker.close()
