@@ -64,7 +64,7 @@ TO_LOOK_BACK = f"""
     ORDER BY id
     LIMIT %(limit)s
 """
-LOOKED_BACK = "UPDATE watches SET looked_back = true WHERE id = ANY(%(ids)s)"
+LOOKED_BACK = "UPDATE watches SET looked_back = true WHERE id = ANY(%(ids)s) AND NOT looked_back"
 LOOK_BACK_AGAIN = """
     UPDATE watches AS w SET looked_back = false
     WHERE w.removed_at IS NULL AND w.looked_back

@@ -150,6 +150,20 @@ def test_c7_justice_asks_for_an_urgent_round_and_the_rest_for_a_calm_one(db: Dat
         assert {row.channel_id for row in (*urgent, *calm)} == {channel_id}
 
 
+def test_c7_a_breach_is_punished_by_one_commit(db: Database) -> None:
+    _, channel_id, outcome = breach(db, "asked and answered at once")
+    assert [wish.effect.contract.kind.value for wish in outcome.pressing] == ["revoked_to_local"]
+    with db.transaction() as conn:
+        [(together,)] = conn.execute(
+            """
+            SELECT k.xmin = d.xmin FROM cases AS k JOIN docket AS d USING (channel_id)
+            WHERE d.channel_id = %s AND d.idempotency_key = 'recalled:0'
+            """,
+            (channel_id,),
+        ).fetchall()
+    assert together
+
+
 def test_c7_a_round_of_the_one_lane_does_not_hold_up_the_other(db: Database) -> None:
     sim, _, _ = breach(db, "two lanes")
 
