@@ -56,6 +56,14 @@ def _give_nothing_back(**_: Any) -> None:
     Channel.do_restore = False
 
 
+@worker_init.connect
+def _read_the_engine_in(**_: Any) -> None:
+    """Before the fork, so that the first justice of no process waits for it."""
+    from chain import consensus
+
+    consensus.load()
+
+
 @worker_process_init.connect
 def _trace(**_: Any) -> None:
     """After the fork: what traces has a thread of its own."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TextIO
 
+import msgspec
 import structlog
 from structlog.stdlib import BoundLogger
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -48,7 +49,9 @@ def configure(
         _named(process),
     ]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer() if fmt == "console" else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer()
+        if fmt == "console"
+        else structlog.processors.JSONRenderer(_to_json)
     )
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if fmt == "json":
@@ -108,6 +111,10 @@ def blank_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
         elif isinstance(value, str) and "://" in value:
             event[name] = _URL_PASSWORD.sub(rf"\1:{BLANK}@", value)
     return event
+
+
+def _to_json(event: EventDict, default: Callable[[Any], Any]) -> str:
+    return msgspec.json.encode(event, enc_hook=default).decode()
 
 
 @lru_cache(maxsize=1_024)

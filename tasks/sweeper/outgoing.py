@@ -31,6 +31,8 @@ class Outgoing:
         self._wallet = wallet
         self._urgent = urgent
         self._known: dict[OutPoint, StoredSweep] = {}
+        #: What was sent in this round, by its id.
+        self.sent: set[int] = set()
 
     def remember(self, stored: Sequence[StoredSweep]) -> None:
         """These may be sent."""
@@ -63,6 +65,7 @@ class Outgoing:
         for one in fitting:
             self._wallet.take(one.draft.coins)
         send(self._held, stored)
+        self.sent |= {broadcast.id for broadcast in stored}
         reach(CrashPoint.SWEEP_SENT)
         return fitting
 

@@ -111,10 +111,11 @@ class SweepRound:
     # -- what is out --
 
     def _tend_what_is_out(self, since: int | None, *, signs: bool = True) -> None:
-        """A signer that is away keeps nothing from being sent again."""
+        """What was sent before this round. A signer that is away keeps none of it back."""
         out = self._held.db.run(
             lambda conn: broadcasts.to_tend(conn, self._node, urgent=self._urgent, since=since)
         )
+        out = [broadcast for broadcast in out if broadcast.id not in self._outgoing.sent]
         away: SignerUnavailable | None = None
         for start in range(0, len(out), _AT_ONCE):
             if start:

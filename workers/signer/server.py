@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from chain import consensus
 from contractcourt.codec import decode, encode
 from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.signing import (
@@ -224,6 +225,7 @@ def run(settings: Settings) -> None:
     database = Database(settings.required_database_url, application_name="contractcourt-signer")
     signer = Signer(database, KeyRing(seal, mainnet=settings.network == "main"))
     app = create_app(signer, settings.required_signer_token)
+    consensus.load()
     try:
         uvicorn.run(
             app,
