@@ -92,7 +92,7 @@ class Outgoing:
         ]
         kept = [one for one, _ in fitting]
         swept = [(one, member) for one in kept for member in one.draft.group.members]
-        broadcasts.abandon(conn, [one.replaces.id for one in kept if one.replaces is not None])
+        _give_up_what_is_outbid(conn, kept)
         sweep_inputs.offered(
             conn, {m.outpoint: min(limit(m), one.draft.feerate_per_kw) for one, m in swept}
         )
@@ -119,3 +119,11 @@ class Outgoing:
             *(SpentInput(m.outpoint, self._known[m.outpoint].channel_id, f) for m, f in members),
             *(SpentInput(coin.outpoint, None, Satoshi(0)) for coin in made.draft.coins),
         ]
+
+
+def _give_up_what_is_outbid(conn: Connection, made: Sequence[Ready]) -> None:
+    """An input that can't afford the better offer is left out of it, and is free again."""
+    outbid = [(one.replaces, one.draft.group.outpoints) for one in made if one.replaces is not None]
+    broadcasts.abandon(conn, [old.id for old, _ in outbid])
+    left_out = [each for old, kept in outbid for each in old.inputs if each not in kept]
+    sweep_inputs.set_free(conn, left_out, alone=False)

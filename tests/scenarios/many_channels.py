@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.events import ChannelUpdate
-from storage import channels, sweep_inputs
+from storage import broadcasts, channels, sweep_inputs
+from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
 from workers.simulation.channel import SimulatedChannel
@@ -82,6 +83,16 @@ class ManyChannels:
             return sweep_inputs.of_channel(conn, row.id)
 
         return self.client.db.run(read)
+
+    def out(self, sim: SimulatedChannel) -> list[Broadcast]:
+        """What is on its way for this channel."""
+
+        def read(conn: Connection) -> list[Broadcast]:
+            row = channels.find(conn, sim.channel.channel_point)
+            assert row is not None
+            return broadcasts.for_channel(conn, row.id)
+
+        return [one for one in self.client.db.run(read) if one.state is BroadcastState.OPEN]
 
     def confirmed(self, sim: SimulatedChannel, purpose: str = "sweep") -> list[str]:
         """Txids of our mined transactions for this channel."""

@@ -166,6 +166,25 @@ def test_l7_l16_a_cheater_that_takes_one_of_a_batch_is_punished_and_delays_nobod
     assert {c["kind"] for c in lost} <= {"revoked_htlc"}
 
 
+def test_l7_what_cannot_afford_the_better_offer_is_swept_by_itself_in_the_same_block(
+    fair: RunningCourt,
+) -> None:
+    """Every block offers more, until the small HTLC can't pay its part of it."""
+    many, sim = breached(fair, "left-out", 3_000_000)
+    many.mine_only(sim.their_commitment_tx(1))
+    together = []
+    for _ in range(3):
+        wanted = {one.outpoint for one in many.sweeps(sim) if one.wish.effect.deadline is not None}
+        swept = [set(one.inputs) & wanted for one in many.out(sim)]
+        assert set().union(*swept) == wanted
+        together.append(max(len(of_one) for of_one in swept))
+        many.client.rpc("devnet_clear_mempool")
+        many.mine_only()
+    # Else nothing was left out, and this test has shown nothing.
+    assert together[0] == 2
+    assert together[-1] == 1
+
+
 def test_l16_without_keys_justice_alarms_at_once_and_is_done_when_they_come(
     fair: RunningCourt,
 ) -> None:
