@@ -46,15 +46,17 @@ def run(
     """
     with LenientNode() as node, running_court(node.url, poll_seconds=0.1) as court:
         closings = found(court.court, range(idle))
-        first, *punished = found(court.court, breaches(3 * probes + 1, after=idle))
+        first, behind, *punished = found(court.court, breaches(3 * probes + 2, after=idle))
         node_behind = NodeBehind(court, missed)
-        settle(court, idle + 3 * probes + 1 + _BEHIND)
+        settle(court, idle + 3 * probes + 2 + _BEHIND)
         # Processes read their libraries in when they first need them.
         first_ms, _ = _justice(court, node, first)
         calm = [_justice(court, node, one) for one in punished[:probes]]
         with node_behind.telling():
             catching_up = [_justice(court, node, one) for one in punished[probes : 2 * probes]]
         node.mine([one.raw_tx for one in closings[:bulk]])
+        # A block is one commit, and the next one waits for it.
+        behind_ms, _ = _justice(court, node, behind)
         storm = [_justice(court, node, one) for one in punished[2 * probes :]]
     return {
         "channels": idle,
@@ -66,6 +68,7 @@ def run(
             "states_told": node_behind.told,
             "states_a_second": round(node_behind.told / node_behind.seconds, 1),
         },
+        "right_behind_the_bulk_block_ms": round(behind_ms, 1),
         "storm": _told([ms for ms, _ in storm]),
         "waiting_behind": [backlog for _, backlog in storm],
     }
