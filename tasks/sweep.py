@@ -66,6 +66,8 @@ def sweep_at_once(held: Resources, wishes: Sequence[Wish]) -> None:
             if cursor is not None:
                 one = SweepRound(held, node, cursor.height, market(held), urgent=True)
                 one.sweep_these(wanted)
+        except MadeWay:
+            return
         except (SignerUnavailable, ChainError) as error:
             _log.warning("left to the round", node=node, error=str(error))
 
