@@ -141,6 +141,11 @@ def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
                 assert bare or ":?run deploy/new_env.py}" in value, (name, variable)
 
 
+def test_who_speaks_to_the_bitcoin_node_is_told_of_it(ours: dict[str, dict[str, Any]]) -> None:
+    told = {name for name, service in ours.items() if "BITCOIND_URL" in service["environment"]}
+    assert told == {"gateway", "watcher", "worker", "urgent", "operator"}
+
+
 def test_only_the_signer_can_open_the_vault(ours: dict[str, dict[str, Any]]) -> None:
     holders = {n for n, s in ours.items() if "CONTRACTCOURT_SEAL_KEY_FILE" in s["environment"]}
     assert holders == {"signer"}
