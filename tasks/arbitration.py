@@ -116,8 +116,6 @@ def apply_pending(
 ) -> Outcome:
     """Lock what is free, apply its docket in order, store it all.
 
-    So are the answers to what a case asks of its own past: a breach is punished by one commit.
-
     A LawError about the entry numbered `refusable` is raised instead of noted: it is still at
     the door, and rolling back takes it off the docket again.
     """
@@ -129,14 +127,11 @@ def apply_pending(
     by_channel: dict[int, list[NumberedEvent]] = {}
     for entry in entries:
         by_channel.setdefault(entry.channel_id, []).append(entry)
-    step, written = _advance(
+    return _advance(
         conn,
         [(stored, by_channel.get(stored.channel_id, [])) for stored in locked],
         refusable=refusable,
     )
-    if written.answered:
-        step.add(apply_pending(conn, sorted(written.answered), refusable=refusable))
-    return step
 
 
 def _advance(
@@ -144,8 +139,12 @@ def _advance(
     heard: Sequence[tuple[StoredCase, Sequence[NumberedEvent]]],
     *,
     refusable: int | None,
-) -> tuple[Outcome, Written]:
-    """Ask the law, for cases that are locked, what these events mean, and store it all."""
+) -> Outcome:
+    """Ask the law, for cases that are locked, what these events mean, and store it all.
+
+    What a case asks of its own past is answered and applied with it: a breach is punished by one
+    commit.
+    """
     moved = [_apply(stored, entries, refusable) for stored, entries in heard]
     reach(CrashPoint.LAW_ASKED)
     done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
@@ -154,8 +153,10 @@ def _advance(
     applied = sum(len(entries) for _, entries in heard)
     stood = {stored.channel_id: stored.applied_seq for stored, _ in moved}
     outcome = _outcome(conn, applied, stood, written)
+    if written.answered:
+        outcome.add(apply_pending(conn, sorted(written.answered), refusable=refusable))
     reach(CrashPoint.VERDICT_BEFORE_COMMIT)
-    return outcome, written
+    return outcome
 
 
 def _outcome(conn: Connection, applied: int, stood: dict[int, int], written: Written) -> Outcome:
@@ -293,14 +294,13 @@ def apply_at_the_door(
     outcome = Outcome()
     if appended.duplicate:
         return appended, outcome
-    news: Sequence[int] = [channel_id]
     if appended.seq == stored.applied_seq + 1:
         # All that waits is in our hands. The append holds the docket until the commit, so nobody
         # but ourselves adds to it.
         reach(CrashPoint.CASES_LOCKED)
         entry = NumberedEvent(appended.seq, event, idempotency_key)
-        outcome, written = _advance(conn, [(stored, [entry])], refusable=appended.seq)
-        news = sorted(written.answered)
+        return appended, _advance(conn, [(stored, [entry])], refusable=appended.seq)
+    news: Sequence[int] = [channel_id]
     while news:
         step = apply_pending(conn, news, refusable=appended.seq)
         outcome.add(step)
