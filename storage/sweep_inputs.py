@@ -76,14 +76,11 @@ FREE_OF_CHANGED = f"""
     )
     {_SELECT.replace("sweep_inputs AS w", "changed AS w")} {_PAGE_OF_FREE}
 """
-FREE_OF = f"""
-    {_SELECT} WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted'
-      AND {_UNSPENT} AND {_IN_NO_BROADCAST}
-"""
 SUM_FREE = f"""
     SELECT count(*), coalesce(sum(w.value_sat), 0)::bigint FROM sweep_inputs AS w WHERE {_IS_FREE}
 """
 THESE = f"{_SELECT} WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}"
+FREE_OF = f"{THESE} AND {_IN_NO_BROADCAST}"
 #: Held until the broadcast that spends them is stored.
 LOCK = f"""{_SELECT}
     WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}

@@ -21,18 +21,23 @@ class Backlog:
     in_hand: int
 
 
+def ask(redis_url: str, seconds: float) -> redis.Redis:
+    """A client for questions, each asked once and given up after so many seconds."""
+    return redis.Redis.from_url(
+        redis_url,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 def measure(redis_url: str) -> Backlog:
     """Ask the broker. Raises redis.RedisError when it does not answer within two seconds."""
     # Celery's configuration asks the settings, and so must not be read before it is needed.
     from tasks.celery_config import task_queues
 
     names = [queue.name for queue in task_queues]
-    with redis.Redis.from_url(
-        redis_url,
-        socket_timeout=_SECONDS,
-        socket_connect_timeout=_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    ) as client:
+    with ask(redis_url, _SECONDS) as client:
         asked = client.pipeline(transaction=False)
         for name in names:
             asked.llen(name)

@@ -63,8 +63,13 @@ task_default_queue = "arbitrate"
 task_queues = [
     Queue(name)
     for name in (
-        *("urgent", "urgent_sweeps"),
-        *("arbitrate", "publish", "notify", "reconcile", "archive"),
+        "urgent",
+        "urgent_sweeps",
+        "arbitrate",
+        "publish",
+        "notify",
+        "reconcile",
+        "archive",
     )
 ]
 task_routes = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from chain.bitcoin_core import BitcoinCore
 from contractcourt.events import PublishOutcome
-from storage import broadcasts, sweep_rounds
+from storage import broadcasts
 from storage.broadcasts import Broadcast
-from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources, resources
 from tasks.sending import send
+from tasks.sweep import begin_all_rounds
 
 _PAGE = 200
 
@@ -27,7 +27,7 @@ def rebroadcast(held: Resources) -> None:
     reach(CrashPoint.REBROADCAST_BEGUN)
     held.db.run(broadcasts.settle)
     reach(CrashPoint.REBROADCAST_SETTLED)
-    begin_rounds(held)
+    begin_all_rounds(held)
     after = 0
     while True:
         page = _page_after(held, after)
@@ -37,16 +37,6 @@ def rebroadcast(held: Resources) -> None:
         again = [b for b in page if _worth_sending(held.chain, b)]
         if again:
             send(held, again)
-
-
-def begin_rounds(held: Resources) -> None:
-    """Have those rounds done that nobody does, each where its kind belongs."""
-    for urgent in (True, False):
-        wakeups.sweep(_nodes_waiting(held, urgent=urgent), urgent=urgent)
-
-
-def _nodes_waiting(held: Resources, *, urgent: bool) -> list[str]:
-    return held.db.run(lambda conn: sweep_rounds.waiting(conn, urgent=urgent))
 
 
 def _page_after(held: Resources, after: int) -> list[Broadcast]:

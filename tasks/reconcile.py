@@ -18,8 +18,8 @@ from tasks import archive, reserve, wakeups
 from tasks.app import app
 from tasks.carrying_out import ask_for_rounds
 from tasks.crash_points import CrashPoint, reach
-from tasks.rebroadcast import begin_rounds
 from tasks.resources import Resources, resources
+from tasks.sweep import begin_all_rounds
 
 _log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ def reconcile(held: Resources) -> tuple[int, int]:
     held.db.run(reserve.check)
     held.db.run(tallies.fold)
     held.db.run(lambda conn: archive.make_room(conn, datetime.now(UTC)))
-    begin_rounds(held)
+    begin_all_rounds(held)
     reach(CrashPoint.RECONCILE_SWEEPS)
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))
     if waiting:

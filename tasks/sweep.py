@@ -44,9 +44,19 @@ def sweep_task(nodes: list[str], idempotency_key: str, urgent: bool = False) -> 
 def hurry_task(idempotency_key: str) -> None:
     """The chain has moved: have the urgent rounds done that nobody does."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
-        wakeups.sweep(
-            resources().db.run(lambda conn: sweep_rounds.waiting(conn, urgent=True)), urgent=True
-        )
+        begin_rounds(resources(), urgent=True)
+
+
+def begin_rounds(held: Resources, *, urgent: bool) -> None:
+    """Have those rounds of a lane done that nobody does."""
+    nodes = held.db.run(lambda conn: sweep_rounds.waiting(conn, urgent=urgent))
+    wakeups.sweep(nodes, urgent=urgent)
+
+
+def begin_all_rounds(held: Resources) -> None:
+    """Those of both lanes, the urgent one first."""
+    for urgent in (True, False):
+        begin_rounds(held, urgent=urgent)
 
 
 def sweep_at_once(held: Resources, wishes: Sequence[Wish]) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from tasks import backlog
 from tasks.wakeups import URGENT_QUEUE
 
 _ANSWER_SECONDS = 1.0
@@ -24,12 +23,7 @@ class Way:
     """Asks the broker at `redis_url`, which is connected to at the first question."""
 
     def __init__(self, redis_url: str) -> None:
-        self._broker = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._broker = backlog.ask(redis_url, _ANSWER_SECONDS)
         self._ask_again_at = float("-inf")
 
     def is_wanted(self) -> bool:

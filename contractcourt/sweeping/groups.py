@@ -54,7 +54,7 @@ class Group:
     @classmethod
     def alone(cls, item: SweepInput, feerate: FeeratePerKw) -> Group:
         """One input by itself."""
-        return cls(_kind(item), (item,), feerate)
+        return cls(kind_of(item), (item,), feerate)
 
     @property
     def value_sat(self) -> Satoshi:
@@ -137,7 +137,8 @@ def _key(item: SweepInput) -> tuple[object, ...]:
     return (GroupKind.DIRECT, want.sweep_script, curve.deadline(item))
 
 
-def _kind(item: SweepInput) -> GroupKind:
+def kind_of(item: SweepInput) -> GroupKind:
+    """How a transaction that spends it is built."""
     if isinstance(item.want, BumpCommitment):
         return GroupKind.BUMP
     return GroupKind.SECOND_LEVEL if item.second_level else GroupKind.DIRECT
@@ -156,7 +157,7 @@ def _split(offers: list[tuple[FeeratePerKw, SweepInput]]) -> list[Group]:
                 joining.append(pair[1])
             else:
                 staying.append(pair)
-        groups.append(Group(_kind(joining[0]), tuple(joining), rate))
+        groups.append(Group(kind_of(joining[0]), tuple(joining), rate))
         left = staying
     return groups
 

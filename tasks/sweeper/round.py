@@ -20,8 +20,8 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.sweeping.drafts import Shortfall, WalletCoin, rate
-from contractcourt.sweeping.groups import Group, gather
-from contractcourt.sweeping.inputs import SweepInput, limit, parent_fee, parent_weight
+from contractcourt.sweeping.groups import Group, GroupKind, gather, kind_of
+from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight, FeeratePerKw
 from storage import broadcasts, sweep_inputs
@@ -102,7 +102,7 @@ class SweepRound:
         What is paid for by the fee wallet is left to a round: that sees who else needs the coins.
         """
         free = self._held.db.run(lambda conn: sweep_inputs.free_of(conn, outpoints))
-        self._sweep([row for row in free if not _needs_the_wallet(row.input)])
+        self._sweep([row for row in free if kind_of(row.input) is GroupKind.DIRECT])
 
     def _make_way(self) -> None:
         if self._urgent and self._held.way.is_wanted():
@@ -297,10 +297,6 @@ class SweepRound:
         if sent is not None and sent.last_outcome in _FAULTY:
             self._held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
             self._findings.quarantine(self._outgoing.rows(group)[0], sent.last_reason or "refused")
-
-
-def _needs_the_wallet(item: SweepInput) -> bool:
-    return item.second_level or isinstance(item.want, BumpCommitment)
 
 
 def _pays_enough_by_itself(group: Group) -> bool:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import redis
@@ -22,9 +19,8 @@ from storage.sweep_inputs import StoredSweep
 from tasks import wakeups
 from tasks.way import Way
 from tests.conftest import free_port
-from tests.tasks.test_urgent_lane import breach, send
+from tests.tasks.test_urgent_lane import NOWHERE, breach, send
 
-_ROOT = Path(__file__).parents[2]
 _PRICE = Price(Satoshi(500), WeightUnits(400), FeeratePerKw(1_250))
 _OUT = 25
 
@@ -80,11 +76,10 @@ def test_c7_a_round_makes_way_after_a_batch_and_comes_back_to_what_it_left(
 ) -> None:
     env = {
         **os.environ,
+        **NOWHERE,
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "BITCOIND_URL": devnet.url,
-        "CONTRACTCOURT_SIGNER_URL": "http://127.0.0.1:1",
-        "CONTRACTCOURT_SIGNER_TOKEN": "0123456789abcdef",
     }
     code = (
         "from tasks.resources import resources; from tasks.sweep import sweep_node;"
@@ -92,8 +87,7 @@ def test_c7_a_round_makes_way_after_a_batch_and_comes_back_to_what_it_left(
     )
 
     def do_a_round() -> None:
-        command = [sys.executable, "-c", code]
-        subprocess.run(command, cwd=_ROOT, env=env, check=True, timeout=120)
+        send(env, code)
 
     with redis.Redis.from_url(redis_url) as broker:
         send(env, "wakeups.wake([1], urgent=True)")

@@ -28,7 +28,7 @@ from workers.simulation.channel import SimulatedChannel
 
 _ROOT = Path(__file__).parents[2]
 _BULK_WAKE_UPS = 500_000
-_NOWHERE = {
+NOWHERE = {
     "BITCOIND_URL": "http://u:p@127.0.0.1:1",
     "CONTRACTCOURT_SIGNER_URL": "http://127.0.0.1:1",
     "CONTRACTCOURT_SIGNER_TOKEN": "0123456789abcdef",
@@ -94,7 +94,7 @@ def test_c7_the_urgent_lane_is_served_while_bulk_wake_ups_are_queued(
     """Five thousand messages of bulk work wait and their worker is stuck; order alone decides:
     what is urgent is done although nothing of what was queued before it has moved.
     """
-    env = {**os.environ, **_NOWHERE, "DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    env = {**os.environ, **NOWHERE, "DATABASE_URL": database_url, "REDIS_URL": redis_url}
     env["CONTRACTCOURT_DATA_DIR"] = str(tmp_path)
     _, idle = open_channel(db, "waits with all the others")
     _, hurried = open_channel(db, "cannot wait")
