@@ -211,6 +211,8 @@ _PARTS = ("gateway", "watcher", "signer", "beat", "flower", "redis", "postgres")
 
 def _part(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
+    if "urgent-sweeps" in words:
+        return "urgent sweeps"
     if "urgent@" in words or "urgent.ready" in words:
         return "urgent worker"
     if "worker.ready" in words:

@@ -34,6 +34,7 @@ from workers.watcher.look_back import LookBack
 from workers.watcher.mempool_look import MempoolLook
 from workers.watcher.progress import Progress
 from workers.watcher.second_source import SecondSource
+from workers.watcher.tidings import Tidings
 from workers.watcher.unreadable import Obstacle, UnreadableBlock
 from workers.watcher.wallet_coins import WalletScan
 from workers.watcher.watchlist import Watchlist
@@ -73,7 +74,7 @@ class ChainWatcher:
     Args:
         network: which chain the court serves, in Core's names.
         wake: called after each commit with the channels that have something to apply.
-        new_block: called when the chain has moved.
+        new_block: called when the chain has moved; for blocks in a row not for each.
         holder: this process's name at the lease; made anew when none is given.
         grace_seconds: after its start, how long a deadline that need not be met at once is held
             back: a peer that has just reconnected may settle by itself (users_ask L13).
@@ -104,7 +105,7 @@ class ChainWatcher:
         self._chain = chain
         self._network = network
         self._wake = wake
-        self._new_block = new_block
+        self._tidings = Tidings(new_block)
         self._stopping = stopping
         self._leadership = Leadership(db, lease_seconds, holder)
         self._grace_ends = time.monotonic() + grace_seconds
@@ -139,14 +140,13 @@ class ChainWatcher:
         if standing is None or not self._second_source.allows(state):
             return Step.WAITING
         cursor = self._follow(standing, epoch, state)
-        self._fire_deadlines(cursor, epoch)
+        firing = self._fire_deadlines(cursor, epoch)
         moved = cursor.step != standing.step
-        if moved:
-            self._new_block()
+        self._tidings.step(moved=moved)
         searching = self._look_back.step(epoch, cursor)
         self._mempool_look.step(epoch)
         scanning = self._wallet_scan.step(epoch, cursor)
-        return Step.MOVED if moved or searching or scanning else Step.RESTED
+        return Step.MOVED if moved or firing or searching or scanning else Step.RESTED
 
     def stand_down(self) -> None:
         """Give the lease back, so that another watcher need not wait for it to end."""
@@ -288,17 +288,19 @@ class ChainWatcher:
         self._wake_first(woken)
         return above
 
-    def _fire_deadlines(self, cursor: Cursor, epoch: int) -> None:
-        """Deadlines set for a height that was behind us already, and what a block left over."""
-        while True:
-            self._leadership.keep()
-            with self._db.transaction() as conn:
-                woken = following.fire_due(
-                    conn, cursor.height, cursor.step, epoch, in_grace=self._in_grace()
-                )
-            if not woken:
-                return
+    def _fire_deadlines(self, cursor: Cursor, epoch: int) -> bool:
+        """Deadlines set for a height that was behind us already, and what a block left over.
+
+        Some of them: the next block does not wait for thousands. Answers whether there were any.
+        """
+        self._leadership.keep()
+        with self._db.transaction() as conn:
+            woken = following.fire_due(
+                conn, cursor.height, cursor.step, epoch, in_grace=self._in_grace()
+            )
+        if woken:
             self._wake_first(woken)
+        return bool(woken)
 
     def _in_grace(self) -> bool:
         return time.monotonic() < self._grace_ends

@@ -30,7 +30,16 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartedCourt]:
 def test_c13_a_rolling_restart_under_load_loses_and_doubles_nothing(court: PartedCourt) -> None:
     storm = ClosingStorm(court, "rolling", _CHANNELS)
     storm.break_out()
-    for name in ("worker", "worker-1", "urgent", "watcher", "watcher-1", "beat", "gateway"):
+    for name in (
+        "worker",
+        "worker-1",
+        "urgent",
+        "urgent-sweeps",
+        "watcher",
+        "watcher-1",
+        "beat",
+        "gateway",
+    ):
         # Each ends by itself within its grace, whatever it has in hand.
         assert court.ask_to_stop(name), f"{name} had to be killed"
         court.start_again(name)

@@ -19,7 +19,7 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9a-f]{2}){24,}")
 #: Which part of a court a process is, by a word of its command line.
 _PARTS = ("signer", "gateway", "watcher", "beat", "flower", "devnet", "redis-server", "postgres")
-_WORKERS = ("urgent", "archivist")
+_WORKERS = ("urgent-sweeps", "urgent", "archivist")
 
 
 def unwrapped(raw: bytes, depth: int = 2) -> bytes:

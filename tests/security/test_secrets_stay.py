@@ -20,17 +20,18 @@ from workers.simulation.client import CourtClient, NodeAccount, Refused
 from workers.simulation.court import RunningCourt, running_court
 from workers.simulation.feed import opened_data, update_data
 
+_WORKERS = {"worker", "urgent", "urgent-sweeps"}
 #: Who is told what by its environment. Whoever is not named here knows none of it.
 MAY_KNOW = {
     "postgres_password": {"archivist"},
-    "redis_password": {"gateway", "worker", "urgent", "archivist", "beat", "flower", "watcher"},
-    "bitcoind_password": {"gateway", "watcher", "worker", "urgent", "devnet"},
+    "redis_password": {"gateway", *_WORKERS, "archivist", "beat", "flower", "watcher"},
+    "bitcoind_password": {"gateway", "watcher", *_WORKERS, "devnet"},
     "operator_token": {"gateway"},
-    "signer_token": {"signer", "gateway", "worker", "urgent"},
-    "webhook_key": {"gateway", "worker", "urgent"},
+    "signer_token": {"signer", "gateway", *_WORKERS},
+    "webhook_key": {"gateway", *_WORKERS},
     "watcher_database_password": {"watcher"},
     "gateway_database_password": {"gateway"},
-    "worker_database_password": {"worker", "urgent"},
+    "worker_database_password": _WORKERS,
     "signer_database_password": {"signer"},
 }
 #: Where the law keeps what it replays, before anything is public (docs/threat_model.md).

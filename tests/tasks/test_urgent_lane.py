@@ -99,7 +99,7 @@ def test_c7_the_urgent_lane_is_served_while_bulk_wake_ups_are_queued(
     _, idle = open_channel(db, "waits with all the others")
     _, hurried = open_channel(db, "cannot wait")
     bulk = ("--name", "court@%h")
-    urgent = ("--queues", "urgent,urgent_sweeps", "--name", "urgent@%h")
+    urgent = ("--queues", "urgent", "--name", "urgent@%h")
     with (
         redis.Redis.from_url(redis_url) as broker,
         worker(env, tmp_path / "bulk.ready", *bulk) as stuck,

@@ -181,7 +181,7 @@ class TestDeadlines:
         assert court.told(channel_id) == [("height", height)]
         assert watcher.woken == [channel_id]
 
-    def test_more_than_one_commit_holds_fire_in_one_round(
+    def test_more_than_one_commit_holds_fire_in_rounds_of_their_own(
         self, court: Watched, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("workers.watcher.following._MOST_DUE", 3)
@@ -189,8 +189,24 @@ class TestDeadlines:
         for channel_id in channels:
             court.wake_at(channel_id, court.cursor.height + 1)
         height = mine(court.devnet)
-        watcher.step()
+        # Three with the block, three in the round after it.
+        assert watcher.step() is Step.MOVED
+        assert court.deadlines_left() == 2
+        watcher.settle()
         assert [court.told(channel_id) for channel_id in channels] == [[("height", height)]] * 8
+
+    def test_the_next_block_does_not_wait_for_all_that_is_due(
+        self, court: Watched, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.watcher.following._MOST_DUE", 2)
+        for _ in range(9):
+            court.wake_at(court.channel(), court.cursor.height + 1)
+        mine(court.devnet)
+        watcher.step()
+        mine(court.devnet)
+        assert watcher.step() is Step.MOVED
+        assert court.is_at_tip()
+        assert court.deadlines_left() == 1
 
 
 class TestLeadership:

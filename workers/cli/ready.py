@@ -25,6 +25,7 @@ class Ready(StrEnum):
     SIGNER = "signer"
     WORKER = "worker"
     URGENT = "urgent"
+    URGENT_SWEEPS = "urgent-sweeps"
     ARCHIVIST = "archivist"
     FLOWER = "flower"
 
@@ -48,6 +49,8 @@ def _ask(part: Ready, settings: Settings) -> str | None:
             return _ping_worker("court")
         case Ready.URGENT:
             return _ping_worker("urgent")
+        case Ready.URGENT_SWEEPS:
+            return _ping_worker("urgent-sweeps")
         case Ready.ARCHIVIST:
             return _ping_worker("archivist")
         case Ready.FLOWER:

@@ -24,9 +24,14 @@ from workers.up.secrets import Secrets
 _PYTHON = (sys.executable, "-m")
 _CLI = (*_PYTHON, "workers.cli")
 LOOPBACK = "127.0.0.1"
-#: One process that takes nothing but what may not wait behind other work (users_ask C7).
+#: One process that takes nothing but what may not wait behind other work (users_ask C7),
 _ONLY_URGENT = (
-    *("worker", "--queues", "urgent,urgent_sweeps", "--name", "urgent@%h"),
+    *("worker", "--queues", "urgent", "--name", "urgent@%h"),
+    *("--concurrency", "1"),
+)
+#: and one for the rounds of sweeping with a deadline, which may be long.
+_ONLY_URGENT_SWEEPS = (
+    *("worker", "--queues", "urgent_sweeps", "--name", "urgent-sweeps@%h"),
     *("--concurrency", "1"),
 )
 #: One process that puts old months of the docket away, as their owner, and does nothing else.
@@ -192,6 +197,7 @@ class Fleet:
             ),
             self._celery("worker", working, self._worker()),
             self._celery("urgent", working, _ONLY_URGENT),
+            self._celery("urgent-sweeps", working, _ONLY_URGENT_SWEEPS),
             *self._archivist(),
             self._celery("beat", self._waking, ("beat",)),
             self._flower(),

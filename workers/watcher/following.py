@@ -37,7 +37,7 @@ from workers.watcher.unreadable import UnreadableBlock, read_block
 from workers.watcher.watchlist import Watchlist
 
 #: Deadlines fired in one commit; a height with more takes several.
-_MOST_DUE = 2_000
+_MOST_DUE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
