@@ -26,6 +26,11 @@ OPEN = """
       AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
     ORDER BY id
 """
+OPEN_OF_NODES = """
+    SELECT node, message FROM alarms
+    WHERE kind = %(kind)s AND channel_id IS NULL AND node IS NOT NULL AND cleared_at IS NULL
+    ORDER BY id
+"""
 #: What is said of it changes, as amounts do; it stays one alarm.
 RESTATE = "UPDATE alarms SET message = %(message)s WHERE id = %(id)s"
 CLEAR = """
@@ -122,6 +127,14 @@ def keep_raised(
         clear(conn, others)
     if said != message:
         conn.execute(RESTATE, {"id": first, "message": message})
+
+
+def open_of_nodes(conn: Connection, kind: AlarmKind) -> dict[str, list[str]]:
+    """What the open alarms of this kind say, by node."""
+    said: dict[str, list[str]] = {}
+    for node, message in conn.execute(OPEN_OF_NODES, {"kind": kind}):
+        said.setdefault(node, []).append(message)
+    return said
 
 
 def clear(conn: Connection, ids: Sequence[int]) -> set[int]:

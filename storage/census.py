@@ -11,6 +11,7 @@ from typing import Any
 
 from contractcourt.effects import PRESSING
 from storage.database import Connection
+from storage.fee_reserve import Reserve
 from storage.tallies import READ
 
 #: More than so many waiting rows of a kind are not counted.
@@ -90,15 +91,6 @@ POSTGRES = """
 """
 CENSUS = f"""{READ} UNION ALL {WAITING} UNION ALL {CHAIN} UNION ALL {FEE_WALLETS}
     UNION ALL {POSTGRES}"""
-
-
-@dataclass(frozen=True, slots=True)
-class Reserve:
-    """What is kept in a fee wallet: so much for each of at most so many channels of a type."""
-
-    channel_type: str
-    sat: int
-    most_channels: int
 
 
 @dataclass(frozen=True, slots=True)

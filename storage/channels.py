@@ -53,11 +53,6 @@ LIST_CHANNELS = f"""{SELECT_CHANNELS}
     LIMIT %(limit)s
 """
 NODE_OF = "SELECT node FROM channels WHERE channel_point = %(channel_point)s"
-COUNT_OPEN_BY_NODE = """
-    SELECT node, count(*) FROM channels
-    WHERE closed_id IS NULL AND channel_type = %(channel_type)s
-    GROUP BY node
-"""
 COUNT_BY_STATE = "SELECT state, count(*) FROM channels GROUP BY state"
 
 INSERT_RESOLUTIONS = """
@@ -183,12 +178,6 @@ def count_by_state(conn: Connection) -> dict[State, int]:
     for state, count in conn.execute(COUNT_BY_STATE):
         counts[State(state)] = count
     return counts
-
-
-def count_open_by_node(conn: Connection, channel_type: str) -> dict[str, int]:
-    """How many channels of this type each node has that are not closed."""
-    rows = conn.execute(COUNT_OPEN_BY_NODE, {"channel_type": channel_type})
-    return {str(node): int(count) for node, count in rows}
 
 
 def mark_closed(conn: Connection, channel_id: int, closed: MarkChannelClosed) -> None:

@@ -148,10 +148,16 @@ def test_an_alarm_is_cleared_by_its_id_and_raised_again(court: Run, db: Database
 
 
 def test_l10_no_more_is_reserved_than_for_ten_channels(db: Database) -> None:
+    for n in range(1, 13):
+        open_channel(db, n)
     with db.transaction() as conn:
-        nodes.add_node(conn, "alice", [examples.SWEEP_SCRIPT])
-        assert reserve.missing_coins(conn, "alice", 3) == 3
-        assert reserve.missing_coins(conn, "alice", 5_000) == 10
+        reserve.check(conn)
+        [alarm] = alarms.list_open(conn)
+        assert "lacks 10 coins of 10000 sat each (100000 sat)" in alarm.message
+        assert "for its 10 or more channels" in alarm.message
+        examples.give_coins(conn, "alice", *range(10_000, 10_010))
+        reserve.check(conn)
+        assert alarms.list_open(conn) == []
 
 
 def test_the_account_of_an_open_channel(court: Run, db: Database) -> None:
