@@ -152,15 +152,15 @@ def _advance(
     cases.store_many(conn, [stored for stored, _ in done])
     applied = sum(len(entries) for _, entries in heard)
     stood = {stored.channel_id: stored.applied_seq for stored, _ in moved}
-    outcome = _outcome(conn, applied, stood, written)
+    outcome = _conclude(conn, applied, stood, written)
     if written.answered:
         outcome.add(apply_pending(conn, sorted(written.answered), refusable=refusable))
     reach(CrashPoint.VERDICT_BEFORE_COMMIT)
     return outcome
 
 
-def _outcome(conn: Connection, applied: int, stood: dict[int, int], written: Written) -> Outcome:
-    """All is written but for the rounds of sweeping, which are asked for here."""
+def _conclude(conn: Connection, applied: int, stood: dict[int, int], written: Written) -> Outcome:
+    """Ask for the rounds of sweeping, the last thing that is written; what was done."""
     sweeping, urgent_sweeping = carrying_out.ask_for_rounds(conn, written.wishes)
     return Outcome(
         applied,
@@ -258,7 +258,7 @@ def open_channel(
     )
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
-    outcome = _outcome(conn, 1, {channel_id: appended.seq}, written)
+    outcome = _conclude(conn, 1, {channel_id: appended.seq}, written)
     node = nodes.get_node(conn, event.channel.node)
     if node is not None and node.policy is not None:
         chosen = PolicyChanged(node.policy)

@@ -126,6 +126,8 @@ class SignerClient:
         except SignerRefused:
             # Nothing was looked at: one that can't be read must not stand for the others.
             return [self._sign_this(request) for request, _ in together]
+        if len(answers) != len(together):
+            raise SignerUnavailable(_NOT_A_SIGNERS)
         return [_outcome(answer) for answer in answers]
 
     def _sign_this(self, request: SigningRequest) -> SignedTransaction | SignerCallFailed:

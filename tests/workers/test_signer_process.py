@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +23,14 @@ import pytest
 
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.codec import encode
-from contractcourt.signing import MAX_BODY_BYTES, RefusalReason, SignedTransaction, SigningRequest
+from contractcourt.signing import (
+    MAX_BODY_BYTES,
+    RefusalReason,
+    SignedTransaction,
+    SigningAnswer,
+    SigningProblem,
+    SigningRequest,
+)
 from contractcourt.units import HexBytes, Script
 from storage import nodes
 from storage.database import Database
@@ -225,6 +233,33 @@ def test_one_request_that_brings_the_signer_down_holds_up_none_before_it(
         answers = frail.sign_many(asked)
         assert [type(a) for a in answers] == [SignedTransaction] * 2 + [SignerUnavailable] * 2
         assert len(_FrailDoor.calls) == 4
+        door.shutdown()
+
+
+class _Miscounting(BaseHTTPRequestHandler):
+    """No signer: it has one answer to any number of questions."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = encode([SigningAnswer(problem=SigningProblem("about:blank", 422, "no"))])
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def test_whoever_answers_less_or_more_than_was_asked_is_no_signer() -> None:
+    request = Recording("static_2_local_close").our_spends()[-1][0]
+    door = ThreadingHTTPServer(("127.0.0.1", 0), _Miscounting)
+    threading.Thread(target=door.serve_forever, daemon=True).start()
+    with closing(door.socket), SignerClient(f"http://127.0.0.1:{door.server_port}", TOKEN) as one:
+        (refused,) = one.sign_many([request])
+        assert isinstance(refused, SignerRefused)
+        answers = one.sign_many([request, request])
+        assert [type(answer) for answer in answers] == [SignerUnavailable] * 2
         door.shutdown()
 
 
