@@ -82,7 +82,8 @@ SUM_FREE = f"""
 THESE = f"{_SELECT} WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}"
 FREE_OF = f"{THESE} AND {_IN_NO_BROADCAST}"
 #: Held until the broadcast that spends them is stored.
-LOCK = f"""{_SELECT}
+LOCK = f"""
+    SELECT w.outpoint FROM sweep_inputs AS w
     WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}
     ORDER BY w.outpoint
     FOR UPDATE OF w
@@ -256,9 +257,10 @@ def these(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
     return _read(conn, THESE, {"outpoints": list(outpoints)})
 
 
-def lock(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
-    """`these`, held until the transaction ends."""
-    return _read(conn, LOCK, {"outpoints": list(outpoints)})
+def lock(conn: Connection, outpoints: Sequence[OutPoint]) -> set[OutPoint]:
+    """Which ones `these` would read, held until the transaction ends."""
+    rows = conn.execute(LOCK, {"outpoints": list(outpoints)})
+    return {OutPoint(outpoint) for (outpoint,) in rows}
 
 
 def of_channel(conn: Connection, channel_id: int) -> list[StoredSweep]:

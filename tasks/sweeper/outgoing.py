@@ -77,7 +77,7 @@ class Outgoing:
         The rows are held, so that no other round stores a transaction for them.
         """
         members = [member.outpoint for one in made for member in one.draft.group.members]
-        held = {row.outpoint: row for row in sweep_inputs.lock(conn, members)}
+        held = sweep_inputs.lock(conn, members)
         tried = [(one, self._signed(one)) for one in made]
         spent = [one.outpoint for _, row in tried for one in row.inputs]
         replaced = [one.replaces.id for one in made if one.replaces is not None]
@@ -96,7 +96,7 @@ class Outgoing:
         sweep_inputs.offered(
             conn, {m.outpoint: min(limit(m), one.draft.feerate_per_kw) for one, m in swept}
         )
-        findings.clear(conn, [held[member.outpoint].channel_id for _, member in swept])
+        findings.clear(conn, [self.row(member).channel_id for _, member in swept])
         stored = signed.store_many(conn, [row for _, row in fitting])
         reach(CrashPoint.SWEEP_BEFORE_COMMIT)
         return kept, stored
