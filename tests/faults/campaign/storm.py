@@ -46,7 +46,6 @@ class Storm:
             "worker killed": lambda: self._kill("worker"),
             "worker's child killed": self._kill_child,
             "urgent worker killed": lambda: self._kill("urgent"),
-            "urgent sweeps' worker killed": lambda: self._kill("urgent-sweeps"),
             "watcher killed": lambda: self._kill("watcher"),
             "watcher frozen": self._freeze_watcher,
             "gateway killed": lambda: self._kill("gateway"),
