@@ -11,7 +11,7 @@ from typing import Any
 
 from contractcourt.effects import PRESSING
 from storage.database import Connection
-from storage.fee_reserve import Reserve
+from storage.fee_reserve import KEPT_FOR, Reserve
 from storage.tallies import READ
 
 #: More than so many waiting rows of a kind are not counted.
@@ -63,18 +63,13 @@ CHAIN = """
         (family, amount)
 """
 #: What each fee wallet holds, and what its node's channels with anchors ask of it.
-FEE_WALLETS = """
+FEE_WALLETS = f"""
     SELECT 'fee_wallet', n.name,
            (SELECT coalesce(sum(c.value_sat), 0) FROM fee_wallet_coins AS c
             WHERE c.node = n.name AND c.spent_height IS NULL)
     FROM nodes AS n
     UNION ALL
-    SELECT 'fee_reserve', n.name,
-           (SELECT count(*) FROM (
-                SELECT FROM channels AS c
-                WHERE c.node = n.name AND c.closed_id IS NULL
-                  AND c.channel_type = %(reserve_type)s
-                LIMIT %(reserve_channels)s) AS kept_for) * %(reserve_sat)s
+    SELECT 'fee_reserve', n.name, ({KEPT_FOR}) * %(reserve_sat)s
     FROM nodes AS n
 """
 POSTGRES = """
@@ -136,9 +131,7 @@ def count(conn: Connection, reserve: Reserve) -> Census:
         "most": MOST_COUNTED,
         "horizons": list(HORIZONS),
         "pressing": list(PRESSING),
-        "reserve_type": reserve.channel_type,
-        "reserve_sat": reserve.sat,
-        "reserve_channels": reserve.most_channels,
+        **reserve.facts,
     }
     found: dict[str, dict[str, float]] = {}
     for family, label, value in conn.execute(CENSUS, facts):

@@ -8,22 +8,24 @@ from psycopg.rows import class_row
 
 from storage.database import Connection
 
-#: However many channels and coins there are, no more of them are counted than matter.
-LACKING = """
+#: The channels of node `n` that something is kept for. However many there are, no more of them are
+#: counted than matter; nor are coins, below.
+KEPT_FOR = """
+    SELECT count(*) FROM (
+        SELECT FROM channels AS c
+        WHERE c.node = n.name AND c.closed_id IS NULL AND c.channel_type = %(reserve_type)s
+        LIMIT %(reserve_channels)s
+    ) AS kept_for
+"""
+LACKING = f"""
     SELECT n.name AS node, asked.count AS channels, asked.count - held.count AS coins
     FROM nodes AS n
-    CROSS JOIN LATERAL (
-        SELECT count(*) FROM (
-            SELECT FROM channels AS c
-            WHERE c.node = n.name AND c.closed_id IS NULL AND c.channel_type = %(channel_type)s
-            LIMIT %(most_channels)s
-        ) AS first_ones
-    ) AS asked
+    CROSS JOIN LATERAL ({KEPT_FOR}) AS asked
     CROSS JOIN LATERAL (
         SELECT count(*) FROM (
             SELECT FROM fee_wallet_coins AS w
-            WHERE w.node = n.name AND w.spent_height IS NULL AND w.value_sat >= %(sat)s
-            LIMIT %(most_channels)s
+            WHERE w.node = n.name AND w.spent_height IS NULL AND w.value_sat >= %(reserve_sat)s
+            LIMIT %(reserve_channels)s
         ) AS large_enough
     ) AS held
     WHERE asked.count > held.count
@@ -39,6 +41,15 @@ class Reserve:
     sat: int
     most_channels: int
 
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """As statements name them."""
+        return {
+            "reserve_type": self.channel_type,
+            "reserve_sat": self.sat,
+            "reserve_channels": self.most_channels,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
@@ -51,10 +62,5 @@ class Lacking:
 
 def lacking(conn: Connection, reserve: Reserve) -> list[Lacking]:
     """The nodes whose wallet holds too few unspent coins of at least `reserve.sat`, by name."""
-    facts = {
-        "channel_type": reserve.channel_type,
-        "sat": reserve.sat,
-        "most_channels": reserve.most_channels,
-    }
     with conn.cursor(row_factory=class_row(Lacking)) as cursor:
-        return cursor.execute(LACKING, facts).fetchall()
+        return cursor.execute(LACKING, reserve.facts).fetchall()

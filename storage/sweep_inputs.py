@@ -79,12 +79,13 @@ FREE_OF_CHANGED = f"""
 SUM_FREE = f"""
     SELECT count(*), coalesce(sum(w.value_sat), 0)::bigint FROM sweep_inputs AS w WHERE {_IS_FREE}
 """
-THESE = f"{_SELECT} WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}"
+_IS_OF_THESE = f"w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}"
+THESE = f"{_SELECT} WHERE {_IS_OF_THESE}"
 FREE_OF = f"{THESE} AND {_IN_NO_BROADCAST}"
 #: Held until the broadcast that spends them is stored.
 LOCK = f"""
     SELECT w.outpoint FROM sweep_inputs AS w
-    WHERE w.outpoint = ANY(%(outpoints)s) AND w.state = 'wanted' AND {_UNSPENT}
+    WHERE {_IS_OF_THESE}
     ORDER BY w.outpoint
     FOR UPDATE OF w
 """

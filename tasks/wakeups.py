@@ -7,9 +7,9 @@ Each call answers whether the broker took it. What it did not take stands in Pos
 where `reconcile` finds it: nobody has to do anything about it (P5). A broker that is away is found
 out at once, and is not asked again for a moment, so that nobody waits for it.
 
-What is urgent goes to queues of its own, which a worker of its own takes from in turn (users_ask
-C7): `urgent` for what is done at once, `urgent_sweeps` for the rounds, which take their time and
-make way for the other (`tasks.way`).
+What is urgent goes to queues of its own, each with a worker of its own (users_ask C7): `urgent` for
+what is done at once, `urgent_sweeps` for the rounds, which take their time. Where one worker takes
+from both, they make way for the other (`tasks.way`).
 """
 
 from __future__ import annotations

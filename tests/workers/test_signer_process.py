@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -192,7 +192,38 @@ def test_many_are_signed_in_one_call_and_each_has_its_own_answer(
     assert [type(answer) for answer in client.sign_many([sweep] * 2)] == [SignerUnavailable] * 2
 
 
-class _FrailDoor(BaseHTTPRequestHandler):
+class _Door(BaseHTTPRequestHandler):
+    """Where a signer is expected."""
+
+    def asked(self) -> bytes:
+        """The body of the call."""
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@contextmanager
+def client_of(door: type[_Door]) -> Iterator[SignerClient]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), door)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with (
+        closing(server.socket),
+        SignerClient(f"http://127.0.0.1:{server.server_port}", TOKEN) as one,
+    ):
+        try:
+            yield one
+        finally:
+            server.shutdown()
+
+
+class _FrailDoor(_Door):
     """Before a signer: it breaks down at every call that holds a certain transaction."""
 
     signer_url = ""
@@ -200,7 +231,7 @@ class _FrailDoor(BaseHTTPRequestHandler):
     calls: ClassVar[list[int]] = []
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.asked()
         self.calls.append(len(body))
         if self.deadly in body:
             self.close_connection = True
@@ -208,13 +239,7 @@ class _FrailDoor(BaseHTTPRequestHandler):
         headers = {"Authorization": self.headers["Authorization"]}
         url = self.signer_url + self.path
         answer = httpx2.post(url, content=body, headers=headers, trust_env=False)
-        self.send_response(answer.status_code)
-        self.send_header("Content-Length", str(len(answer.content)))
-        self.end_headers()
-        self.wfile.write(answer.content)
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        self.answer(answer.status_code, answer.content)
 
 
 def test_one_request_that_brings_the_signer_down_holds_up_none_before_it(
@@ -224,43 +249,31 @@ def test_one_request_that_brings_the_signer_down_holds_up_none_before_it(
     client.import_keys(json.dumps(recording.key_document).encode())
     deadly = Recording("static_2_local_close").our_spends()[-1][0]
     _FrailDoor.signer_url, _FrailDoor.deadly = signer.url, str(deadly.tx).encode()
-    door = ThreadingHTTPServer(("127.0.0.1", 0), _FrailDoor)
-    threading.Thread(target=door.serve_forever, daemon=True).start()
-    with closing(door.socket), SignerClient(f"http://127.0.0.1:{door.server_port}", TOKEN) as frail:
+    with client_of(_FrailDoor) as frail:
         asked = [sweep, sweep, deadly, sweep]
         assert [type(answer) for answer in frail.sign_many(asked)] == [SignerUnavailable] * 4
         assert len(_FrailDoor.calls) == 1
         answers = frail.sign_many(asked)
         assert [type(a) for a in answers] == [SignedTransaction] * 2 + [SignerUnavailable] * 2
         assert len(_FrailDoor.calls) == 4
-        door.shutdown()
 
 
-class _Miscounting(BaseHTTPRequestHandler):
+class _Miscounting(_Door):
     """No signer: it has one answer to any number of questions."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = encode([SigningAnswer(problem=SigningProblem("about:blank", 422, "no"))])
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        self.asked()
+        problem = SigningProblem("about:blank", 422, "no")
+        self.answer(HTTPStatus.OK, encode([SigningAnswer(problem=problem)]))
 
 
 def test_whoever_answers_less_or_more_than_was_asked_is_no_signer() -> None:
     request = Recording("static_2_local_close").our_spends()[-1][0]
-    door = ThreadingHTTPServer(("127.0.0.1", 0), _Miscounting)
-    threading.Thread(target=door.serve_forever, daemon=True).start()
-    with closing(door.socket), SignerClient(f"http://127.0.0.1:{door.server_port}", TOKEN) as one:
+    with client_of(_Miscounting) as one:
         (refused,) = one.sign_many([request])
         assert isinstance(refused, SignerRefused)
         answers = one.sign_many([request, request])
         assert [type(answer) for answer in answers] == [SignerUnavailable] * 2
-        door.shutdown()
 
 
 def test_hostile_calls_are_refused_and_tell_nothing(

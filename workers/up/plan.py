@@ -24,22 +24,7 @@ from workers.up.secrets import Secrets
 _PYTHON = (sys.executable, "-m")
 _CLI = (*_PYTHON, "workers.cli")
 LOOPBACK = "127.0.0.1"
-#: One process that takes nothing but what may not wait behind other work (users_ask C7),
-_ONLY_URGENT = (
-    *("worker", "--queues", "urgent", "--name", "urgent@%h"),
-    *("--concurrency", "1"),
-)
-#: and one for the rounds of sweeping with a deadline, which may be long.
-_ONLY_URGENT_SWEEPS = (
-    *("worker", "--queues", "urgent_sweeps", "--name", "urgent-sweeps@%h"),
-    *("--concurrency", "1"),
-)
-#: One process that puts old months of the docket away, as their owner, and does nothing else.
-_ONLY_ARCHIVE = (
-    *("worker", "--queues", "archive", "--name", "archivist@%h"),
-    *("--concurrency", "1"),
-)
-#: What the other workers take then: they may not do it.
+#: What the other workers take where the archivist is one of its own: they may not do its work.
 _NO_ARCHIVE = ("--queues", "urgent,urgent_sweeps,arbitrate,publish,notify,reconcile")
 _NOBODY: Mapping[Role, str] = MappingProxyType({})
 
@@ -196,8 +181,9 @@ class Fleet:
                 listens=False,
             ),
             self._celery("worker", working, self._worker()),
-            self._celery("urgent", working, _ONLY_URGENT),
-            self._celery("urgent-sweeps", working, _ONLY_URGENT_SWEEPS),
+            # What is short is not to wait behind rounds of sweeping, which may be long.
+            self._taking_only("urgent", "urgent", working),
+            self._taking_only("urgent_sweeps", "urgent-sweeps", working),
             *self._archivist(),
             self._celery("beat", self._waking, ("beat",)),
             self._flower(),
@@ -243,7 +229,12 @@ class Fleet:
         if not self._databases:
             return []
         owner = {**self._waking, "DATABASE_URL": self._addresses.postgres}
-        return [self._celery("archivist", owner, _ONLY_ARCHIVE)]
+        return [self._taking_only("archive", "archivist", owner)]
+
+    def _taking_only(self, queue: str, name: str, told: dict[str, str]) -> Part:
+        """One process that takes from this queue and does nothing else (users_ask C7)."""
+        only = ("--queues", queue, "--name", f"{name}@%h", "--concurrency", "1")
+        return self._celery(name, told, ("worker", *only))
 
     def _celery(self, name: str, told: dict[str, str], command: tuple[str, ...]) -> Part:
         ready = self._run_dir / f"{name}.ready"
