@@ -15,6 +15,7 @@ from celery.signals import (
 )
 
 from tasks import tracing
+from tasks.collector import leave_out_what_is_loaded
 
 app = Celery(
     "contractcourt",
@@ -62,6 +63,12 @@ def _read_the_engine_in(**_: Any) -> None:
     from chain import consensus
 
     consensus.load()
+
+
+@worker_process_init.connect
+def _collect_less(**_: Any) -> None:
+    """After the fork: what it brought along is no garbage."""
+    leave_out_what_is_loaded()
 
 
 @worker_process_init.connect
