@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import coincurve
 
-from contractcourt.bolt3.points import to_curve, to_key
+from contractcourt.bolt3.points import public_key, to_curve, to_scalar
 from contractcourt.errors import InvalidPoint
 from contractcourt.units import PublicKey
 
@@ -29,10 +29,8 @@ def derive_public_key(basepoint: bytes, per_commitment_point: bytes) -> PublicKe
 def derive_private_key(base_secret: bytes, per_commitment_point: bytes) -> bytes:
     """The 32-byte secret of `derive_public_key`."""
     to_curve(per_commitment_point)
-    key = to_key(base_secret)
-    tweak = sha256(per_commitment_point + key.public_key.format()).digest()
-    # In place: a new key would have its points worked out once more.
-    return key.add(tweak, update=True).secret
+    tweak = sha256(per_commitment_point + public_key(base_secret)).digest()
+    return to_scalar(base_secret).add(tweak, update=True).secret
 
 
 @lru_cache(_KEPT)
@@ -60,10 +58,10 @@ def derive_revocation_private_key(
     revocation_base_secret: bytes, per_commitment_secret: bytes
 ) -> bytes:
     """The 32-byte secret of `derive_revocation_public_key`, once the owner revealed its secret."""
-    base, point = to_key(revocation_base_secret), to_key(per_commitment_secret)
     base_tweak, point_tweak = _revocation_tweaks(
-        base.public_key.format(), point.public_key.format()
+        public_key(revocation_base_secret), public_key(per_commitment_secret)
     )
+    base, point = to_scalar(revocation_base_secret), to_scalar(per_commitment_secret)
     base.multiply(base_tweak, update=True)
     point.multiply(point_tweak, update=True)
     return base.add(point.secret, update=True).secret

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import coincurve
+from coincurve.context import GLOBAL_CONTEXT
+from coincurve.utils import validate_secret
 
 from contractcourt.errors import InvalidPoint, InvalidSignature
 from contractcourt.units import PublicKey, Signature
+
+
+class Scalar(coincurve.PrivateKey):
+    """A secret to sign with, or to tweak in place (`update=True`).
+
+    The library's own works out two points when it is made and one more with each tweak, which
+    costs more than the signature. Whoever wants the point asks `public_key` of this module.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = validate_secret(secret)
+        self.context = GLOBAL_CONTEXT
+
+    def _update_public_key(self) -> None:
+        """There is none to update."""
 
 
 def parse_point(raw: bytes) -> PublicKey:
@@ -24,12 +41,12 @@ def to_curve(raw: bytes) -> coincurve.PublicKey:
         raise InvalidPoint(f"{raw.hex()} is not a point on secp256k1") from None
 
 
-def to_key(secret: bytes) -> coincurve.PrivateKey:
+def to_scalar(secret: bytes) -> Scalar:
     """A secret as the curve library holds it. Raises InvalidPoint when no point belongs to it."""
     if len(secret) != 32:
         raise InvalidPoint(f"a secret is 32 bytes, not {len(secret)}")
     try:
-        return coincurve.PrivateKey(bytes(secret))
+        return Scalar(bytes(secret))
     except ValueError:
         raise InvalidPoint("a secret is zero or beyond the curve's order") from None
 
@@ -39,7 +56,6 @@ def public_key(secret: bytes) -> PublicKey:
     if len(secret) != 32:
         raise InvalidPoint(f"a secret is 32 bytes, not {len(secret)}")
     try:
-        # A private key of the library's would derive two more points, for which nobody asked.
         return PublicKey(coincurve.PublicKey.from_valid_secret(bytes(secret)).format())
     except ValueError:
         raise InvalidPoint("a secret is zero or beyond the curve's order") from None
@@ -50,7 +66,7 @@ def sign(secret: bytes, digest: bytes) -> Signature:
 
     Raises InvalidPoint when the secret is out of range.
     """
-    return from_der(to_key(secret).sign(digest, hasher=None))
+    return from_der(to_scalar(secret).sign(digest, hasher=None))
 
 
 def verify(public_key: bytes, digest: bytes, signature: bytes) -> bool:
