@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TextIO
 
 import msgspec
 import structlog
-from structlog.stdlib import BoundLogger
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_NAMES = re.compile(
@@ -38,62 +37,44 @@ def configure(
         level: lowest level shown, as in `CONTRACTCOURT_LOG_LEVEL`.
         fmt: `json` for machines, `console` for people.
     """
+    out = stream or sys.stdout
+    least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.StackInfoRenderer(),
-        structlog.stdlib.ExtraAdder(),
         _named(process),
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer()
-        if fmt == "console"
-        else structlog.processors.JSONRenderer(_to_json)
+    last: list[Processor] = [blank_secrets, structlog.dev.ConsoleRenderer()]
+    if fmt != "console":
+        json = structlog.processors.JSONRenderer(_to_json)
+        last = [structlog.processors.format_exc_info, blank_secrets, json]
+    _write_what_libraries_say(out, least, shared, last)
+    structlog.configure(
+        processors=[*shared, *last],
+        logger_factory=_Lines(out),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        cache_logger_on_first_use=True,
     )
-    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if fmt == "json":
-        last.append(structlog.processors.format_exc_info)
-    last += [blank_secrets, renderer]
 
-    handler = logging.StreamHandler(stream or sys.stdout)
+
+def _write_what_libraries_say(
+    out: TextIO, least: int, shared: Sequence[Processor], last: Sequence[Processor]
+) -> None:
+    """Their lines in the same form, with the `extra` that they carry."""
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
     )
-    _ask_less_of_the_library()
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(least)
     for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "alembic", "stamina"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
-
-
-def _ask_less_of_the_library() -> None:
-    """No line of ours names its thread, its process's name or its place in the code.
-
-    Finding these out for each line costs more than writing it (Logging HOWTO, "Optimization").
-    """
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
-
-def get_logger(name: str) -> BoundLogger:
-    """A logger whose lines carry `logger: name`; call with an event name and fields."""
-    logger: BoundLogger = structlog.stdlib.get_logger(name)
-    return logger
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, least))
 
 
 @contextmanager
@@ -101,6 +82,28 @@ def bound(**fields: Any) -> Iterator[None]:
     """Every line logged inside the block carries `fields`."""
     with structlog.contextvars.bound_contextvars(**fields):
         yield
+
+
+class _Lines:
+    """Makes the loggers of our own modules, which write without the standard library's way.
+
+    That would make a record of each line, to be taken apart again by its formatter: twice the time.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._named = structlog.stdlib.LoggerFactory(ignore_frame_names=[__name__])
+
+    def __call__(self, *names: str) -> _NamedLogger:
+        return _NamedLogger(self._out, self._named(*names).name)
+
+
+class _NamedLogger(structlog.WriteLogger):
+    """Writes a line at once and whole."""
+
+    def __init__(self, out: TextIO, name: str) -> None:
+        super().__init__(out)
+        self.name = name
 
 
 def blank_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

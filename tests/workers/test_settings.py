@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tasks import logs
 from tasks.settings import SettingsError, load_settings
@@ -126,7 +127,7 @@ def lines() -> Iterator[io.StringIO]:
 
 def test_a_line_is_json_and_carries_what_is_bound(lines: io.StringIO) -> None:
     with logs.bound(channel_point="aa:0", node="alice"):
-        logs.get_logger("court").info("advanced", state="DEFAULT")
+        structlog.get_logger("court").info("advanced", state="DEFAULT")
         logging.getLogger("celery").warning("a %s", "library")
     ours, theirs = (json.loads(line) for line in lines.getvalue().splitlines())
     assert (ours["event"], ours["state"], ours["process"]) == ("advanced", "DEFAULT", "test")
@@ -134,8 +135,24 @@ def test_a_line_is_json_and_carries_what_is_bound(lines: io.StringIO) -> None:
     assert {ours["channel_point"], theirs["channel_point"]} == {"aa:0"}
 
 
+def test_a_line_is_named_after_the_module_that_wrote_it(lines: io.StringIO) -> None:
+    structlog.get_logger().info("here")
+    structlog.get_logger("court").info("there")
+    named = [json.loads(line)["logger"] for line in lines.getvalue().splitlines()]
+    assert named == [__name__, "court"]
+
+
+def test_a_line_below_the_level_is_not_written(lines: io.StringIO) -> None:
+    logs.configure("test", level="warning", stream=lines)
+    structlog.get_logger("court").info("quiet")
+    logging.getLogger("celery").info("quiet")
+    structlog.get_logger("court").warning("loud")
+    logging.getLogger("celery").warning("loud")
+    assert [json.loads(line)["event"] for line in lines.getvalue().splitlines()] == ["loud"] * 2
+
+
 def test_no_secret_reaches_a_line(lines: io.StringIO) -> None:
-    log = logs.get_logger("court")
+    log = structlog.get_logger("court")
     log.info("up", operator_token=HIDDEN, preimage=HIDDEN, url=f"redis://:{HIDDEN}@host/0")
     try:
         raise OSError(f"no route to postgresql://court:{HIDDEN}@host/db")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Header, Path
 
 from storage import dead_letters
 from storage.dead_letters import DeadLetter, Replay
-from tasks.logs import get_logger
 from workers.gateway.addresses import After, EndpointName, Limit
 from workers.gateway.court import Court
 from workers.gateway.problems import Problem
 from workers.gateway.responses import DeadLetterList, DeadLetterView, ReplayAnswer, refusals
 from workers.gateway.wakeup import WakeUp
 
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 
 def routes(court: Court) -> APIRouter:

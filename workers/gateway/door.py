@@ -12,13 +12,15 @@ import hashlib
 import json
 import re
 
+import structlog
+
 from storage import callers, receipts
 from storage.callers import Caller
 from storage.database import Connection
 from storage.receipts import Receipt
 from storage.seal import Seal
 from tasks.crash_points import CrashPoint, reach
-from tasks.logs import bound, get_logger
+from tasks.logs import bound
 from workers.gateway.court import Court
 from workers.gateway.messages import Message, apply, look, prepare
 from workers.gateway.payloads import parse_webhook
@@ -26,7 +28,7 @@ from workers.gateway.problems import Problem, unavailable
 from workers.gateway.responses import WebhookAccepted
 from workers.gateway.signatures import SignedMessage, verify
 
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import uuid
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Header
 
-from tasks.logs import bound, get_logger
+from tasks.logs import bound
 from workers.gateway import closing
 from workers.gateway.court import Court
 from workers.gateway.responses import ForceCloseAnswer, ForceCloseRequest, refusals
 
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 
 def routes(court: Court) -> APIRouter:

@@ -7,6 +7,7 @@ of the refusal counter and what a client should branch on.
 from __future__ import annotations
 
 import psycopg
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -26,7 +27,6 @@ from contractcourt.errors import (
     UnsupportedChannelType,
 )
 from storage.retries import is_retryable
-from tasks.logs import get_logger
 
 #: Where a request's scope keeps the name of the problem it was answered with.
 PROBLEM_KEY = "contractcourt.problem"
@@ -34,7 +34,7 @@ MEDIA_TYPE = "application/problem+json"
 URN = "urn:contractcourt:problem:"
 #: What a client waits before it tries again.
 RETRY_AFTER_SECONDS = "2"
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 #: Problem name -> (HTTP status, title).
 KINDS: dict[str, tuple[int, str]] = {

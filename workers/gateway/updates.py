@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import msgspec
+import structlog
 
 from contractcourt.case import Case
 from contractcourt.channel import LocalCommitment, RemoteCommitment
 from contractcourt.errors import UnsupportedChannelType
 from contractcourt.events import ChannelUpdate, ChannelUpdated
-from tasks.logs import get_logger
 from tasks.signer_client import SignerCallFailed
 from workers.gateway.court import Court
 from workers.gateway.local_commitment import normalise
 from workers.gateway.parts import RemoteCommitmentData
 from workers.gateway.payloads import ChannelUpdatedData, UpdateStep
 
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 
 def event_of(court: Court, case: Case, data: ChannelUpdatedData) -> ChannelUpdated:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Condition, Thread
 
-from tasks import wakeups
-from tasks.logs import get_logger
+import structlog
 
-_log = get_logger(__name__)
+from tasks import wakeups
+
+_log = structlog.get_logger()
 #: Beyond this many that wait, the rest is left to reconcile.
 _MOST_WAITING = 100_000
 

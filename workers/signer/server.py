@@ -52,7 +52,7 @@ from workers.signer.signing import Signer
 PROBLEM_TYPE = "urn:contractcourt:signer:"
 _PROBLEM_MEDIA_TYPE = "application/problem+json"
 
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger()
 
 #: How each known error is answered: status and the name that ends the problem's type.
 _ANSWERS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (

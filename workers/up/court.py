@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import structlog
 from rich.console import Console
 
 from contractcourt.errors import ContractCourtError
 from storage import node_secrets
 from storage.migrate import migrate
 from storage.roles import Role
-from tasks.logs import get_logger
 from tasks.settings import PREFIX, Settings
 from tasks.webhook_key import seal_under
 from workers.database_logins import DatabaseLogin, parse_logins, put_logins
@@ -25,7 +25,7 @@ from workers.up.plan import Fleet, Stores, Tokens
 from workers.up.secrets import Secrets, keep, seal_key_file
 from workers.up.supervisor import StopAsked, Supervisor
 
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 _ONE_USER = (
     "every process uses the one user of DATABASE_URL: name one for each process in "

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+import structlog
+
 from contractcourt.errors import ContractCourtError
-from tasks.logs import get_logger
 from workers.embedded.ports import Ports, is_free
 from workers.process import Process
 from workers.up.part import Part
 
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 _TICK_SECONDS = 0.05
 _START_SECONDS = 120.0

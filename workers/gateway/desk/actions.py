@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from storage import alarms
-from tasks.logs import bound, get_logger
+from tasks.logs import bound
 from workers.gateway import closing, dead_letters_api
 from workers.gateway.addresses import find_channel
 from workers.gateway.court import Court
@@ -21,7 +22,7 @@ from workers.gateway.desk.sessions import COOKIE, LIFETIME_SECONDS, Sessions
 from workers.gateway.problems import Problem
 
 _MOST_REASON_CHARACTERS = 500
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 
 async def _fields(request: Request) -> dict[str, str]:

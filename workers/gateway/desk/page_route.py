@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from tasks.logs import get_logger
 from workers.gateway.desk.pages import page
 from workers.gateway.desk.visitors import SignInNeeded
 from workers.gateway.problems import PROBLEM_KEY, as_problem
 
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 
 class PageRoute(APIRoute):

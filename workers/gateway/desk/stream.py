@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+import structlog
+
 from storage.sight import Seen, Sight
-from tasks.logs import get_logger
 from workers.gateway.problems import unavailable
 
 #: Pages that may listen to one process, and channels that one page may name.
@@ -25,7 +26,7 @@ _SECONDS = 1.0
 _BEAT_SECONDS = 15.0
 
 Look = Callable[[Collection[int]], Sight]
-_log = get_logger(__name__)
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
