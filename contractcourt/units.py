@@ -7,6 +7,7 @@ are written at the edges (JSON, SQL text, pages): plain hex for all of them, dis
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from typing import NewType, Self
 
 Satoshi = NewType("Satoshi", int)
@@ -27,11 +28,10 @@ class HexBytes(bytes):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the written form. Raises ValueError when `text` is not hex of whole bytes."""
-        raw = cls.fromhex(text)
-        # `fromhex` itself lets blanks stand between bytes.
-        if 2 * len(raw) != len(text):
-            raise ValueError("not a hex string of whole bytes")
-        return raw
+        try:
+            return cls(unhexlify(text))
+        except ValueError:
+            raise ValueError("not a hex string of whole bytes") from None
 
     def __str__(self) -> str:
         return self.hex()
@@ -80,11 +80,11 @@ class _ReversedHash(bytes):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read display-order hex. Raises ValueError unless it is 64 hex digits."""
-        return cls(bytes(HexBytes.parse(text))[::-1])
+        return cls(HexBytes.parse(text)[::-1])
 
     def hex(self, *_: object) -> str:
         """Display-order hex."""
-        return bytes(self[::-1]).hex()
+        return self[::-1].hex()
 
     def __str__(self) -> str:
         return self.hex()
