@@ -35,8 +35,9 @@ from tasks.errors import BrokenLaw
 
 _log = structlog.get_logger()
 
-#: Channels advanced in one transaction, and events of one channel applied in it (users_ask C17).
-CHUNK = 200
+#: Channels advanced in one transaction at most, if their cases are small enough
+#: (`cases.MOST_BYTES`), and events of one channel applied in it (users_ask C17).
+CHUNK = 500
 EVENTS_AT_ONCE = 200
 #: Looking again is bounded; what still comes in after so many rounds has its own wake-up.
 _MOST_ROUNDS = 10_000
@@ -49,7 +50,8 @@ class Outcome:
     `outbox`: (id, kind) of effects to carry out now, `urgent` the ids of those that can't wait;
     `woken`: other channels with news to apply; `sweeping`: nodes with something new to sweep,
     `urgent_sweeping` those with something that has a deadline; `pressing`: what is to be swept
-    before a deadline; `stood`: by channel that was held, what it has applied now.
+    before a deadline; `stood`: by channel that was held, what it has applied now; `left`: channels
+    that were too many for one transaction.
     """
 
     applied: int = 0
@@ -60,6 +62,7 @@ class Outcome:
     urgent_sweeping: set[str] = field(default_factory=set)
     pressing: list[Wish] = field(default_factory=list)
     stood: dict[int, int] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
 
     def add(self, other: Outcome) -> None:
         """Count another step in."""
@@ -71,6 +74,7 @@ class Outcome:
         self.urgent |= other.urgent
         self.urgent_sweeping |= other.urgent_sweeping
         self.pressing += other.pressing
+        self.left += other.left
 
 
 def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
@@ -86,7 +90,7 @@ def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
             step = _step(db, news)
             reach(CrashPoint.VERDICT_COMMITTED)
             outcome.add(step)
-            news = _news(db, step.stood)
+            news = [*step.left, *_news(db, step.stood)]
             if not news:
                 break
     return outcome
@@ -114,12 +118,12 @@ def _step(db: Database, chunk: Sequence[int]) -> Outcome:
 def apply_pending(
     conn: Connection, chunk: Sequence[int], *, refusable: int | None = None
 ) -> Outcome:
-    """Lock what is free, apply its docket in order, store it all.
+    """Lock what is free and has room in this transaction, apply its docket in order, store it all.
 
     A LawError about the entry numbered `refusable` is raised instead of noted: it is still at
     the door, and rolling back takes it off the docket again.
     """
-    locked = cases.lock(conn, chunk)
+    locked, left = cases.lock(conn, chunk)
     reach(CrashPoint.CASES_LOCKED)
     entries = docket.pending(
         conn, {stored.channel_id: stored.applied_seq for stored in locked}, EVENTS_AT_ONCE
@@ -127,11 +131,13 @@ def apply_pending(
     by_channel: dict[int, list[NumberedEvent]] = {}
     for entry in entries:
         by_channel.setdefault(entry.channel_id, []).append(entry)
-    return _advance(
+    outcome = _advance(
         conn,
         [(stored, by_channel.get(stored.channel_id, [])) for stored in locked],
         refusable=refusable,
     )
+    outcome.left += left
+    return outcome
 
 
 def _advance(

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from contractcourt.case import State
+from contractcourt.codec import encode
 from contractcourt.units import BlockHeight
 from storage import cases, channels, docket
 from storage.database import Connection, Database
@@ -64,8 +65,8 @@ def test_locking_leaves_out_what_another_worker_holds(db: Database, channel_id: 
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
     with db.transaction() as first, db.transaction() as second:
-        assert [c.channel_id for c in cases.lock(first, [channel_id])] == [channel_id]
-        assert [c.channel_id for c in cases.lock(second, [other, channel_id])] == [other]
+        assert [c.channel_id for c in cases.lock(first, [channel_id])[0]] == [channel_id]
+        assert [c.channel_id for c in cases.lock(second, [other, channel_id])[0]] == [other]
 
 
 def test_waiting_for_a_case_is_bounded(db: Database, channel_id: int) -> None:
@@ -113,7 +114,7 @@ def test_a_case_locked_after_waiting_is_the_one_that_the_holder_stored(
 def test_an_unknown_channel_has_no_case(db: Database) -> None:
     with db.transaction() as conn:
         assert cases.read(conn, 4242) is None
-        assert cases.lock(conn, [4242]) == []
+        assert cases.lock(conn, [4242]) == ([], [])
         with pytest.raises(UnknownChannel):
             cases.lock_one(conn, 4242)
 
@@ -148,10 +149,31 @@ def test_many_cases_are_stored_at_once(db: Database, channel_id: int) -> None:
         docket.append_many(
             conn, [NewEntry(each, examples.height(7), "h7", "chain") for each in ids]
         )
-        held = cases.lock(conn, ids)
+        held, left = cases.lock(conn, ids)
+        assert not left
         cases.store_many(conn, [replace(case, applied_seq=2) for case in held])
         assert docket.backlog(conn)[0] == 0
         assert [row.applied_seq for row in channels.by_ids(conn, ids)] == [2] * len(ids)
+
+
+def test_of_large_cases_a_transaction_reads_as_many_as_it_has_room_for(
+    db: Database, channel_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with db.transaction() as conn:
+        ids = [channel_id, *(examples.open_channel(conn, n) for n in range(2, 6))]
+    with db.transaction() as conn:
+        size = len(encode(cases.lock_one(conn, ids[0]).case))
+    monkeypatch.setattr(cases, "MOST_BYTES", 3 * size + 100)
+    with db.transaction() as conn, db.transaction() as other:
+        fitting, left = cases.lock(conn, ids)
+        assert [case.channel_id for case in fitting] == ids[:3]
+        assert left == ids[3:]
+        assert cases.lock(other, ids) == ([], []), "those that are left are held as well"
+    monkeypatch.setattr(cases, "MOST_BYTES", 1)
+    with db.transaction() as conn:
+        fitting, left = cases.lock(conn, ids)
+        assert [case.channel_id for case in fitting] == ids[:1], "the first, however large it is"
+        assert left == ids[1:]
 
 
 def test_p1_a_held_snapshot_costs_the_same_however_much_was_done_under_it(

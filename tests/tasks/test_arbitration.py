@@ -185,6 +185,21 @@ def test_c17_a_backlog_is_taken_up_in_bounded_parts(db: Database) -> None:
     assert arbitrate(db, ids).applied == 24
 
 
+def test_large_cases_are_advanced_in_several_commits(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases, "MOST_BYTES", 1)
+    ids = [open_channel(db, f"large {number}")[1] for number in range(4)]
+    for channel_id in ids:
+        _append_heights(db, channel_id, 1, 3)
+    with db.transaction() as conn:
+        step = arbitration.apply_pending(conn, ids)
+    assert (step.applied, step.left) == (2, ids[1:])
+    assert arbitrate(db, ids).applied == 6
+    with db.transaction() as conn:
+        assert docket.backlog(conn)[0] == 0
+
+
 def test_an_answer_to_what_the_law_asks_at_the_door_is_applied_at_once(db: Database) -> None:
     sim, channel_id = open_channel(db, "recalled at the door")
     moved = ChannelUpdated((*sim.whole_move(9_000_000), *sim.whole_move(9_000_000)))

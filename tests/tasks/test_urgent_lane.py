@@ -116,7 +116,7 @@ def test_c7_the_urgent_lane_is_served_while_bulk_wake_ups_are_queued(
             send(env, f"wakeups.wake([{hurried}], urgent=True)")
             wait_until(lambda at=at: applied(db, hurried) == before[1] + at)  # type: ignore[misc]
         assert applied(db, idle) == before[0]
-        assert broker.llen("arbitrate") == waiting >= _BULK_WAKE_UPS // wakeups.CHUNK - 1
+        assert broker.llen("arbitrate") == waiting >= _BULK_WAKE_UPS // wakeups.CHANNELS - 1
         assert broker.llen("urgent") == 0
         broker.delete("arbitrate", "urgent")
 
