@@ -57,12 +57,16 @@ class Measured(Taken):
     closed_seconds: float
 
 
-def run(channels: int = 500) -> dict[str, object]:
-    """The figures of one mass close beside its floors."""
+def run(channels: int = 500, htlcs: int = 0) -> dict[str, object]:
+    """The figures of one mass close beside its floors.
+
+    Args:
+        htlcs: on each channel that closes by a commitment (483 is a flood); 0: one on a third.
+    """
     count = channels
     with LenientNode() as node, running_court(node.url) as court:
         began = time.monotonic()
-        closings = found(court.court, range(count))
+        closings = found(court.court, range(count), htlcs)
         _say(f"{count} channels opened in {time.monotonic() - began:.0f} s")
         settle(court, count)
         floor_task = empty_task(court)

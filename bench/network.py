@@ -38,6 +38,8 @@ _CHUNK = 100
 #: Heights after the first block; HTLCs outlive the bench.
 _EXPIRY = 2_000
 _HTLC_MSAT, _PAID_MSAT = 50_000_000, 10_000_000
+#: 483 of them have room in a channel, and none is trimmed.
+_SMALL_HTLC_MSAT = 1_500_000
 NODES = tuple(f"node{number}" for number in range(10))
 
 
@@ -90,13 +92,18 @@ def breaches(count: int, *, after: int) -> list[int]:
     return [first + one * len(_MIX) for one in range(count)]
 
 
-def found(court: Court, numbers: Sequence[int]) -> list[Closing]:
-    """Open the channels of these numbers; how each of them will be closed."""
+def found(court: Court, numbers: Sequence[int], htlcs: int = 0) -> list[Closing]:
+    """Open the channels of these numbers; how each of them will be closed.
+
+    Args:
+        htlcs: so many, up to 483, on each channel that closes by a commitment, both ways; 0: the
+            usual, one on a third of all channels.
+    """
     with closing(Database(court.database_url)) as db:
         db.run(_add_nodes)
     chunks = [numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK)]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        parts = pool.map(_open, [court] * len(chunks), chunks)
+        parts = pool.map(_open, [court] * len(chunks), chunks, [htlcs] * len(chunks))
         return [closing for part in parts for closing in part]
 
 
@@ -118,13 +125,18 @@ def _add_nodes(conn: Connection) -> None:
             nodes.add_node(conn, name, [channel(number).sweep_script])
 
 
-def _open(court: Court, numbers: Sequence[int]) -> list[Closing]:
+def _open(court: Court, numbers: Sequence[int], htlcs: int) -> list[Closing]:
     logs.configure("bench", level="warning")
     # Signatures first: no transaction stays open for them.
     sims, told, closings = [], [], []
     for number in numbers:
         sim, kind = channel(number), kind_of(number)
-        told.append((ChannelUpdated((sim.first_update(),)), _move(sim, number)))
+        told.append(
+            (
+                ChannelUpdated((sim.first_update(),)),
+                _move(sim, number, _htlcs_of(sim, number, htlcs)),
+            )
+        )
         closings.append(Closing(kind, _closing_tx(sim, kind).serialize()))
         sims.append(sim)
     keyring = KeyRing(Seal(load_seal_key(court.seal_key_file)), mainnet=False)
@@ -156,21 +168,29 @@ def _apply(
 ) -> None:
     told = zip(ids, events, strict=True)
     docket.append_many(conn, [NewEntry(c, event, key, "node") for c, event in told])
-    arbitration.apply_pending(conn, ids)
+    while ids:
+        ids = arbitration.apply_pending(conn, ids).left
 
 
-def _move(sim: SimulatedChannel, number: int) -> ChannelUpdated:
-    """Two states further, the second as the close demands it."""
-    kind = kind_of(number)
-    htlc: tuple[Htlc, ...] = ()
-    if kind is not Kind.COOPERATIVE and number // (2 * len(_MIX)) % 2:
+def _htlcs_of(sim: SimulatedChannel, number: int, many: int) -> tuple[Htlc, ...]:
+    if kind_of(number) is Kind.COOPERATIVE:
+        return ()
+    if many:
+        ways = (Direction.RECEIVED, Direction.OFFERED)
+        return tuple(sim.htlc(i, ways[i % 2], _SMALL_HTLC_MSAT, _EXPIRY) for i in range(many))
+    if number // (2 * len(_MIX)) % 2:
         direction = Direction.OFFERED if number % 2 else Direction.RECEIVED
-        htlc = (sim.htlc(1, direction, _HTLC_MSAT, _EXPIRY),)
-    steps = sim.whole_move(_PAID_MSAT, *htlc)
-    if kind is Kind.REMOTE_PENDING:
-        sim.move(_PAID_MSAT, *htlc)
+        return (sim.htlc(1, direction, _HTLC_MSAT, _EXPIRY),)
+    return ()
+
+
+def _move(sim: SimulatedChannel, number: int, htlcs: tuple[Htlc, ...]) -> ChannelUpdated:
+    """Two states further, the second as the close demands it."""
+    steps = sim.whole_move(_PAID_MSAT, *htlcs)
+    if kind_of(number) is Kind.REMOTE_PENDING:
+        sim.move(_PAID_MSAT, *htlcs)
         return ChannelUpdated((*steps, sim.propose()))
-    return ChannelUpdated((*steps, *sim.whole_move(_PAID_MSAT, *htlc)))
+    return ChannelUpdated((*steps, *sim.whole_move(_PAID_MSAT, *htlcs)))
 
 
 def _closing_tx(sim: SimulatedChannel, kind: Kind) -> Transaction:
