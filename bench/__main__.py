@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.machine import machine
+from tasks import logs
 
 _BENCHES = (
     "block_scan",
@@ -29,6 +30,7 @@ _RESULTS = Path(__file__).parent / "results"
 def main(arguments: list[str]) -> int:
     """Run the named benches, or all."""
     asked = _arguments(arguments)
+    logs.configure("bench", level="warning", fmt="console", stream=sys.stderr)
     sizes = [one for one in asked.what if "=" in one]
     names = [one for one in asked.what if "=" not in one] or list(_BENCHES)
     unknown = set(names) - set(_BENCHES)

@@ -88,6 +88,20 @@ class RunningCourt:
                 named[process.pid] = _part(process)
         return named
 
+    @contextmanager
+    def held(self, part: str) -> Iterator[None]:
+        """While the `with` lasts no process of this part runs, as if its host were busy."""
+        pids = [pid for pid, name in self.processes().items() if name == part]
+        if not pids:
+            raise RuntimeError(f"no process of the court is called {part}")
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """One look into its database."""
         return self._conn.execute(sql).fetchall()

@@ -1,9 +1,10 @@
 """From a block with a breach to the justice transaction in the node's hands.
 
 First among idle channels, then while another node tells of all it missed (users_ask L18), then
-while a mass close is worked off (C7): blocks follow each other, each with one breach, and the bulk
-waits all the time. The clock starts when the node has the block, and stops when it is given a
-transaction that spends the revoked commitment.
+while the wake-ups of a mass close are queued and their workers busy elsewhere (C7), then while the
+same two cores work it off: blocks follow each other, each with one breach, and the bulk waits all
+the time. The clock starts when the node has the block, and stops when it is given a transaction
+that spends the revoked commitment.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import closing, contextmanager
 from itertools import chain, islice
 
 from bench import traffic
-from bench.court import RunningCourt, running_court
+from bench.court import RunningCourt, running_court, wait_until
 from bench.lenient_node import LenientNode
 from bench.mass_close import settle
 from bench.network import Closing, breaches, found
@@ -31,6 +32,7 @@ FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100, "missed": 40_000}
 _BEHIND, _TOLD_AT_ONCE = 20, 20
 _PATIENCE_SECONDS = 600
 _BACKLOG = "SELECT count(*) FROM unapplied"
+_URGENT_ROUNDS = "SELECT count(*) FROM sweep_rounds WHERE urgent AND done < asked"
 
 
 def run(
@@ -46,18 +48,21 @@ def run(
     """
     with LenientNode() as node, running_court(node.url, poll_seconds=0.1) as court:
         closings = found(court.court, range(idle))
-        first, behind, *punished = found(court.court, breaches(3 * probes + 2, after=idle))
+        first, behind, *punished = found(court.court, breaches(4 * probes + 2, after=idle))
         node_behind = NodeBehind(court, missed)
-        settle(court, idle + 3 * probes + 2 + _BEHIND)
+        settle(court, idle + 4 * probes + 2 + _BEHIND)
         # Processes read their libraries in when they first need them.
         first_ms, _ = _justice(court, node, first)
         calm = [_justice(court, node, one) for one in punished[:probes]]
         with node_behind.telling():
             catching_up = [_justice(court, node, one) for one in punished[probes : 2 * probes]]
-        node.mine([one.raw_tx for one in closings[:bulk]])
-        # A block is one commit, and the next one waits for it.
-        behind_ms, _ = _justice(court, node, behind)
-        storm = [_justice(court, node, one) for one in punished[2 * probes :]]
+        with court.held("worker"):
+            node.mine([one.raw_tx for one in closings[:bulk]])
+            # A block is one commit, and the next one waits for it.
+            behind_ms, _ = _justice(court, node, behind)
+            _wait_for_urgent_rounds(court)
+            queued = [_justice(court, node, one) for one in punished[2 * probes : 3 * probes]]
+        storm = [_justice(court, node, one) for one in punished[3 * probes :]]
     return {
         "channels": idle,
         "closing": bulk,
@@ -69,9 +74,15 @@ def run(
             "states_a_second": round(node_behind.told / node_behind.seconds, 1),
         },
         "right_behind_the_bulk_block_ms": round(behind_ms, 1),
+        "queued": _told([ms for ms, _ in queued]),
         "storm": _told([ms for ms, _ in storm]),
-        "waiting_behind": [backlog for _, backlog in storm],
+        "waiting_behind": [backlog for _, backlog in (*queued, *storm)],
     }
+
+
+def _wait_for_urgent_rounds(court: RunningCourt) -> None:
+    """Breaches and HTLCs of the bulk have deadlines too, and urgent workers of their own."""
+    wait_until(lambda: court.query(_URGENT_ROUNDS)[0][0] == 0, "the urgent rounds", 600)
 
 
 class NodeBehind:
