@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -31,6 +31,8 @@ def configure(
     process: str, *, level: str = "info", fmt: str = "json", stream: TextIO | None = None
 ) -> None:
     """Send the logs of this process, our own and the libraries', to `stream` (default stdout).
+
+    Before the first line: a logger of ours that has written one stays as it was.
 
     Args:
         process: the name every line carries as `process`: `watcher`, `gateway`, ...
@@ -98,12 +100,20 @@ class _Lines:
         return _NamedLogger(self._out, self._named(*names).name)
 
 
-class _NamedLogger(structlog.WriteLogger):
+class _NamedLogger:
     """Writes a line at once and whole."""
 
     def __init__(self, out: TextIO, name: str) -> None:
-        super().__init__(out)
+        self._out = out
         self.name = name
+
+    def msg(self, line: str) -> None:
+        # A disk that is full of logs costs lines, not channels: as the standard library has it.
+        with suppress(OSError, ValueError):
+            self._out.write(line + "\n")
+            self._out.flush()
+
+    debug = info = warning = error = critical = msg
 
 
 def blank_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,19 @@ def test_a_line_below_the_level_is_not_written(lines: io.StringIO) -> None:
     structlog.get_logger("court").warning("loud")
     logging.getLogger("celery").warning("loud")
     assert [json.loads(line)["event"] for line in lines.getvalue().splitlines()] == ["loud"] * 2
+
+
+def test_a_line_that_cannot_be_written_stops_nothing(lines: io.StringIO) -> None:
+    went_on = False
+    # Closing the file finds the disk full as well.
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        logs.configure("test", stream=full)
+        structlog.get_logger("court").info("lost")
+        went_on = True
+    assert went_on
+    logs.configure("test", stream=lines)
+    structlog.get_logger("court").info("written again")
+    assert "written again" in lines.getvalue()
 
 
 def test_no_secret_reaches_a_line(lines: io.StringIO) -> None:
