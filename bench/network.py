@@ -131,12 +131,8 @@ def _open(court: Court, numbers: Sequence[int], htlcs: int) -> list[Closing]:
     sims, told, closings = [], [], []
     for number in numbers:
         sim, kind = channel(number), kind_of(number)
-        told.append(
-            (
-                ChannelUpdated((sim.first_update(),)),
-                _move(sim, number, _htlcs_of(sim, number, htlcs)),
-            )
-        )
+        moved = _move(sim, number, _htlcs_of(sim, number, htlcs))
+        told.append((ChannelUpdated((sim.first_update(),)), moved))
         closings.append(Closing(kind, _closing_tx(sim, kind).serialize()))
         sims.append(sim)
     keyring = KeyRing(Seal(load_seal_key(court.seal_key_file)), mainnet=False)
@@ -169,7 +165,7 @@ def _apply(
     told = zip(ids, events, strict=True)
     docket.append_many(conn, [NewEntry(c, event, key, "node") for c, event in told])
     while ids:
-        ids = arbitration.apply_pending(conn, ids).left
+        ids = docket.ahead(conn, arbitration.apply_pending(conn, ids).stood)
 
 
 def _htlcs_of(sim: SimulatedChannel, number: int, many: int) -> tuple[Htlc, ...]:

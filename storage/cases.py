@@ -147,17 +147,18 @@ def insert_many(conn: Connection, given: Sequence[tuple[int, Case, int]]) -> Non
     conn.execute(INSERT_CASES, facts)
 
 
-def lock(conn: Connection, channel_ids: Sequence[int]) -> tuple[list[StoredCase], list[int]]:
+def lock(conn: Connection, channel_ids: Sequence[int]) -> tuple[list[StoredCase], dict[int, int]]:
     """Lock these cases, and read as many as `MOST_BYTES` have room for, one at least.
 
     Returns:
-        The cases by channel id, without those that another worker holds, and the ids of those
-        that are too many. Whoever wanted them meanwhile left them to this transaction.
+        The cases by channel id, without those that another worker holds, and by channel id what
+        those have applied that are too many. Whoever wanted them meanwhile left them to this
+        transaction.
     """
     facts = {"channel_ids": list(channel_ids), "most_bytes": MOST_BYTES}
     rows = conn.execute(LOCK_CASES, facts).fetchall()
     fitting = [_stored_case(*row) for row in rows if row[1] is not None]
-    return fitting, [row[0] for row in rows if row[1] is None]
+    return fitting, {row[0]: row[2] for row in rows if row[1] is None}
 
 
 def lock_one(conn: Connection, channel_id: int, seen: StoredCase | None = None) -> StoredCase:

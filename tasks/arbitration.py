@@ -50,8 +50,7 @@ class Outcome:
     `outbox`: (id, kind) of effects to carry out now, `urgent` the ids of those that can't wait;
     `woken`: other channels with news to apply; `sweeping`: nodes with something new to sweep,
     `urgent_sweeping` those with something that has a deadline; `pressing`: what is to be swept
-    before a deadline; `stood`: by channel that was held, what it has applied now; `left`: channels
-    that were too many for one transaction.
+    before a deadline; `stood`: by channel that was held, what it has applied now.
     """
 
     applied: int = 0
@@ -62,7 +61,6 @@ class Outcome:
     urgent_sweeping: set[str] = field(default_factory=set)
     pressing: list[Wish] = field(default_factory=list)
     stood: dict[int, int] = field(default_factory=dict)
-    left: list[int] = field(default_factory=list)
 
     def add(self, other: Outcome) -> None:
         """Count another step in."""
@@ -74,7 +72,6 @@ class Outcome:
         self.urgent |= other.urgent
         self.urgent_sweeping |= other.urgent_sweeping
         self.pressing += other.pressing
-        self.left += other.left
 
 
 def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
@@ -90,14 +87,14 @@ def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
             step = _step(db, news)
             reach(CrashPoint.VERDICT_COMMITTED)
             outcome.add(step)
-            news = [*step.left, *_news(db, step.stood)]
+            news = _news(db, step.stood)
             if not news:
                 break
     return outcome
 
 
 def _news(db: Database, stood: Mapping[int, int]) -> list[int]:
-    """Of the channels that were held, those with an entry that came meanwhile."""
+    """Of the channels that were held, those with an entry that had no room, or came meanwhile."""
     return db.run(lambda conn: docket.ahead(conn, stood)) if stood else []
 
 
@@ -136,7 +133,7 @@ def apply_pending(
         [(stored, by_channel.get(stored.channel_id, [])) for stored in locked],
         refusable=refusable,
     )
-    outcome.left += left
+    outcome.stood |= left
     return outcome
 
 

@@ -114,7 +114,7 @@ def test_a_case_locked_after_waiting_is_the_one_that_the_holder_stored(
 def test_an_unknown_channel_has_no_case(db: Database) -> None:
     with db.transaction() as conn:
         assert cases.read(conn, 4242) is None
-        assert cases.lock(conn, [4242]) == ([], [])
+        assert cases.lock(conn, [4242]) == ([], {})
         with pytest.raises(UnknownChannel):
             cases.lock_one(conn, 4242)
 
@@ -167,13 +167,13 @@ def test_of_large_cases_a_transaction_reads_as_many_as_it_has_room_for(
     with db.transaction() as conn, db.transaction() as other:
         fitting, left = cases.lock(conn, ids)
         assert [case.channel_id for case in fitting] == ids[:3]
-        assert left == ids[3:]
-        assert cases.lock(other, ids) == ([], []), "those that are left are held as well"
+        assert left == dict.fromkeys(ids[3:], 1)
+        assert cases.lock(other, ids) == ([], {}), "those that are left are held as well"
     monkeypatch.setattr(cases, "MOST_BYTES", 1)
     with db.transaction() as conn:
         fitting, left = cases.lock(conn, ids)
         assert [case.channel_id for case in fitting] == ids[:1], "the first, however large it is"
-        assert left == ids[1:]
+        assert left == dict.fromkeys(ids[1:], 1)
 
 
 def test_p1_a_held_snapshot_costs_the_same_however_much_was_done_under_it(
