@@ -48,8 +48,10 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(process),
     ]
-    last: list[Processor] = [blank_secrets, structlog.dev.ConsoleRenderer()]
-    if fmt != "console":
+    last: list[Processor]
+    if fmt == "console":
+        last = [blank_secrets, structlog.dev.ConsoleRenderer()]
+    else:
         json = structlog.processors.JSONRenderer(_to_json)
         last = [structlog.processors.format_exc_info, blank_secrets, json]
     _write_what_libraries_say(out, least, shared, last)

@@ -23,13 +23,13 @@ from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
+from tasks import arbitration
 from tasks.app import app
 
 _log = structlog.get_logger()
 
-#: Channels told of in one message, and so advanced in one commit: many cost less together.
-CHANNELS = 500
-#: Urgent ones, of which the first waits for the last, or outbox rows.
+#: Urgent channels, of which the first waits for the last, or outbox rows, told of in one message.
+#: Of other channels as many as are advanced in one commit.
 CHUNK = 200
 #: kombu's own way is to try for many seconds; whoever wakes here holds a lease or an answer.
 _IMPATIENT = {"max_retries": 0, "socket_connect_timeout": 2, "socket_timeout": 2}
@@ -48,7 +48,7 @@ _TASK_OF = {
 
 def wake(channel_ids: Sequence[int], *, urgent: bool = False) -> bool:
     """Tell the workers that these channels have something to apply."""
-    most = CHUNK if urgent else CHANNELS
+    most = CHUNK if urgent else arbitration.CHUNK
     return _send("contractcourt.arbitrate", sorted(set(channel_ids)), most, urgent=urgent)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from tasks.arbitration import CHUNK
 from tasks.settings import SettingsError, load_settings
-from tasks.wakeups import CHANNELS
 from tests.conftest import free_port
 from workers.embedded.redis import find_binary
 
@@ -100,7 +100,7 @@ def test_c11_connections_of_a_parent_are_refused_after_the_fork() -> None:
 
 
 def test_c17_one_message_holds_no_more_than_its_share(redis_url: str) -> None:
-    count = 10 * CHANNELS + 7
+    count = 10 * CHUNK + 7
     code = f"from tasks import wakeups; wakeups.wake(list(range({count})))"
     subprocess.run(
         [sys.executable, "-c", code],

@@ -20,7 +20,7 @@ from contractcourt.units import BlockHeight
 from storage import broadcasts, cases, docket, sweep_inputs, sweep_rounds
 from storage.database import Connection, Database
 from storage.sweep_rounds import Claim
-from tasks import arbitration, wakeups
+from tasks import arbitration
 from tasks.arbitration import apply_at_the_door, arbitrate
 from tests.spent import spent
 from tests.tasks.opened import open_channel
@@ -116,7 +116,7 @@ def test_c7_the_urgent_lane_is_served_while_bulk_wake_ups_are_queued(
             send(env, f"wakeups.wake([{hurried}], urgent=True)")
             wait_until(lambda at=at: applied(db, hurried) == before[1] + at)  # type: ignore[misc]
         assert applied(db, idle) == before[0]
-        assert broker.llen("arbitrate") == waiting >= _BULK_WAKE_UPS // wakeups.CHANNELS - 1
+        assert broker.llen("arbitrate") == waiting >= _BULK_WAKE_UPS // arbitration.CHUNK - 1
         assert broker.llen("urgent") == 0
         broker.delete("arbitrate", "urgent")
 
