@@ -32,6 +32,7 @@ from contractcourt.sweeping.inputs import (
     parent_weight,
     whole_virtual_bytes,
 )
+from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import FeeratePerKw, Satoshi, Script, WeightUnits
 
 _FINAL_BUT_REPLACEABLE = 0xFFFFFFFD
@@ -73,18 +74,6 @@ class Draft:
     weight: WeightUnits
     feerate_per_kw: FeeratePerKw
     shares: tuple[Satoshi, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """A transaction to outbid: all of its fee, and the node's step on top (BIP 125 rules 3, 4)."""
-
-    fee_sat: Satoshi
-    incremental: FeeratePerKw
-
-    def least_fee(self, weight: WeightUnits) -> Satoshi:
-        """What a replacement of this weight pays at least."""
-        return Satoshi(self.fee_sat + fee_for(self.incremental, weight))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 What has no deadline is batched across the channels of a node. What has one goes with others of
 the same deadline. Second-level transactions share one only when they share its lock time too,
-for the peer's signature commits to it (H3). Justice goes by commitment. Whoever can't afford
-what the most urgent of a group offers goes without it.
+for the peer's signature commits to it (H3). Justice goes by commitment. Whoever can't afford what
+the most urgent of a group offers goes without it, and so does whoever would be held by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,8 +16,9 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import BumpCommitment
 from contractcourt.sweeping import curve
-from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.sweeping.market import Market
+from contractcourt.sweeping.replacing import Offered, Replaced, companies
 from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi
 
 #: Few enough to stay far below what nodes relay, many enough to share the overhead.
@@ -76,15 +77,6 @@ class Group:
         """Of its members."""
         return frozenset(member.outpoint for member in self.members)
 
-    def halves(self) -> tuple[Group, Group]:
-        """Two smaller groups at the same rate, to find out which member is refused."""
-        middle = len(self.members) // 2
-        first, second = self.members[:middle], self.members[middle:]
-        return (
-            Group(self.kind, first, self.feerate_per_kw),
-            Group(self.kind, second, self.feerate_per_kw),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
@@ -105,18 +97,45 @@ def gather(
     alone: Collection[OutPoint] = (),
 ) -> Gathered:
     """Group the inputs of one node as the rules above say; those in `alone` go alone."""
-    together: dict[tuple[object, ...], list[tuple[FeeratePerKw, SweepInput]]] = {}
-    waiting = []
-    for item in items:
-        offered = curve.offer(item, market, height)
-        if offered is None:
-            waiting.append(item)
-        else:
-            key = (*_key(item), item.outpoint if item.outpoint in alone else None)
-            together.setdefault(key, []).append((offered, item))
-    groups = [group for offers in together.values() for group in _split(offers)]
+    together, waiting = _offers(items, market, height, alone)
+    groups = [group for offers in together for group in _split(offers, market)]
     groups.sort(key=lambda group: (not _hurries(group), -group.value_sat))
     return Gathered(tuple(groups), tuple(waiting))
+
+
+def raised(
+    items: Iterable[SweepInput],
+    out: Replaced,
+    market: Market,
+    height: BlockHeight,
+    *,
+    refused: bool = False,
+) -> Group | None:
+    """The better offer for what `out` spends; None while none is due, or none can be paid.
+
+    It is for as many as can pay it; whoever is left out is free again once it is sent.
+
+    Args:
+        items: those of its inputs that are still to be swept.
+        refused: it pays too little for the mempool, so that any other offer is better.
+    """
+    for offers in _offers(items, market, height)[0]:
+        if refused or any(offer.is_worth_replacing(out) for offer in offers):
+            for count, rate in companies(offers, market.incremental, out):
+                return _group(offers[:count], rate)
+    return None
+
+
+def offering(items: Iterable[SweepInput], feerate: FeeratePerKw, market: Market) -> list[Group]:
+    """Groups of these, who may travel together, that offer this feerate or what each can pay."""
+    return _split(_ranked(Offered.of(item, feerate) for item in items), market)
+
+
+def halves(group: Group, market: Market) -> list[Group]:
+    """Smaller groups at the same feerate, to find out which member is refused."""
+    middle = len(group.members) // 2
+    parts = (group.members[:middle], group.members[middle:])
+    return [half for part in parts for half in offering(part, group.feerate_per_kw, market)]
 
 
 def locktime(contract: Contract) -> int:
@@ -144,22 +163,43 @@ def kind_of(item: SweepInput) -> GroupKind:
     return GroupKind.SECOND_LEVEL if item.second_level else GroupKind.DIRECT
 
 
-def _split(offers: list[tuple[FeeratePerKw, SweepInput]]) -> list[Group]:
-    """The highest offer and all who can afford it, then the rest in the same way."""
+def _offers(
+    items: Iterable[SweepInput],
+    market: Market,
+    height: BlockHeight,
+    alone: Collection[OutPoint] = (),
+) -> tuple[list[list[Offered]], list[SweepInput]]:
+    """Who may travel together, those first that can pay most; and those who wait."""
+    together: dict[tuple[object, ...], list[Offered]] = {}
+    waiting = []
+    for item in items:
+        offered = curve.offer(item, market, height)
+        if offered is None:
+            waiting.append(item)
+        else:
+            key = (*_key(item), item.outpoint if item.outpoint in alone else None)
+            together.setdefault(key, []).append(Offered.of(item, offered))
+    return [_ranked(offers) for offers in together.values()], waiting
+
+
+def _ranked(offers: Iterable[Offered]) -> list[Offered]:
+    return sorted(offers, key=lambda each: (-each.limit, -each.item.value_sat, each.item.outpoint))
+
+
+def _split(offers: list[Offered], market: Market) -> list[Group]:
+    """The largest company of those that can pay most, then of the rest in the same way."""
     groups = []
-    left = sorted(offers, key=lambda pair: (-pair[1].value_sat, pair[1].outpoint))
-    while left:
-        rate = max(offered for offered, _ in left)
-        joining: list[SweepInput] = []
-        staying = []
-        for pair in left:
-            if len(joining) < MOST_MEMBERS and limit(pair[1]) >= rate:
-                joining.append(pair[1])
-            else:
-                staying.append(pair)
-        groups.append(Group(kind_of(joining[0]), tuple(joining), rate))
-        left = staying
+    while offers:
+        count, rate = next(companies(offers[:MOST_MEMBERS], market.incremental))
+        groups.append(_group(offers[:count], rate))
+        offers = offers[count:]
     return groups
+
+
+def _group(offers: Sequence[Offered], feerate: FeeratePerKw) -> Group:
+    members = [offer.item for offer in offers]
+    members.sort(key=lambda member: (-member.value_sat, member.outpoint))
+    return Group(kind_of(members[0]), tuple(members), feerate)
 
 
 def _hurries(group: Group) -> bool:

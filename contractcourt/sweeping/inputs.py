@@ -155,15 +155,21 @@ def limit(item: SweepInput) -> FeeratePerKw:
 
 def alone_weight(item: SweepInput) -> WeightUnits:
     """Of a transaction with this input alone; where a fee wallet pays, with one coin and change."""
+    return whole_virtual_bytes(shared_weight(item) + own_weight(item))
+
+
+def shared_weight(item: SweepInput) -> WeightUnits:
+    """What a transaction of this kind weighs without the inputs that are swept by it."""
     want = item.want
-    own = input_weight(item.contract)
-    if isinstance(want, BumpCommitment):
-        return whole_virtual_bytes(OVERHEAD + own + weights.wallet_input() + _CHANGE)
-    if item.second_level:
-        funded = weights.wallet_input() + _CHANGE + weights.HTLC_OUTPUT
-        return whole_virtual_bytes(OVERHEAD + own + funded)
-    output = output_weight(TxOut(0, bytes(want.sweep_script)))
-    return whole_virtual_bytes(OVERHEAD + own + output)
+    if isinstance(want, BumpCommitment) or item.second_level:
+        return WeightUnits(OVERHEAD + weights.wallet_input() + _CHANGE)
+    return WeightUnits(OVERHEAD + output_weight(TxOut(0, bytes(want.sweep_script))))
+
+
+def own_weight(item: SweepInput) -> WeightUnits:
+    """What this input adds to it: an HTLC of our own commitment brings its output along."""
+    moved = weights.HTLC_OUTPUT if item.second_level else 0
+    return WeightUnits(input_weight(item.contract) + moved)
 
 
 def _capped(item: SweepInput, feerate: int) -> FeeratePerKw:

@@ -21,10 +21,11 @@ from contractcourt.signing import (
     sweep_request,
     wallet_input,
 )
-from contractcourt.sweeping.drafts import Draft, FeeWallet, Replaced, Shortfall, draft
+from contractcourt.sweeping.drafts import Draft, FeeWallet, Shortfall, draft
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.sweeping.market import Market
+from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import HexBytes, Txid, WeightUnits
 from storage.broadcasts import Broadcast
 from storage.signed import Price
@@ -72,13 +73,18 @@ class NotSigned:
     lasting: bool
 
 
+def to_outbid(out: Broadcast, market: Market) -> Replaced | None:
+    """What a replacement of it has to pay; None of one whose price is not known."""
+    if out.fee_sat is None or out.feerate_per_kw is None:
+        return None
+    return Replaced(out.fee_sat, out.feerate_per_kw, market.incremental)
+
+
 def plan(
     group: Group, wallet: FeeWallet, market: Market, replaces: Broadcast | None = None
 ) -> Planned | Shortfall:
     """The group's transaction before it is signed; `replaces` is what it shall outbid."""
-    outbid = None
-    if replaces is not None and replaces.fee_sat is not None:
-        outbid = Replaced(replaces.fee_sat, market.incremental)
+    outbid = None if replaces is None else to_outbid(replaces, market)
     drafted = draft(group, wallet, market.floor, outbid)
     return drafted if isinstance(drafted, Shortfall) else Planned(drafted, replaces)
 

@@ -20,7 +20,15 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.sweeping.drafts import Shortfall, WalletCoin, rate
-from contractcourt.sweeping.groups import Group, GroupKind, gather, kind_of
+from contractcourt.sweeping.groups import (
+    Group,
+    GroupKind,
+    gather,
+    halves,
+    kind_of,
+    offering,
+    raised,
+)
 from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight, FeeratePerKw
@@ -32,13 +40,11 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 from tasks.sending import send
 from tasks.signer_client import SignerUnavailable
-from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
+from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned, to_outbid
 from tasks.sweeper.findings import Findings
 from tasks.sweeper.outgoing import Outgoing
 from tasks.sweeper.wallet import NodeWallet
 
-#: A replacement for less than a twentieth more is not worth its relay.
-_STEP_PERCENT = 105
 #: What a contested output is offered from one try to the next.
 _CONTEST_PERCENT = 150
 
@@ -164,12 +170,12 @@ class SweepRound:
         return [one for one in made if isinstance(one, Ready)], away
 
     def _better_group(self, out: Broadcast, members: Sequence[StoredSweep]) -> Group | None:
-        groups = gather([one.input for one in members], self._market, self._height).groups
-        if not groups or out.fee_sat is None or out.feerate_per_kw is None:
+        outbid = to_outbid(out, self._market)
+        if outbid is None:
             return None
+        items = [one.input for one in members]
         refused = out.last_outcome is PublishOutcome.FEE_TOO_LOW
-        higher = groups[0].feerate_per_kw * 100 >= out.feerate_per_kw * _STEP_PERCENT
-        return groups[0] if higher or refused else None
+        return raised(items, outbid, self._market, self._height, refused=refused)
 
     def _take_back(self, out: Broadcast, members: Sequence[StoredSweep]) -> None:
         """It can't confirm as it is: what is still wanted of it is free again, each by itself."""
@@ -271,7 +277,7 @@ class SweepRound:
     def _narrow_down(self, group: Group, reason: str, *, faulty: bool) -> Sequence[Group]:
         """Halve it; of a single one say what is wrong with it."""
         if len(group.members) > 1:
-            return group.halves()
+            return halves(group, self._market)
         if faulty:
             self._findings.quarantine(self._outgoing.rows(group)[0], reason)
         else:
@@ -281,13 +287,12 @@ class SweepRound:
 
     def _raise_the_offer(self, group: Group, reason: str) -> Sequence[Group]:
         """Somebody else's transaction holds it in the mempool: outbid that, within the budget."""
-        most = limit(group.members[0])
-        if group.feerate_per_kw >= most:
+        if group.feerate_per_kw >= limit(group.members[0]):
             message = f"{group.members[0].outpoint}: its whole budget is not enough: {reason}"
             self._findings.alarm(self._outgoing.rows(group), AlarmKind.CONTESTED, message)
             return ()
-        higher = group.feerate_per_kw * _CONTEST_PERCENT // 100
-        return (Group(group.kind, group.members, FeeratePerKw(min(most, higher))),)
+        higher = FeeratePerKw(group.feerate_per_kw * _CONTEST_PERCENT // 100)
+        return offering(group.members, higher, self._market)
 
     def _send_all_the_same(self, group: Group, made: Ready) -> None:
         """A test may be wrong where the real thing is taken: its word counts."""

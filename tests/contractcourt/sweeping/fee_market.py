@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.sweeping.drafts import Draft, FeeWallet, Replaced, draft
-from contractcourt.sweeping.groups import gather
+from contractcourt.sweeping.drafts import Draft, FeeWallet, draft
+from contractcourt.sweeping.groups import gather, raised
 from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import BlockHeight, FeeratePerKw
 from tests.contractcourt.sweeping.wanted import market
 
 FLOOR = FeeratePerKw(253)
-INCREMENTAL = FeeratePerKw(250)
 
 
 @dataclass
@@ -63,11 +63,11 @@ class FeeMarket:
         for old in self.out:
             told = market(price=price if self.knows_prices else None)
             members = [self.items[member.outpoint] for member in old.group.members]
-            groups = gather(members, told, BlockHeight(self.height)).groups
-            if not groups or groups[0].feerate_per_kw * 100 < old.feerate_per_kw * 105:
+            replaced = Replaced(old.fee_sat, old.feerate_per_kw, told.incremental)
+            group = raised(members, replaced, told, BlockHeight(self.height))
+            if group is None:
                 continue
-            replaced = Replaced(old.fee_sat, INCREMENTAL)
-            better = draft(groups[0], self.wallet, FLOOR, replaced)
+            better = draft(group, self.wallet, FLOOR, replaced)
             if isinstance(better, Draft):
                 self._send(better, instead_of=old)
 
@@ -79,7 +79,8 @@ class FeeMarket:
 
     def _send(self, made: Draft, instead_of: Draft | None = None) -> None:
         self.out = [*(old for old in self.out if old is not instead_of), made]
-        for member in made.group.members:
+        for member, share in zip(made.group.members, made.shares, strict=True):
+            assert share <= member.want.budget_sat
             rate = min(made.feerate_per_kw, limit(member))
             self.offers.setdefault(member.outpoint, []).append(rate)
             self.items[member.outpoint] = replace(member, feerate_per_kw=FeeratePerKw(rate))

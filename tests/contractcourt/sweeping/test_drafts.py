@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from contractcourt.channel import Side
 from contractcourt.contract import ContractKind
 from contractcourt.effects import BumpCommitment
-from contractcourt.sweeping.drafts import Draft, Replaced, Shortfall, draft, shares_of
+from contractcourt.sweeping.drafts import Draft, Shortfall, draft, shares_of
 from contractcourt.sweeping.groups import Group, GroupKind
 from contractcourt.sweeping.inputs import dust_threshold, fee_for, parent_fee, parent_weight
+from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import FeeratePerKw, Satoshi, Script, WeightUnits
 from tests.contractcourt.sweeping.wanted import SIM, Wanted, bump, second_level, wallet
 
@@ -140,7 +141,7 @@ def test_a_replacement_pays_all_of_the_old_fee_and_its_own_relay(
     feerate: int, old_fee: int, incremental: int
 ) -> None:
     group = Group.alone(Wanted(1, value_sat=200_000).item(), FeeratePerKw(feerate))
-    replaced = Replaced(Satoshi(old_fee), FeeratePerKw(incremental))
+    replaced = Replaced(Satoshi(old_fee), FeeratePerKw(0), FeeratePerKw(incremental))
     drafted = draft(group, wallet(), FLOOR, replaced)
     assert isinstance(drafted, Draft)
     assert drafted.fee_sat >= old_fee + fee_for(FeeratePerKw(incremental), drafted.weight)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
+from typing import TypedDict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Side
 from contractcourt.contract import ContractKind
 from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.units import Txid
 from tests.contractcourt.sweeping.fee_market import FeeMarket
 from tests.contractcourt.sweeping.wanted import Wanted, second_level, wallet
 
@@ -45,6 +48,14 @@ def assert_in_time_where_the_market_allowed_it(game: FeeMarket) -> None:
             assert game.mined[outpoint] <= deadline
 
 
+def assert_l8_holds(game: FeeMarket) -> None:
+    """In time, within the budget, and begun at once, whatever it may cost in the end."""
+    assert_in_time_where_the_market_allowed_it(game)
+    assert game.paid_sat <= sum(item.want.budget_sat for item in game.items.values())
+    for outpoint, item in game.items.items():
+        assert game.offers.get(outpoint) or limit(item) < 253
+
+
 @settings(max_examples=150, deadline=None)
 @given(_urgent(), _prices, st.booleans())
 def test_l8_no_deadline_is_missed_and_no_budget_passed(
@@ -52,12 +63,74 @@ def test_l8_no_deadline_is_missed_and_no_budget_passed(
 ) -> None:
     game = FeeMarket(dict(items), prices, _START, knows_prices=knows_prices)
     game.play()
-    assert_in_time_where_the_market_allowed_it(game)
-    budgets = [item.want.budget_sat for item in items.values()]
-    assert game.paid_sat <= sum(budgets)
-    # The first attempt is made at once, whatever it may cost in the end.
-    for outpoint, item in items.items():
-        assert game.offers.get(outpoint) or limit(item) < 253
+    assert_l8_holds(game)
+
+
+class _Place(TypedDict, total=False):
+    """Which commitment, and whose."""
+
+    txid: Txid
+    owner: Side
+
+
+#: One script each: on the peer's commitment, on a revoked one, on ours.
+_RIVALS: dict[ContractKind, _Place] = {
+    ContractKind.RECEIVED_HTLC: {},
+    ContractKind.REVOKED_HTLC: {"txid": Txid(b"\x01" * 32)},
+    ContractKind.OFFERED_HTLC: {"owner": Side.LOCAL},
+}
+
+
+@st.composite
+def _rivals(draw: st.DrawFn) -> tuple[dict[OutPoint, SweepInput], list[int]]:
+    """Small ones of about the same value that may travel together, and prices to part them.
+
+    The last block before a deadline asks for the whole budget of one of them.
+    """
+    kind = draw(st.sampled_from(list(_RIVALS)))
+    deadlines = st.integers(_START + 4, _START + 12)
+    if kind is not ContractKind.REVOKED_HTLC:
+        deadlines = st.just(draw(deadlines))
+    items = [
+        Wanted(
+            number,
+            kind,
+            draw(st.integers(1_000, 9_000)),
+            deadline=draw(deadlines),
+            started=_START + draw(st.integers(0, 1)),
+            **_RIVALS[kind],
+        ).item()
+        for number in range(draw(st.integers(1, 5)))
+    ]
+    prices = draw(st.lists(st.integers(253, 6_000), min_size=12, max_size=12))
+    for item in items:
+        assert item.want.deadline is not None
+        prices[item.want.deadline - 1 - _START] = limit(draw(st.sampled_from(items)))
+    return {item.outpoint: item for item in items}, prices
+
+
+@settings(max_examples=500, deadline=None)
+@given(_rivals(), st.booleans())
+def test_l8_nobody_is_held_below_its_whole_budget_by_those_it_travels_with(
+    rivals: tuple[dict[OutPoint, SweepInput], list[int]], knows_prices: bool
+) -> None:
+    items, prices = rivals
+    coins = wallet(*[100_000] * len(items))
+    game = FeeMarket(dict(items), prices, _START, coins, knows_prices)
+    game.play()
+    assert_l8_holds(game)
+    for offers in game.offers.values():
+        assert all(before <= after for before, after in pairwise(offers))
+
+
+def test_l8_one_step_below_its_whole_budget_there_is_room_for_that_step() -> None:
+    item = Wanted(1, ContractKind.RECEIVED_HTLC, 1_000, deadline=104, started=_START).item()
+    assert limit(item) == 868
+    game = FeeMarket({item.outpoint: item}, [254, 504, 754, 754], _START, knows_prices=False)
+    game.play()
+    # From 503 the next step is 753, and none of 250 is left from there to 868.
+    assert game.offers[item.outpoint] == [253, 503, 868]
+    assert game.mined[item.outpoint] == 103
 
 
 @settings(max_examples=150, deadline=None)

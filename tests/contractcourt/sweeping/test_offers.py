@@ -12,7 +12,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Side
 from contractcourt.contract import ContractKind
 from contractcourt.sweeping import curve
-from contractcourt.sweeping.groups import MOST_MEMBERS, GroupKind, gather
+from contractcourt.sweeping.groups import MOST_MEMBERS, GroupKind, gather, halves
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.units import BlockHeight, Txid
 from tests.contractcourt.sweeping.wanted import Wanted, bump, market, second_level
@@ -153,11 +153,19 @@ def test_who_cannot_afford_the_groups_rate_goes_without_it() -> None:
 def test_l6_halves_lose_nobody(members: int) -> None:
     items = [Wanted(n).item() for n in range(members)]
     [group] = gather(items, market(price=1_000), BlockHeight(100)).groups
-    first, second = group.halves()
-    assert first.outpoints | second.outpoints == group.outpoints
-    assert not first.outpoints & second.outpoints
-    assert first.members
-    assert second.members
+    parts = halves(group, market(price=1_000))
+    assert [len(part.members) for part in parts] == [members // 2, members - members // 2]
+    assert {part.feerate_per_kw for part in parts} == {group.feerate_per_kw}
+    assert frozenset[OutPoint]().union(*(part.outpoints for part in parts)) == group.outpoints
+
+
+def test_l8_nobody_is_held_by_those_it_is_left_with_in_a_half() -> None:
+    """Two small ones: only with the rich one among them can they be taken apart again."""
+    rich = Wanted(0, ContractKind.RECEIVED_HTLC, 100_000, deadline=130).item()
+    poor = [Wanted(n, ContractKind.RECEIVED_HTLC, 3_000 + n, deadline=130).item() for n in (1, 2)]
+    told = market(price=2_500)
+    [group] = gather([rich, *poor], told, BlockHeight(100)).groups
+    assert [len(part.members) for part in halves(group, told)] == [1, 1, 1]
 
 
 def test_a_commitment_is_bumped_by_itself() -> None:
