@@ -6,7 +6,7 @@ takes back here too, in the same commit as the cursor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import args_row
@@ -46,6 +46,13 @@ FREE = f"""{_SELECT} AND c.node = %(node)s
         SELECT 1 FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
         WHERE i.outpoint = c.outpoint AND b.state = 'open')
     ORDER BY c.value_sat DESC, c.outpoint
+"""
+#: Held until the broadcast that spends them is stored.
+LOCK = """
+    SELECT outpoint FROM fee_wallet_coins
+    WHERE outpoint = ANY(%(outpoints)s)
+    ORDER BY outpoint
+    FOR UPDATE
 """
 FORGET_ALL = "DELETE FROM fee_wallet_coins"
 OUTPOINTS = "SELECT outpoint FROM fee_wallet_coins WHERE spent_height IS NULL"
@@ -113,6 +120,12 @@ def unspent(conn: Connection, node: str) -> list[FeeCoin]:
 def free(conn: Connection, node: str) -> list[FeeCoin]:
     """Those that no open broadcast spends, the largest first."""
     return _read(conn, FREE, node)
+
+
+def lock(conn: Connection, outpoints: Collection[OutPoint]) -> None:
+    """Hold these until the transaction ends: another round that wants one of them waits."""
+    if outpoints:
+        conn.execute(LOCK, {"outpoints": list(outpoints)})
 
 
 def outpoints(conn: Connection) -> set[OutPoint]:

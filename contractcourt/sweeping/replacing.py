@@ -77,17 +77,14 @@ def companies(
     where nothing is replaced; where something is, there may be none.
 
     Args:
-        offers: for inputs of one kind that pay one script; the highest limit first.
+        offers: one at least, for inputs of one kind that pay one script; the highest limit first.
         incremental: the mempool's step for a replacement.
         replaced: the transaction that the company's is to replace.
     """
-    if not offers:
-        return
-    fees = _Fees(offers[0].item)
-    most = offers[0].limit
+    first, most = offers[0].item, offers[0].limit
     hurries = any(offer.item.want.deadline is not None for offer in offers)
-    shared = shared_weight(offers[0].item)
-    own = accumulate((own_weight(offer.item) for offer in offers), initial=shared)
+    fees = _Fees(first)
+    own = accumulate((own_weight(offer.item) for offer in offers), initial=shared_weight(first))
     weights = [whole_virtual_bytes(weight) for weight in own]
     rates = list(accumulate((offer.feerate_per_kw for offer in offers), max))
     # Those that can pay most, and what they pay at most when they leave the others.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.view import PublishResult
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import PublishOutcome
@@ -56,6 +57,11 @@ class Ready:
         """Of the commitment that it is sent together with."""
         want = self.draft.group.members[0].want
         return want.commitment.txid if isinstance(want, BumpCommitment) else None
+
+    @property
+    def coins(self) -> frozenset[OutPoint]:
+        """Those of the fee wallet that it spends."""
+        return frozenset(coin.outpoint for coin in self.draft.coins)
 
     @property
     def price(self) -> Price:

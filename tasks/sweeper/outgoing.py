@@ -10,7 +10,7 @@ from contractcourt.events import TAKEN
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.units import Satoshi
-from storage import broadcasts, signed, sweep_inputs
+from storage import broadcasts, fee_coins, signed, sweep_inputs
 from storage.broadcasts import BUMP, SWEEP, Broadcast
 from storage.database import Connection
 from storage.signed import Signed, SpentInput
@@ -56,40 +56,47 @@ class Outgoing:
         """Those that the Bitcoin node would take. Raises ChainError."""
         return [one for one, verdict in self.judged(ready) if verdict.outcome in TAKEN]
 
-    def store_and_send(self, made: Sequence[Ready]) -> list[Ready]:
-        """Those that were stored, and so sent."""
+    def store_and_send(self, made: Sequence[Ready]) -> tuple[list[Ready], list[Group]]:
+        """Those that were stored, and so sent; and groups whose coins another round took first.
+
+        The groups can be tried again: none of these coins is offered in this round any more.
+        """
         if not made:
-            return []
-        fitting, stored = self._held.db.run(lambda conn: self._store(conn, made))
+            return [], []
+        kept, stored, outrun = self._held.db.run(lambda conn: self._store(conn, made))
         reach(CrashPoint.SWEEP_STORED)
-        for one in fitting:
+        for one in (*kept, *outrun):
             self._wallet.take(one.draft.coins)
         send(self._held, stored)
         self.sent |= {broadcast.id for broadcast in stored}
         reach(CrashPoint.SWEEP_SENT)
-        return fitting
+        return kept, [one.draft.group for one in outrun]
 
     def _store(
         self, conn: Connection, made: Sequence[Ready]
-    ) -> tuple[list[Ready], list[Broadcast]]:
+    ) -> tuple[list[Ready], list[Broadcast], list[Ready]]:
         """Stored, and what they outbid given up; without those for which something has changed.
 
-        The rows are held, so that no other round stores a transaction for them.
+        The rows are held, so that no other round stores a transaction for them, or one that spends
+        the same coins. The last are those for which nothing has changed but that a coin is taken.
         """
         members = [member.outpoint for one in made for member in one.draft.group.members]
         held = sweep_inputs.lock(conn, members)
+        fee_coins.lock(conn, {coin for one in made for coin in one.coins})
         tried = [(one, self._signed(one)) for one in made]
         spent = [one.outpoint for _, row in tried for one in row.inputs]
         replaced = [one.replaces.id for one in made if one.replaces is not None]
         taken = broadcasts.spending(conn, spent, besides=replaced)
         parents = broadcasts.find_many(conn, [one.parent_txid for one in made if one.parent_txid])
-        fitting = [
+        unchanged = [
             (one, row)
             for one, row in tried
-            if all(member.outpoint in held for member in one.draft.group.members)
-            and taken.isdisjoint(spent.outpoint for spent in row.inputs)
+            if one.draft.group.outpoints <= held
+            and taken.isdisjoint(one.draft.group.outpoints)
             and (one.parent_txid is None or one.parent_txid in parents)
         ]
+        outrun = [one for one, _ in unchanged if not taken.isdisjoint(one.coins)]
+        fitting = [(one, row) for one, row in unchanged if taken.isdisjoint(one.coins)]
         kept = [one for one, _ in fitting]
         swept = [(one, member) for one in kept for member in one.draft.group.members]
         _give_up_what_is_outbid(conn, kept)
@@ -99,7 +106,7 @@ class Outgoing:
         findings.clear(conn, [self.row(member).channel_id for _, member in swept])
         stored = signed.store_many(conn, [row for _, row in fitting])
         reach(CrashPoint.SWEEP_BEFORE_COMMIT)
-        return kept, stored
+        return kept, stored, outrun
 
     def _signed(self, made: Ready) -> Signed:
         return Signed(

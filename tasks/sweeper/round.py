@@ -130,7 +130,7 @@ class SweepRound:
             better: list[Ready] = []
             if signs and away is None:
                 better, away = self._better_offers(good)
-            sent = self._outgoing.store_and_send(self._outgoing.taken(better))
+            sent, _ = self._outgoing.store_and_send(self._outgoing.taken(better))
             replaced = {one.replaces.id for one in sent if one.replaces is not None}
             send(self._held, [one for one, _ in good if one.id not in replaced])
         if away is not None:
@@ -250,7 +250,9 @@ class SweepRound:
                 case Ready():
                     ready.append(one)
         judged = self._outgoing.judged(ready)
-        self._outgoing.store_and_send([one for one, verdict in judged if verdict.outcome in TAKEN])
+        accepted = [one for one, verdict in judged if verdict.outcome in TAKEN]
+        _, outrun = self._outgoing.store_and_send(accepted)
+        next_ones += outrun
         for tried, verdict in judged:
             next_ones += self._judge(tried, verdict)
         if away is not None:
@@ -296,7 +298,8 @@ class SweepRound:
 
     def _send_all_the_same(self, group: Group, made: Ready) -> None:
         """A test may be wrong where the real thing is taken: its word counts."""
-        if not self._outgoing.store_and_send([made]):
+        sent_ones, _ = self._outgoing.store_and_send([made])
+        if not sent_ones:
             return
         sent = self._held.db.run(lambda conn: broadcasts.find(conn, made.signed.txid))
         if sent is not None and sent.last_outcome in _FAULTY:
