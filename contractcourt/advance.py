@@ -25,7 +25,7 @@ from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.scripts import funding_script_pubkey
 from contractcourt.case import Case, LocalPoint, RevokedState, State
-from contractcourt.effects import HTLC_DUE, Effect, WatchOutpoint
+from contractcourt.effects import Effect, WatchOutpoint
 from contractcourt.errors import LawError
 from contractcourt.events import (
     ChannelOpened,
@@ -95,10 +95,10 @@ def _hear(hearing: Hearing, event: Event) -> None:
             for update in event.updates:
                 updates.hear_update(hearing, update)
             closes.reclassify(hearing)
-            _set_alarm_clocks(hearing)
+            htlcs.set_alarm_clocks(hearing)
         case PreimageLearned():
             updates.hear_preimage(hearing, event)
-            _set_alarm_clocks(hearing)
+            htlcs.set_alarm_clocks(hearing)
         case ForceCloseRequested():
             machine.request(hearing, event)
         case FundingReplaced():
@@ -116,7 +116,7 @@ def _hear(hearing: Hearing, event: Event) -> None:
             following.hear_given_up(hearing, event)
         case PolicyChanged():
             hearing.change(policy=event.policy)
-            _set_alarm_clocks(hearing)
+            htlcs.set_alarm_clocks(hearing)
             following.renew(hearing)
         case HeightReached():
             hearing.see_height(event.height)
@@ -174,14 +174,6 @@ def _hear_local_point(hearing: Hearing, event: LocalPointLearned) -> None:
     known = hearing.case.local_points
     if all(other.number != point.number for other in known):
         hearing.change(local_points=(*known, point))
-
-
-def _set_alarm_clocks(hearing: Hearing) -> None:
-    """Wake at each height where an HTLC would take the channel on chain."""
-    if hearing.case.closed:
-        return
-    for height, due in sorted(htlcs.due_heights(hearing.case).items()):
-        hearing.wake_at(height, HTLC_DUE, due.at_risk_sat, due.hard_height, urgent=True)
 
 
 def _look_again(hearing: Hearing, before: Case) -> None:

@@ -80,13 +80,17 @@ def hear_funding_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
 
 
 def take_back(hearing: Hearing) -> None:
-    """The funding output is unspent again: drop the contracts, return to the state before."""
+    """The funding output is unspent again: drop the contracts, return to the state before.
+
+    What was due meanwhile, or was told, has no alarm clock any more: all are set anew.
+    """
     _remember_what_is_ahead(hearing)
     for contract in hearing.case.contracts:
         hearing.want(UnwatchOutpoint(contract.outpoint))
     _announce(hearing, "unseen")
     hearing.change(funding_spend=None, contracts=(), wanted_local_point=None)
     machine.reopen(hearing)
+    htlcs.set_alarm_clocks(hearing)
 
 
 def _remember_what_is_ahead(hearing: Hearing) -> None:

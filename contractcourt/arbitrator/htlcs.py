@@ -14,6 +14,7 @@ from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bolt3.commitment import is_trimmed
 from contractcourt.case import Case
 from contractcourt.channel import Direction, Htlc, Side
+from contractcourt.effects import HTLC_DUE
 from contractcourt.units import BlockHeight, FeeratePerKw
 
 
@@ -75,6 +76,14 @@ def due_heights(case: Case) -> dict[BlockHeight, Due]:
 def _due(case: Case, due: Collection[Htlc]) -> Due:
     at_risk_sat = sum(htlc.amount_msat // 1000 for htlc in due)
     return Due(at_risk_sat, min(hard_height(case, htlc) for htlc in due))
+
+
+def set_alarm_clocks(hearing: Hearing) -> None:
+    """Wake at each height where an HTLC would take the channel on chain."""
+    if hearing.case.closed:
+        return
+    for height, due in sorted(due_heights(hearing.case).items()):
+        hearing.wake_at(height, HTLC_DUE, due.at_risk_sat, due.hard_height, urgent=True)
 
 
 def some_action_due(case: Case) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.channel import STATIC_REMOTEKEY, Direction
+from contractcourt.channel import STATIC_REMOTEKEY, Direction, Htlc
 from contractcourt.contract import ContractKind
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
@@ -147,3 +147,51 @@ def test_w5_a_second_level_that_is_undone_is_made_again(channel_type: str, depth
     assert court.state == "FULLY_RESOLVED"
     assert court.contract_stages["second_level"] == "resolved"
     assert [told["htlc_id"] for told in court.told("htlc.failed")] == [1]
+
+
+def closed_while_an_htlc_was_due(
+    name: str, channel_type: str, blocks: int
+) -> tuple[MemoryCourt, Htlc]:
+    """The peer closes a block before our HTLC is due, and a reorg takes that back for good."""
+    court, sim = begun(name, channel_type)
+    htlc = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 20)
+    court.tell(*sim.whole_move(0, htlc))
+    while court.height < htlc.cltv_expiry - 2:
+        court.mine()
+    court.refuse_publishing(True)
+    court.reorg(0, [sim.their_commitment_tx()])
+    court.mine(blocks)
+    assert court.closed_in_database
+    court.refuse_publishing(False)
+    court.reorg(blocks + 1)
+    assert not court.closed_in_database
+    return court, htlc
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("blocks", [2, 14])
+def test_p8_what_was_due_while_the_channel_was_closed_is_done_when_it_is_open_again(
+    channel_type: str, blocks: int
+) -> None:
+    court, htlc = closed_while_an_htlc_was_due("due meanwhile", channel_type, blocks)
+    assert court.height >= htlc.cltv_expiry
+    court.mine()
+    assert court.published_commitments == 1
+
+
+@BOTH_TYPES
+def test_p8_an_htlc_told_while_a_splice_looked_like_a_close_is_due_at_its_expiry(
+    channel_type: str,
+) -> None:
+    court, sim = begun("told meanwhile", channel_type)
+    splice = sim.splice_tx()
+    court.reorg(0, [splice])
+    court.mine(3)
+    assert court.closed_in_database
+    htlc = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 20)
+    court.tell(*sim.whole_move(0, htlc))
+    court.tell_splice(splice)
+    assert court.state == "DEFAULT"
+    while court.height < htlc.cltv_expiry:
+        court.mine()
+    assert court.case.best_height >= htlc.cltv_expiry
