@@ -156,7 +156,8 @@ def _decide_broadcast(
     if commitment is None:
         hearing.alarm(
             AlarmKind.NO_LOCAL_COMMITMENT,
-            "cannot force close: the node never told its commitment; send channel.updated",
+            "cannot force close: the node never told its newest commitment on "
+            f"{case.channel.funding_outpoint}; send channel.updated",
         )
         return
     htlcs.fail_dust_upstream(hearing)
@@ -188,11 +189,16 @@ def _decide_broadcast(
 def _to_publish(case: Case) -> LocalCommitment | None:
     """Of our commitments on the present funding the one that was decided before, or the newest.
 
-    A funding that a reorg brings back never gets a second one (P3).
+    A funding that a reorg brings back never gets a second one (P3). Fundings share their numbers:
+    what lies behind a commitment that is known on another one may be revoked, and is not published.
     """
-    candidates = (*case.decided_before, case.local_commitment)
     funding = case.channel.funding_outpoint
-    return next((c for c in candidates if c is not None and c.spends == funding), None)
+    decided = next((c for c in case.decided_before if c.spends == funding), None)
+    newest = case.local_commitment
+    if decided is not None or newest is None:
+        return decided
+    behind = any(newest.number < other.number for other in case.held)
+    return None if behind or newest.spends != funding else newest
 
 
 def follow_funding(hearing: Hearing) -> None:
