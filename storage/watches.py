@@ -19,9 +19,10 @@ from storage.database import Connection
 
 ADD = """
     INSERT INTO watches AS w (channel_id, outpoint, script_pubkey, from_height)
-    SELECT DISTINCT ON (outpoint, channel_id) * FROM unnest(
+    SELECT * FROM unnest(
         %(channel_ids)s::bigint[], %(outpoints)b::bytea[], %(scripts)b::bytea[],
         %(heights)s::integer[]) AS given (channel_id, outpoint, script_pubkey, from_height)
+    ORDER BY outpoint, channel_id
     ON CONFLICT (outpoint, channel_id) DO UPDATE SET
         script_pubkey = EXCLUDED.script_pubkey, from_height = EXCLUDED.from_height,
         removed_at = NULL, looked_back = false, changed_in = pg_current_xact_id()
@@ -103,13 +104,14 @@ def add(conn: Connection, channel_id: int, watch: WatchOutpoint) -> None:
 
 
 def add_many(conn: Connection, watches: Sequence[tuple[int, WatchOutpoint]]) -> None:
-    """`add` for many, in one statement."""
+    """`add` for many, in one statement. Of two for one outpoint the later knows more."""
     if watches:
+        once = {(channel_id, watch.outpoint): watch for channel_id, watch in watches}
         facts = {
-            "channel_ids": [channel_id for channel_id, _ in watches],
-            "outpoints": [watch.outpoint for _, watch in watches],
-            "scripts": [watch.script_pubkey for _, watch in watches],
-            "heights": [watch.from_height for _, watch in watches],
+            "channel_ids": [channel_id for channel_id, _ in once],
+            "outpoints": [outpoint for _, outpoint in once],
+            "scripts": [watch.script_pubkey for watch in once.values()],
+            "heights": [watch.from_height for watch in once.values()],
         }
         conn.execute(ADD, facts)
 

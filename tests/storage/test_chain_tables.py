@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from contractcourt.effects import WakeAt, WatchOutpoint
-from contractcourt.units import BlockHeight, HexBytes, Satoshi
+from contractcourt.units import BlockHeight, HexBytes, Satoshi, Script
 from storage import blocks, deadlines, lease, spends, watches
 from storage.database import Connection, Database
 from storage.errors import CursorMismatch, Fenced
@@ -144,6 +144,16 @@ class TestSpends:
 class TestWatches:
     def watch(self, number: int) -> WatchOutpoint:
         return WatchOutpoint(outpoint(number), examples.SWEEP_SCRIPT, height(5))
+
+    def test_of_two_in_one_statement_the_later_is_kept(self, db: Database, channel_id: int) -> None:
+        """A splice is watched when it is told, and again, with all its facts, when it confirms."""
+        told, known = WatchOutpoint(outpoint(1), Script(b"")), self.watch(1)
+        with db.transaction() as conn:
+            for pair in ((told, known), (known, told)):
+                watches.add_many(conn, [(channel_id, watch) for watch in pair])
+                [kept] = watches.find(conn, [outpoint(1)])
+                assert kept.script_pubkey == pair[1].script_pubkey
+                assert kept.from_height == pair[1].from_height
 
     def test_a_follower_sees_additions_and_removals(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:

@@ -11,7 +11,10 @@ import pytest
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.effects import WatchOutpoint
 from contractcourt.events import SpendConfirmed
+from contractcourt.units import Script
+from storage import watches
 from storage.database import Database
 from tests.chain.devnet_money import fund, send, spend
 from tests.chain.overheard import Overheard
@@ -208,6 +211,24 @@ def test_block_filters_save_reading_blocks(db: Database, tmp_path: Path) -> None
             read = [name for name, _ in wire.calls if name.startswith("/rest/")]
             assert len(read) == 1
             assert len(wire.named("getblockfilter")) == 111
+
+
+def test_an_outpoint_whose_script_is_not_known_is_found_although_there_are_filters(
+    db: Database, tmp_path: Path
+) -> None:
+    """Channels of an unknown type are watched by their outpoint alone."""
+    with DevnetProcess(tmp_path, flags=("--blockfilterindex",)) as devnet:
+        court = Watched(db, devnet)
+        outpoint, height = spent_before(court, 10)
+        with node_at(devnet.url) as chain:
+            watcher = Watcher(court.db, chain)
+            watcher.settle()
+            channel_id = court.channel()
+            with db.transaction() as conn:
+                watches.add(conn, channel_id, WatchOutpoint(outpoint, Script(b"")))
+            watcher.settle()
+            assert court.told(channel_id) == [("spent", height)]
+            assert court.to_look_back() == 0
 
 
 def test_a_node_without_filters_finds_the_same(

@@ -102,7 +102,7 @@ class Search:
         return hashes
 
     def _worth_reading(self, chain: ChainView, hashes: Sequence[BlockHash]) -> set[BlockHash]:
-        """Blocks whose filter names one of our scripts, or that have no filter."""
+        """Blocks whose filter may name one of our scripts, or that have no filter."""
         if not self._asks_filters:
             return set(hashes)
         scripts = {
@@ -110,6 +110,9 @@ class Search:
             for watch in self.watched.values()
             if bytes(watch.outpoint) in self._channel_of
         }
+        if b"" in scripts:
+            # Whoever knows an outpoint alone: no filter names it.
+            return set(hashes)
         served = chain.block_filters(hashes)
         self._asks_filters = any(one is not None for one in served)
         return {
