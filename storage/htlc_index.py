@@ -28,7 +28,10 @@ FIND = """
     SELECT h.channel_id
     FROM channel_htlcs AS h
     JOIN channels AS c ON c.id = h.channel_id
-    WHERE h.payment_hash = %(payment_hash)s AND c.node = %(node)s AND NOT c.fully_resolved
+    WHERE h.payment_hash = %(payment_hash)s AND c.node = %(node)s
+      AND (NOT c.fully_resolved OR EXISTS (
+        SELECT 1 FROM contracts AS k
+        WHERE k.channel_id = c.id AND k.kind = 'received_htlc' AND k.spend_txid IS NULL))
     ORDER BY h.channel_id
 """
 
@@ -39,7 +42,11 @@ def replace(conn: Connection, channel_id: int, case: Case) -> None:
 
 
 def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> list[int]:
-    """The node's channels that are not fully resolved and hold such an HTLC, by id."""
+    """The node's channels that hold such an HTLC and may still claim it, by id.
+
+    A channel is fully resolved although a received HTLC was given up at its expiry. As long as the
+    peer has not taken it back, its preimage still wins it.
+    """
     facts = {"node": node, "payment_hash": payment_hash}
     return [row[0] for row in conn.execute(FIND, facts)]
 

@@ -180,7 +180,7 @@ def _conclude(conn: Connection, applied: int, stood: dict[int, int], written: Wr
 def _apply(
     stored: StoredCase, entries: Sequence[NumberedEvent], refusable: int | None
 ) -> tuple[StoredCase, Advanced]:
-    advanced = Advanced(stored.channel_id, stored.case)
+    advanced = Advanced(stored.channel_id, stored.case, applied_seq=stored.applied_seq)
     case, seq = stored.case, stored.applied_seq
     for entry in entries:
         if entry.seq != seq + 1:

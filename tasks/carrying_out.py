@@ -23,11 +23,15 @@ from tasks.effect_rows import EffectRows, Errand
 
 @dataclass(slots=True)
 class Advanced:
-    """One channel's way through this transaction: where it began, and its verdicts in order."""
+    """One channel's way through this transaction: where it began, and its verdicts in order.
+
+    `applied_seq`: the entry that was applied before the first of them.
+    """
 
     channel_id: int
     before: Case | None
     verdicts: list[Verdict] = field(default_factory=list)
+    applied_seq: int = 0
 
     @property
     def after(self) -> Case:
@@ -60,9 +64,9 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     """
     rows = EffectRows()
     for channel in advanced:
-        for verdict in channel.verdicts:
+        for seq, verdict in enumerate(channel.verdicts, channel.applied_seq + 1):
             for effect in verdict.effects:
-                rows.sort_in(conn, channel.channel_id, verdict.case, effect)
+                rows.sort_in(conn, channel.channel_id, seq, verdict.case, effect)
     rows.flush(conn)
     changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])

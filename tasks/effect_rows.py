@@ -62,10 +62,16 @@ class EffectRows:
         self._resolved: list[tuple[int, MarkFullyResolved]] = []
         self._alarms: list[tuple[int, None, AlarmKind, str]] = []
         self._remember: list[tuple[int, int, tuple[Htlc, ...]]] = []
-        self._recall: set[tuple[int, int]] = set()
+        #: The entry that asked last, by channel and number.
+        self._recall: dict[tuple[int, int], int] = {}
 
-    def sort_in(self, conn: Connection, channel_id: int, case: Case, effect: Effect) -> None:
-        """Keep one effect for its table. A mark that undoes others is written in its place."""
+    def sort_in(
+        self, conn: Connection, channel_id: int, seq: int, case: Case, effect: Effect
+    ) -> None:
+        """Keep one effect of the entry `seq` for its table.
+
+        A mark that undoes others is written in its place.
+        """
         match effect:
             case WatchOutpoint():
                 self._watch.append((channel_id, effect))
@@ -102,7 +108,7 @@ class EffectRows:
             case RememberRevokedState():
                 self._remember.append((channel_id, effect.number, effect.htlcs))
             case RecallRevokedState():
-                self._recall.add((channel_id, effect.number))
+                self._recall[channel_id, effect.number] = seq
             case SharePreimage():
                 self._share(conn, channel_id, effect)
             case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
@@ -117,12 +123,14 @@ class EffectRows:
         self.outbox.append((channel_id, effect, is_urgent(case, effect)))
 
     def _answer_recalls(self, conn: Connection) -> None:
-        """The answers stand on the dockets in this same commit; applying them is the next step."""
-        found = revoked_states.recall(conn, self._recall)
-        entries = [
-            NewEntry(channel_id, RevokedStateRecalled(number, htlcs), f"recalled:{number}", "court")
-            for (channel_id, number), htlcs in found.items()
-        ]
+        """The answers stand on the dockets in this same commit; applying them is the next step.
+
+        A case may ask for one state again, so the key names the question.
+        """
+        entries = []
+        for (channel_id, number), htlcs in revoked_states.recall(conn, self._recall).items():
+            key = f"recalled:{number}:{self._recall[channel_id, number]}"
+            entries.append(NewEntry(channel_id, RevokedStateRecalled(number, htlcs), key, "court"))
         docket.append_many(conn, entries)
         self.answered.update(entry.channel_id for entry in entries)
 

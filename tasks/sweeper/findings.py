@@ -94,7 +94,7 @@ class Findings:
                 conn,
                 stored.channel_id,
                 SweepGivenUp(stored.outpoint, words),
-                idempotency_key=f"given_up:{stored.outpoint}",
+                idempotency_key=f"given_up:{stored.outpoint}:{stored.started_height}",
                 source="court",
             )
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from chain.devnet.process import DevnetProcess
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wpkh
 from contractcourt.bitcoin.transaction import TxIn
@@ -30,33 +29,17 @@ from storage import broadcasts, fee_coins, fee_wallets, sweep_inputs
 from storage.database import Connection, Database
 from storage.fee_coins import NewCoin
 from storage.sweep_inputs import StoredSweep
-from tasks import resources
 from tasks.crash_points import CrashPoint
 from tasks.resources import Resources
 from tasks.sweeper import outgoing
 from tasks.sweeper.attempt import Ready
 from tasks.sweeper.outgoing import Outgoing
 from tasks.sweeper.wallet import NodeWallet
-from tests.tasks.test_urgent_lane import NOWHERE, breach
+from tests.tasks.test_urgent_lane import breach
 
 _SCRIPT = p2wpkh(points.public_key(Secret(b"\x21" * 32)))
 _BOTH = [OutPoint.of(Txid(b"\x0c" * 32), index) for index in (0, 1)]
 _HEIGHT = BlockHeight(100)
-
-
-@pytest.fixture
-def held(
-    database_url: str,
-    redis_url: str,
-    devnet: DevnetProcess,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Resources]:
-    """What a worker holds."""
-    env = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "BITCOIND_URL": devnet.url}
-    for name, value in {**NOWHERE, **env}.items():
-        monkeypatch.setenv(name, value)
-    yield resources.resources()
-    resources.close()
 
 
 @pytest.fixture
