@@ -30,12 +30,17 @@ ADD = """
     WHERE (d.value_at_risk_sat, d.hard_height)
        <> (EXCLUDED.value_at_risk_sat, EXCLUDED.hard_height)
 """
-DUE = """
-    SELECT DISTINCT height, channel_id FROM deadlines
-    WHERE height <= %(height)s AND urgent = %(urgent)s
-      AND (NOT %(in_grace)s OR hard_height <= %(height)s)
-    ORDER BY height, channel_id
-    LIMIT %(limit)s
+_DUE = "FROM deadlines AS d WHERE d.height <= %(height)s AND d.urgent = %(urgent)s"
+_THE_LOWEST_FIRST = "ORDER BY d.height, d.channel_id LIMIT %(limit)s"
+DUE = f"SELECT DISTINCT d.height, d.channel_id {_DUE} {_THE_LOWEST_FIRST}"
+#: A case that is woken looks at all its HTLCs: what only reminds of one waits with it.
+DUE_IN_GRACE = f"""
+    SELECT DISTINCT d.height, d.channel_id {_DUE} AND d.hard_height <= %(height)s
+      AND (d.urgent OR NOT EXISTS (
+        SELECT 1 FROM deadlines AS held
+        WHERE held.channel_id = d.channel_id AND held.height <= %(height)s
+          AND held.hard_height > %(height)s))
+    {_THE_LOWEST_FIRST}
 """
 #: Row by row on purpose: an index that was empty when statistics were taken misleads the planner.
 DELETE_FIRED = """
@@ -104,8 +109,8 @@ def due(
         urgent: what an HTLC depends on; else all the rest.
         in_grace: only what can't wait any longer (users_ask L13).
     """
-    facts = {"height": height, "limit": limit, "urgent": urgent, "in_grace": in_grace}
-    rows = conn.execute(DUE, facts)
+    facts = {"height": height, "limit": limit, "urgent": urgent}
+    rows = conn.execute(DUE_IN_GRACE if in_grace else DUE, facts)
     return [(channel_id, BlockHeight(due_height)) for due_height, channel_id in rows]
 
 

@@ -136,6 +136,22 @@ class TestGrace:
         fresh.settle()
         assert court.told(channel_id) == [("height", due + 3)]
 
+    def test_l13_a_reminder_does_not_take_along_what_is_held_back(
+        self, court: Watched, watcher: Watcher, chain: BitcoinCore
+    ) -> None:
+        """A case that is woken for anything would act on all its HTLCs."""
+        channel_id, other = court.channel(), court.channel()
+        due = court.cursor.height + 1
+        court.wake_at(channel_id, due, "an HTLC is due", hard_height=due + 3)
+        court.wake_at(channel_id, due, "another HTLC comes near its height")
+        court.wake_at(other, due, "another HTLC comes near its height")
+        watcher.watcher.stand_down()
+        mine(court.devnet)
+        Watcher(court.db, chain, grace_seconds=600).settle()
+        assert court.told(channel_id) == []
+        assert court.told(other) == [("height", due)]
+        assert court.deadlines_left() == 2
+
     def test_l13_after_the_grace_it_is_told(
         self, court: Watched, watcher: Watcher, chain: BitcoinCore
     ) -> None:
