@@ -27,9 +27,12 @@ CONFIRM_ABANDONED = """
     UPDATE broadcasts SET state = 'confirmed' WHERE txid = ANY(%(txids)s) AND state = 'abandoned'
 """
 MARK_STALE = f"""
-    UPDATE spends SET stale = true
-    WHERE block_hash = %(block_hash)s AND NOT stale
-    RETURNING {_COLUMNS}
+    WITH gone AS (
+        UPDATE spends SET stale = true
+        WHERE block_hash = %(block_hash)s AND NOT stale
+        RETURNING id, {_COLUMNS}
+    )
+    SELECT {_COLUMNS} FROM gone ORDER BY id DESC
 """
 FIND_CONFIRMED = f"""
     SELECT {_COLUMNS} FROM spends WHERE outpoint = ANY(%(outpoints)s) AND NOT stale
@@ -89,7 +92,10 @@ def record_many(conn: Connection, spends: Sequence[ConfirmedSpend]) -> None:
 
 
 def mark_stale(conn: Connection, block_hash: BlockHash) -> list[ConfirmedSpend]:
-    """The block left the best chain: the spends that went with it."""
+    """The block left the best chain: the spends that went with it, the last one first.
+
+    So what was spent in the block that made it is unspent before it is gone.
+    """
     with conn.cursor(row_factory=args_row(_spend)) as cursor:
         return cursor.execute(MARK_STALE, {"block_hash": block_hash}).fetchall()
 

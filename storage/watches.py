@@ -59,6 +59,7 @@ FIND_ACTIVE = f"""
     WHERE outpoint = ANY(%(outpoints)s) AND removed_at IS NULL
     ORDER BY id
 """
+EVER = "SELECT outpoint, channel_id FROM watches WHERE outpoint = ANY(%(outpoints)s)"
 TO_LOOK_BACK = f"""
     SELECT {_COLUMNS} FROM watches
     WHERE NOT looked_back AND removed_at IS NULL
@@ -166,6 +167,15 @@ def changed_since(conn: Connection, position: int) -> WatchChanges:
         added=tuple(watch for watch in changed if not watch.removed),
         removed=tuple(watch for watch in changed if watch.removed),
     )
+
+
+def ever(conn: Connection, outpoints: Sequence[OutPoint]) -> dict[OutPoint, set[int]]:
+    """Every channel that watches one of these, or did so once, by outpoint."""
+    channels: dict[OutPoint, set[int]] = {}
+    if outpoints:
+        for outpoint, channel_id in conn.execute(EVER, {"outpoints": list(outpoints)}):
+            channels.setdefault(OutPoint(outpoint), set()).add(channel_id)
+    return channels
 
 
 def find(conn: Connection, outpoints: Sequence[OutPoint]) -> list[Watch]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import WakeAt, WatchOutpoint
 from contractcourt.units import BlockHeight, HexBytes, Satoshi, Script
 from storage import blocks, deadlines, lease, spends, watches
@@ -123,6 +125,15 @@ class TestSpends:
         return ConfirmedSpend(
             channel_id, outpoint(1), txid(number), HexBytes(b"tx"), height(7), block_hash(block)
         )
+
+    def test_what_a_block_made_and_spent_is_unspent_before_it_is_gone(
+        self, db: Database, channel_id: int
+    ) -> None:
+        made, spent = self.spend(channel_id, 9, 1), self.spend(channel_id, 2, 1)
+        spent = dataclasses.replace(spent, outpoint=OutPoint.of(made.txid, 0))
+        with db.transaction() as conn:
+            spends.record_many(conn, [made, spent])
+            assert spends.mark_stale(conn, block_hash(1)) == [spent, made]
 
     def test_recorded_once_and_stale_after_a_reorg(self, db: Database, channel_id: int) -> None:
         first, second = self.spend(channel_id, 1, 1), self.spend(channel_id, 2, 2)

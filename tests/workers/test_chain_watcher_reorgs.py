@@ -51,6 +51,24 @@ def test_what_a_reorg_takes_is_taken_back(court: Watched, watcher: Watcher) -> N
     assert court.is_at_tip()
 
 
+def test_every_channel_that_was_told_hears_of_the_reorg_though_all_have_let_go(
+    court: Watched, watcher: Watcher
+) -> None:
+    outpoint = fund(court.devnet)
+    both = [court.channel(), court.channel()]
+    for channel_id in both:
+        court.watch(channel_id, outpoint)
+    watcher.settle()
+    mine(court.devnet, spending(outpoint))
+    watcher.settle()
+    for channel_id in both:
+        court.unwatch(channel_id, outpoint)
+    reorg(court.devnet, 1)
+    watcher.settle()
+    for channel_id in both:
+        assert [what for what, _ in court.told(channel_id)] == ["spent", "unspent"]
+
+
 def test_p8_a_hundred_blocks(court: Watched, watcher: Watcher) -> None:
     channel_id, outpoint = court.funded_channel()
     ours, theirs = spending(outpoint), spending(outpoint, pays=98_000)

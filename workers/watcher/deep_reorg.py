@@ -62,7 +62,7 @@ def leap(
         lease.hold(conn, lease.CHAIN_WATCHER, epoch)
         watchlist.refresh(conn)
         cursor = blocks.leap(conn, state.height, hashes[0], hashes[1:], epoch)
-        told = _take_back(conn, gone, cursor, watchlist)
+        told = _take_back(conn, gone, cursor)
         searched = watches.look_back_again(conn)
         fee_coins.forget_all(conn)
         fee_wallets.scan_again(conn)
@@ -84,14 +84,11 @@ def _gone(
 
 
 def _take_back(
-    conn: Connection,
-    gone: Sequence[tuple[BlockHeight, BlockHash]],
-    cursor: Cursor,
-    watchlist: Watchlist,
+    conn: Connection, gone: Sequence[tuple[BlockHeight, BlockHash]], cursor: Cursor
 ) -> Woken:
     told = Woken()
     for height, block_hash in gone:
         below = BlockHeight(min(height - 1, cursor.height))
-        back = following.take_back(conn, block_hash, below, cursor.step, watchlist)
+        back = following.take_back(conn, block_hash, below, cursor.step)
         told.add(back.channels, urgent=False)
     return told

@@ -198,18 +198,14 @@ def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: in
     step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
     fee_coins.disconnect(conn, cursor.hash)
     sweep_rounds.ask_all(conn)
-    return take_back(conn, cursor.hash, BlockHeight(cursor.height - 1), step, watchlist)
+    return take_back(conn, cursor.hash, BlockHeight(cursor.height - 1), step)
 
 
-def take_back(
-    conn: Connection,
-    block_hash: BlockHash,
-    tip_height: BlockHeight,
-    step: int,
-    watchlist: Watchlist,
-) -> Woken:
+def take_back(conn: Connection, block_hash: BlockHash, tip_height: BlockHeight, step: int) -> Woken:
     """Tell of the spends of a block that left the best chain; the channels concerned."""
     gone = spends.mark_stale(conn, block_hash)
+    # Whoever was told and has let the outpoint go since must hear of this too.
+    told = watches.ever(conn, [spend.outpoint for spend in gone])
     entries = [
         NewEntry(
             channel_id,
@@ -218,8 +214,7 @@ def take_back(
             "chain",
         )
         for spend in gone
-        # Whoever was told and has let the outpoint go since must hear of this too.
-        for channel_id in sorted({spend.channel_id, *watchlist.channels_of(spend.outpoint)})
+        for channel_id in sorted(told.get(spend.outpoint, {spend.channel_id}))
     ]
     docket.append_many(conn, entries)
     woken = Woken()
