@@ -150,6 +150,12 @@ def _open(conn: Connection, message: Message, channel: Channel) -> Place:
             channel_id, channel.channel_point, appended.seq, appended.duplicate, _wake_up(outcome)
         )
     row = channels.find(conn, channel.channel_point)
+    if row is not None and row.node != channel.node:
+        raise Problem(
+            "conflict",
+            f"channel {channel.channel_point} is open already for its other end: "
+            "a court sees one end of a channel, register this one with a court of its own",
+        )
     if row is None or not _opened_as(conn, row, channel):
         raise Problem(
             "conflict",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -186,6 +187,20 @@ def test_opening_again_with_other_facts_is_a_conflict(
         409,
         "This contradicts what is already known",
     )
+    assert gateway.counts() == before
+
+
+def test_the_other_end_of_a_channel_is_told_to_take_a_court_of_its_own(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    peer = replace(opened.as_peer(), node="bob")
+    gateway.add_node("bob", peer.sweep_script)
+    before = gateway.counts()
+    answer = gateway.send("channel.opened", opened_data(peer.channel), node="bob")
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "urn:contractcourt:problem:conflict"
+    assert "a court of its own" in answer.json()["detail"]
+    assert "alice" not in answer.text
     assert gateway.counts() == before
 
 
