@@ -104,9 +104,11 @@ def _hear(hearing: Hearing, event: Event) -> None:
         case FundingReplaced():
             splices.hear_replacement(hearing, event)
             _accept_late_splice(hearing)
+            _hear_what_waited(hearing)
         case SpendConfirmed():
             hearing.see_height(event.tip_height)
             _hear_spend(hearing, event)
+            _hear_what_waited(hearing)
         case SpendUnconfirmed():
             hearing.see_height(event.tip_height)
             _hear_unspend(hearing, event)
@@ -139,11 +141,20 @@ def _hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
             splices.hear_splice(hearing, event)
         else:
             closes.hear_funding_spend(hearing, event)
+    elif case.splice.find(event.outpoint) is not None:
+        splices.hear_early_spend(hearing, event)
     else:
         following.hear_spend(hearing, event)
 
 
+def _hear_what_waited(hearing: Hearing) -> None:
+    """Spends that came before the node told enough, as if they came now."""
+    while (spend := splices.take_ready(hearing)) is not None:
+        _hear_spend(hearing, spend)
+
+
 def _hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
+    splices.forget_waiting(hearing, event)
     if splices.hear_unsplice(hearing, event):
         return
     if event.outpoint == hearing.case.channel.funding_outpoint:

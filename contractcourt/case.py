@@ -13,7 +13,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind
-from contractcourt.events import PublishOutcome
+from contractcourt.events import PublishOutcome, SpendConfirmed
 from contractcourt.policy import Policy
 from contractcourt.units import (
     BlockHash,
@@ -95,16 +95,59 @@ class FundingSpend(msgspec.Struct, frozen=True):
     commitment_number: int | None = None
 
 
+class NewFunding(msgspec.Struct, frozen=True):
+    """An output that may become the funding, as the node told it; `local_commitment` spends it."""
+
+    funding_outpoint: OutPoint
+    capacity_sat: Satoshi | None = None
+    local_commitment: LocalCommitment | None = None
+
+
 class Splice(msgspec.Struct, frozen=True):
     """Transactions that may replace the funding output without closing the channel.
 
-    `funding_outpoint` is the new one, once the node told it; `local_commitment` spends it.
+    `funding_outpoint` is the new one as told last; `local_commitment` spends it. `earlier` are
+    those that were told before it: of a splice and its RBFs any may be mined.
     """
 
     funding_txid_candidates: tuple[Txid, ...] = ()
     funding_outpoint: OutPoint | None = None
     capacity_sat: Satoshi | None = None
     local_commitment: LocalCommitment | None = None
+    earlier: tuple[NewFunding, ...] = ()
+
+    @property
+    def told(self) -> tuple[NewFunding, ...]:
+        """Every new funding output that was told, the newest last."""
+        if self.funding_outpoint is None:
+            return ()
+        newest = NewFunding(self.funding_outpoint, self.capacity_sat, self.local_commitment)
+        return (*self.earlier, newest)
+
+    def find(self, outpoint: OutPoint) -> NewFunding | None:
+        """What was told of `outpoint` as a new funding."""
+        return next((new for new in self.told if new.funding_outpoint == outpoint), None)
+
+    def telling(self, *told: NewFunding) -> Splice:
+        """The same candidates with these new funding outputs, the newest last."""
+        if not told:
+            return Splice(self.funding_txid_candidates)
+        return Splice(
+            self.funding_txid_candidates,
+            told[-1].funding_outpoint,
+            told[-1].capacity_sat,
+            told[-1].local_commitment,
+            told[:-1],
+        )
+
+    def replacing(self, changed: NewFunding) -> Splice:
+        """The same, with this one told anew in its place."""
+        outpoint = changed.funding_outpoint
+        return self.telling(*(changed if n.funding_outpoint == outpoint else n for n in self.told))
+
+    def without(self, outpoint: OutPoint) -> Splice:
+        """The same, as if this one had not been told."""
+        return self.telling(*(new for new in self.told if new.funding_outpoint != outpoint))
 
 
 class RetiredFunding(msgspec.Struct, frozen=True):
@@ -146,6 +189,7 @@ class Case(msgspec.Struct, frozen=True):
     `failed_htlcs` and `fulfilled_htlcs` are offered HTLCs whose end was told, `warned` the risks
     that were told. `path` is every state the case has been in, in order, the present one last.
     `ahead_of_us` is kept when a reorg takes such a spend back: what was seen proves what we lost.
+    `waiting_spends` were heard before the node told enough to take them in (`splices`).
     """
 
     channel: Channel
@@ -161,6 +205,7 @@ class Case(msgspec.Struct, frozen=True):
     preimages: tuple[KnownPreimage, ...] = ()
     splice: Splice = Splice()
     retired_fundings: tuple[RetiredFunding, ...] = ()
+    waiting_spends: tuple[SpendConfirmed, ...] = ()
     #: Our commitments that were decided for fundings other than the present one.
     decided_before: tuple[LocalCommitment, ...] = ()
     local_points: tuple[LocalPoint, ...] = ()
@@ -196,7 +241,7 @@ class Case(msgspec.Struct, frozen=True):
         found = (
             self.local_commitment,
             self.previous_local_commitment,
-            self.splice.local_commitment,
+            *(new.local_commitment for new in self.splice.told),
             *(retired.local_commitment for retired in self.retired_fundings),
             *self.decided_before,
         )

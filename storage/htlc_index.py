@@ -53,7 +53,8 @@ def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> lis
 
 def hashes(case: Case) -> set[bytes]:
     """The payment hashes of a case's present commitments."""
-    ours = (case.local_commitment, case.previous_local_commitment, case.splice.local_commitment)
+    spliced = (new.local_commitment for new in case.splice.told)
+    ours = (case.local_commitment, case.previous_local_commitment, *spliced)
     held: Iterable[PaymentHash] = (
         htlc.payment_hash
         for commitment in (*ours, *case.remote_commitments)

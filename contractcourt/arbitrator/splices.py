@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.case import RetiredFunding, Splice
+from contractcourt.case import Case, NewFunding, RetiredFunding, Splice
 from contractcourt.effects import UnwatchOutpoint, WatchOutpoint
 from contractcourt.events import FundingReplaced, SpendConfirmed, SpendUnconfirmed
 from contractcourt.units import Satoshi, Script
@@ -24,18 +25,29 @@ def hear_replacement(hearing: Hearing, event: FundingReplaced) -> None:
         *splice.funding_txid_candidates,
         *sorted(named - {*splice.funding_txid_candidates}),
     )
-    outpoint = event.funding_outpoint or splice.funding_outpoint
-    hearing.change(
-        splice=msgspec.structs.replace(
-            splice,
-            funding_txid_candidates=candidates,
-            funding_outpoint=outpoint,
-            capacity_sat=event.capacity_sat or splice.capacity_sat,
+    if event.funding_outpoint is None:
+        splice = msgspec.structs.replace(
+            splice, capacity_sat=event.capacity_sat or splice.capacity_sat
         )
-    )
-    current = hearing.case.channel.funding_outpoint
-    if event.funding_outpoint is not None and event.funding_outpoint != current:
+    elif event.funding_outpoint not in _fundings(hearing.case):
+        splice = _told(splice, event.funding_outpoint, event.capacity_sat)
         hearing.want(WatchOutpoint(event.funding_outpoint, Script(b"")))
+    hearing.change(splice=msgspec.structs.replace(splice, funding_txid_candidates=candidates))
+
+
+def _fundings(case: Case) -> set[OutPoint]:
+    """What funds the channel, and what did before."""
+    return {
+        case.channel.funding_outpoint,
+        *(retired.funding_outpoint for retired in case.retired_fundings),
+    }
+
+
+def _told(splice: Splice, outpoint: OutPoint, capacity_sat: Satoshi | None) -> Splice:
+    """One new funding more, or the same with more known of it; the others stay possible."""
+    known = splice.find(outpoint) or NewFunding(outpoint, splice.capacity_sat)
+    new = msgspec.structs.replace(known, capacity_sat=capacity_sat or known.capacity_sat)
+    return splice.telling(*splice.without(outpoint).told, new)
 
 
 def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
@@ -44,8 +56,9 @@ def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
     The old funding is kept, since a reorg can revive it (S6).
     """
     case = hearing.case
-    new = _new_outpoint(hearing, event)
-    if new is None:
+    told = _new_funding(case, event)
+    if told is None:
+        _let_wait(hearing, event)
         hearing.alarm(
             AlarmKind.SPLICE_WITHOUT_OUTPOINT,
             f"splice {event.txid} confirmed but its funding outpoint is not known; "
@@ -55,24 +68,61 @@ def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
     retired = RetiredFunding(
         case.channel.funding_outpoint, case.channel.capacity_sat, event.txid, case.local_commitment
     )
+    new = told.funding_outpoint
     capacity = Satoshi(Transaction.parse(event.tx).outputs[new.vout].value)
     channel = msgspec.structs.replace(case.channel, funding_outpoint=new, capacity_sat=capacity)
     hearing.change(
         channel=channel,
         retired_fundings=(*case.retired_fundings, retired),
-        local_commitment=case.splice.local_commitment or case.local_commitment,
-        splice=Splice(case.splice.funding_txid_candidates),
+        local_commitment=told.local_commitment or case.local_commitment,
+        splice=case.splice.without(new),
     )
     script = Script(Transaction.parse(event.tx).outputs[new.vout].script_pubkey)
     hearing.want(WatchOutpoint(new, script, event.height))
     hearing.notify("channel.funding_replaced", funding_outpoint=str(new), height=event.height)
 
 
-def _new_outpoint(hearing: Hearing, event: SpendConfirmed) -> OutPoint | None:
-    told = hearing.case.splice.funding_outpoint
+def _new_funding(case: Case, event: SpendConfirmed) -> NewFunding | None:
+    """Which output of this splice is the new funding, as the node told it last."""
     count = len(Transaction.parse(event.tx).outputs)
-    if told is not None and told.txid == event.txid and told.vout < count:
-        return told
+    found = (new for new in reversed(case.splice.told) if new.funding_outpoint.txid == event.txid)
+    return next((new for new in found if new.funding_outpoint.vout < count), None)
+
+
+def hear_early_spend(hearing: Hearing, event: SpendConfirmed) -> None:
+    """A new funding was spent, and nothing was heard yet of the splice that makes it one (L22)."""
+    _let_wait(hearing, event)
+    hearing.alarm(
+        AlarmKind.UNKNOWN_SPEND,
+        f"transaction {event.txid} spent {event.outpoint}, which the node told as a new funding, "
+        "but no splice to it was heard; it is judged when that is known",
+    )
+
+
+def _let_wait(hearing: Hearing, event: SpendConfirmed) -> None:
+    others = tuple(s for s in hearing.case.waiting_spends if s.outpoint != event.outpoint)
+    hearing.change(waiting_spends=(*others, event))
+
+
+def forget_waiting(hearing: Hearing, event: SpendUnconfirmed) -> None:
+    """A reorg took a spend back that had not been taken in."""
+    gone = (event.outpoint, event.txid, event.block_hash)
+    waiting = hearing.case.waiting_spends
+    kept = tuple(s for s in waiting if (s.outpoint, s.txid, s.block_hash) != gone)
+    if kept != waiting:
+        hearing.change(waiting_spends=kept)
+
+
+def take_ready(hearing: Hearing) -> SpendConfirmed | None:
+    """A spend of the funding that waited and can be taken in now. It waits no longer."""
+    case = hearing.case
+    for spend in case.waiting_spends:
+        if spend.outpoint != case.channel.funding_outpoint:
+            continue
+        if is_replacement(case, spend.txid) and _new_funding(case, spend) is None:
+            continue
+        hearing.change(waiting_spends=tuple(s for s in case.waiting_spends if s != spend))
+        return spend
     return None
 
 
@@ -92,11 +142,9 @@ def hear_unsplice(hearing: Hearing, event: SpendUnconfirmed) -> bool:
             ),
             retired_fundings=case.retired_fundings[:position],
             local_commitment=retired.local_commitment,
-            splice=Splice(
-                case.splice.funding_txid_candidates,
-                spliced,
-                case.channel.capacity_sat,
-                case.local_commitment,
+            splice=case.splice.telling(
+                *case.splice.told,
+                NewFunding(spliced, case.channel.capacity_sat, case.local_commitment),
             ),
         )
         return True

@@ -66,7 +66,7 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
     spends = _check_shape(case, commitment)
     if spends != case.channel.funding_outpoint:
         _check_content(_with_funding(case, spends), commitment)
-        hearing.change(splice=msgspec.structs.replace(case.splice, local_commitment=commitment))
+        _keep_for_splice(hearing, spends, commitment)
         return
     present = case.local_commitment
     if present is not None and commitment.number < present.number:
@@ -88,14 +88,21 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
         )
 
 
+def _keep_for_splice(hearing: Hearing, spends: OutPoint, commitment: LocalCommitment) -> None:
+    splice = hearing.case.splice
+    new = splice.find(spends)
+    if new is not None:
+        kept = msgspec.structs.replace(new, local_commitment=commitment)
+        hearing.change(splice=splice.replacing(kept))
+
+
 def _check_shape(case: Case, commitment: LocalCommitment) -> OutPoint:
     """The funding outpoint it spends; raises unless tx, txid and number agree."""
     tx = Transaction.parse(commitment.tx)
     if tx.txid() != commitment.txid or len(tx.inputs) != 1:
         raise CommitmentMismatch("tx is not the commitment that its txid names")
     spends = tx.inputs[0].outpoint
-    active = {case.channel.funding_outpoint, case.splice.funding_outpoint}
-    if spends not in active:
+    if spends != case.channel.funding_outpoint and case.splice.find(spends) is None:
         raise CommitmentMismatch(
             f"tx spends {spends}, the channel is funded by {case.channel.funding_outpoint}"
         )
@@ -108,10 +115,11 @@ def _check_shape(case: Case, commitment: LocalCommitment) -> OutPoint:
 
 def _with_funding(case: Case, outpoint: OutPoint) -> Case:
     """The case as a splice would leave it. Raises OutOfOrder while its capacity is not known."""
-    if case.splice.capacity_sat is None:
+    new = case.splice.find(outpoint)
+    if new is None or new.capacity_sat is None:
         raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
     channel = msgspec.structs.replace(
-        case.channel, funding_outpoint=outpoint, capacity_sat=case.splice.capacity_sat
+        case.channel, funding_outpoint=outpoint, capacity_sat=new.capacity_sat
     )
     return msgspec.structs.replace(case, channel=channel, splice=Splice())
 

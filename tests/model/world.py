@@ -26,7 +26,6 @@ from workers.simulation.peer import Peer
 #: Bytes as they are: twice as fast as the docket's codec, and nobody reads it back.
 _encoder = msgspec.msgpack.Encoder(enc_hook=bytes)
 _LARGE_MSAT = 30_000_000
-_SPLICE_FEE_SAT = 500
 #: Beyond everything that the court was ever told.
 _FUTURE = 9
 
@@ -92,7 +91,7 @@ class Prepared:
         cooperative, rogue, splice = sim.cooperative_tx(), sim.rogue_tx(), sim.splice_tx()
         third = sim.htlc(3, Direction.OFFERED, _LARGE_MSAT, height + 40)
         propose, revoke, accept = sim.whole_move(0, *held, third)
-        after = _after_splice(sim, splice)
+        after = after_splice(sim, splice)
         by_number = {
             number: (sim.their_commitment_tx(number), after.their_commitment_tx(number))
             for number in (0, 1, 2, _FUTURE)
@@ -133,9 +132,9 @@ def _kind_of_theirs(number: int, case: Case) -> CloseKind:
     return CloseKind.BREACH if number < valid[0] else CloseKind.DATA_LOSS
 
 
-def _after_splice(sim: SimulatedChannel, splice: Transaction) -> SimulatedChannel:
+def after_splice(sim: SimulatedChannel, splice: Transaction) -> SimulatedChannel:
     """The same channel on its new funding; our side paid the splice's fee."""
-    fee_msat = _SPLICE_FEE_SAT * 1000
+    fee_msat = (sim.capacity_sat - splice.outputs[0].value) * 1000
     history = [Balances(h.to_local_msat - fee_msat, h.to_remote_msat, h.htlcs) for h in sim.history]
     return replace(
         sim,

@@ -1,22 +1,20 @@
-"""A splice takes the funding away under a force close that was decided before it."""
+"""A splice takes the funding away: under a force close, or before the node told all of it."""
 
 from __future__ import annotations
-
-import copy
-from contextlib import suppress
 
 import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
-from contractcourt.errors import LawError
-from contractcourt.events import ChannelUpdate
-from contractcourt.units import Txid
+from contractcourt.events import ChannelUpdate, FundingReplaced
+from contractcourt.units import Satoshi, Txid
 from tests.model.actions import ACTIONS
-from tests.model.world import World
+from tests.model.world import World, after_splice
 from tests.scenarios.memory import MemoryCourt
-from workers.simulation.channel import Balances, SimulatedChannel
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun
+from workers.simulation.channel import SimulatedChannel
 
 _ORDERS = {
     "our new commitment is known": "splice told, splice signed, splice, force close",
@@ -26,7 +24,7 @@ _ORDERS = {
 }
 
 
-@pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
+@BOTH_TYPES
 @pytest.mark.parametrize("order", _ORDERS.values(), ids=_ORDERS)
 def test_a_force_close_follows_a_splice(channel_type: str, order: str) -> None:
     world = World.begin(channel_type)
@@ -54,7 +52,7 @@ def test_a_reorg_of_the_splice_brings_the_decision_back_to_the_old_funding() -> 
 _UPDATED_IN_A_SPLICE = "splice told, splice signed, propose, revoke, splice, force close, accept"
 
 
-@pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
+@BOTH_TYPES
 @pytest.mark.parametrize(
     "order",
     [
@@ -100,81 +98,126 @@ def test_p3_what_was_decided_stays_known_however_the_channel_goes_on() -> None:
     assert "offered_htlc" in court.contract_stages
 
 
-class OnBothFundings:
-    """Until a splice is locked each state is signed for the old funding and for the new one.
-
-    Each state pays the peer, so that every one before it is worth more to us, and is revoked.
-    """
-
-    def __init__(self, channel_type: str) -> None:
-        self.court = MemoryCourt(restarts=True)
-        self.sim = SimulatedChannel("on both fundings", channel_type)
-        self.court.begin(self.sim)
-        self.splice = self.sim.splice_tx()
-        self.court.tell_splice(self.splice)
-
-    def on_the_new_one(self) -> SimulatedChannel:
-        fee_msat = (self.sim.capacity_sat - self.splice.outputs[0].value) * 1000
-        there = copy.copy(self.sim)
-        there.funding_outpoint = OutPoint.of(self.splice.txid(), 0)
-        there.capacity_sat = self.splice.outputs[0].value
-        there.history = [
-            Balances(held.to_local_msat - fee_msat, held.to_remote_msat, held.htlcs)
-            for held in self.sim.history
-        ]
-        return there
-
-    def ours_on_the_new_one(self) -> ChannelUpdate:
-        return ChannelUpdate(local_commitment=self.on_the_new_one().local_commitment())
-
-    def close(self) -> set[int]:
-        """Force close; the numbers of what is published."""
-        self.court.force_close()
-        effects = self.court.effects
-        return {one.commitment.number for one in effects if isinstance(one, PublishCommitment)}
+def _moved(name: str, channel_type: str) -> tuple[MemoryCourt, SimulatedChannel]:
+    """A channel whose peer has revoked commitment 0."""
+    court, sim = begun(name, channel_type)
+    court.tell(*sim.whole_move(50_000_000))
+    return court, sim
 
 
-@pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
-def test_f6_no_revoked_commitment_is_published_when_a_reorg_takes_the_splice(
-    channel_type: str,
+def _new_funding(splice: Transaction) -> OutPoint:
+    return OutPoint.of(splice.txid(), 0)
+
+
+def _tell_txid(court: MemoryCourt, splice: Transaction) -> None:
+    court.hear(FundingReplaced(None, (splice.txid(),)))
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize(("kind", "number"), [("remote", None), ("breach", 0)])
+def test_l22_a_splice_is_taken_in_when_its_outpoint_is_told_after_it(
+    channel_type: str, kind: str, number: int | None
 ) -> None:
-    both = OnBothFundings(channel_type)
-    court, sim = both.court, both.sim
-    court.tell(both.ours_on_the_new_one())
-    court.broadcast(both.splice)
-    court.mine()
-    for _ in range(3):
-        sim.move(50_000_000)
-        there = both.on_the_new_one()
-        court.tell(there.propose(), there.revoke())
-        court.tell(both.ours_on_the_new_one())
-        with suppress(LawError):
-            court.tell(sim.accept())
-    court.reorg(1)
-    assert both.close() <= {sim.number}
+    court, sim = _moved("outpoint told late", channel_type)
+    splice = sim.splice_tx()
+    _tell_txid(court, splice)
+    court.reorg(0, [splice])
+    assert "splice_without_outpoint" in court.alarms()
+    court.tell_splice(splice)
+    assert court.case.channel.funding_outpoint == _new_funding(splice)
+    assert court.case.waiting_spends == ()
+    court.reorg(0, [after_splice(sim, splice).their_commitment_tx(number)])
+    court.mine(10)
+    assert court.close_kind == kind
+    assert ("breach" in court.alarms()) == (kind == "breach")
 
 
-@pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
-@pytest.mark.parametrize("told", [True, False])
-def test_f6_what_lies_behind_on_the_new_funding_is_not_published(
-    channel_type: str, told: bool
-) -> None:
-    """The first commitment on it is told twice, or the later ones are not told."""
-    both = OnBothFundings(channel_type)
-    court = both.court
-    first = both.ours_on_the_new_one()
-    court.tell(first)
-    for _ in range(3):
-        court.tell(*both.sim.whole_move(100_000_000))
-        if told:
-            court.tell(both.ours_on_the_new_one())
-    if told:
-        with suppress(LawError):
-            court.tell(first)
-    court.broadcast(both.splice)
-    court.mine()
-    assert both.close() <= {both.sim.number}
-    if not told:
-        assert court.alarms() == {"no_local_commitment"}
-        court.tell(both.ours_on_the_new_one())
-        assert both.close() == {both.sim.number}
+@BOTH_TYPES
+def test_l22_a_breach_before_the_outpoint_is_told_is_found(channel_type: str) -> None:
+    court, sim = _moved("breach before the outpoint", channel_type)
+    splice = sim.splice_tx()
+    _tell_txid(court, splice)
+    court.reorg(0, [splice])
+    court.reorg(0, [after_splice(sim, splice).their_commitment_tx(0)])
+    court.tell_splice(splice)
+    court.mine(10)
+    assert court.close_kind == "breach"
+
+
+def test_a_splice_told_late_and_by_parts_is_taken_in() -> None:
+    court, sim = _moved("told late by parts", STATIC_REMOTEKEY)
+    splice = sim.splice_tx()
+    court.reorg(0, [splice])
+    _tell_txid(court, splice)
+    assert "splice_without_outpoint" in court.alarms()
+    assert court.case.funding_spend is None
+    court.tell_splice(splice)
+    assert court.case.channel.funding_outpoint == _new_funding(splice)
+
+
+def test_l21_a_splice_that_waits_for_its_outpoint_is_forgotten_with_its_block() -> None:
+    court, sim = _moved("waiting splice taken back", STATIC_REMOTEKEY)
+    splice = sim.splice_tx()
+    _tell_txid(court, splice)
+    court.reorg(0, [splice])
+    court.reorg(1, [sim.their_commitment_tx()])
+    assert court.case.waiting_spends == ()
+    court.tell_splice(splice)
+    assert court.case.channel.funding_outpoint == sim.channel.funding_outpoint
+    court.mine(10)
+    assert court.close_kind == "remote"
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("mined", [0, 1, 2])
+def test_any_candidate_of_a_replaced_splice_may_be_mined(channel_type: str, mined: int) -> None:
+    """Each was told with its outpoint and our commitment on it, and only one comes to be."""
+    court, sim = _moved("replaced by fee", channel_type)
+    splices = [sim.splice_tx(fee) for fee in (500, 900, 1300)]
+    for splice in splices:
+        court.tell_splice(splice)
+    for splice in splices:
+        ours = after_splice(sim, splice).local_commitment(1)
+        court.tell(ChannelUpdate(local_commitment=ours))
+    court.reorg(0, [splices[mined]])
+    assert "splice_without_outpoint" not in court.alarms()
+    assert court.case.channel.funding_outpoint == _new_funding(splices[mined])
+    # A reorg puts another one in its place.
+    other = splices[(mined + 1) % 3]
+    court.reorg(1, [other])
+    assert court.case.channel.funding_outpoint == _new_funding(other)
+    published = court.force_close()
+    court.mine(10)
+    assert court.close_kind == "local"
+    assert published == after_splice(sim, other).local_commitment(1).txid
+
+
+def test_l22_a_spend_of_a_new_funding_before_its_splice_is_heard_is_kept() -> None:
+    """Two splices in a row, both mined before any was told, and the second is told first."""
+    court, sim = _moved("two splices told late", STATIC_REMOTEKEY)
+    first = sim.splice_tx()
+    between = after_splice(sim, first)
+    second = between.splice_tx()
+    last = after_splice(between, second)
+    for tx in (first, second, last.their_commitment_tx(0)):
+        court.reorg(0, [tx])
+    court.tell_splice(second)
+    assert "unknown_spend" in court.alarms()
+    assert [spend.outpoint for spend in court.case.waiting_spends] == [_new_funding(second)]
+    court.tell_splice(first)
+    court.mine(10)
+    assert court.case.channel.funding_outpoint == _new_funding(second)
+    assert court.close_kind == "breach"
+
+
+def test_a_commitment_on_an_earlier_candidate_is_checked_by_its_own_capacity() -> None:
+    court, sim = _moved("capacities", STATIC_REMOTEKEY)
+    first, second = sim.splice_tx(500), sim.splice_tx(900)
+    court.tell_splice(first)
+    court.tell_splice(second)
+    assert [new.capacity_sat for new in court.case.splice.told] == [
+        Satoshi(tx.outputs[0].value) for tx in (first, second)
+    ]
+    ours = after_splice(sim, first).local_commitment(1)
+    court.tell(ChannelUpdate(local_commitment=ours))
+    assert ours in court.case.held

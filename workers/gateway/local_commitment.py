@@ -61,13 +61,14 @@ def _capacity(tx: Transaction, case: Case) -> Satoshi:
     spends = tx.inputs[0].outpoint
     if spends == case.channel.funding_outpoint:
         return case.channel.capacity_sat
-    if spends != case.splice.funding_outpoint:
+    new = case.splice.find(spends)
+    if new is None:
         raise CommitmentMismatch(
             f"tx spends {spends}, but the channel is funded by {case.channel.funding_outpoint}"
         )
-    if case.splice.capacity_sat is None:
+    if new.capacity_sat is None:
         raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
-    return case.splice.capacity_sat
+    return new.capacity_sat
 
 
 def _signatures_in(tx: Transaction) -> tuple[Signature, ...]:

@@ -11,8 +11,10 @@ import pytest
 
 from contractcourt.case import Case
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.events import ChannelUpdate
 from contractcourt.units import Txid
 from storage import cases, channels, node_secrets
+from tests.model.world import after_splice
 from tests.storage.examples import WEBHOOK_SEAL
 from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
 from workers.simulation.channel import SimulatedChannel
@@ -260,6 +262,25 @@ def test_a_splice_is_announced(gateway: GatewayClient, opened: SimulatedChannel)
     }
     assert gateway.send("channel.funding_replaced", data).status_code == 202
     assert case_of(gateway, opened).splice.funding_txid_candidates == (txid,)
+
+
+def test_our_commitment_on_any_candidate_of_a_splice_is_taken(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """It was replaced by fee, and the older one may still be mined."""
+    splices = [opened.splice_tx(fee) for fee in (500, 900)]
+    for splice in splices:
+        data = {
+            "channel_point": str(opened.funding_outpoint),
+            "funding_outpoint": f"{splice.txid()}:0",
+            "capacity_sat": splice.outputs[0].value,
+        }
+        assert gateway.send("channel.funding_replaced", data).status_code == 202
+    for splice in splices:
+        ours = after_splice(opened, splice).local_commitment(0)
+        answer = gateway.update(opened, ChannelUpdate(local_commitment=ours))
+        assert answer.status_code == 202
+        assert ours.txid in {held.txid for held in case_of(gateway, opened).held}
 
 
 def test_a_clock_may_be_a_little_wrong(gateway: GatewayClient, sim: SimulatedChannel) -> None:
