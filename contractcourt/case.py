@@ -13,7 +13,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind
-from contractcourt.events import PublishOutcome, SpendConfirmed
+from contractcourt.events import ForceCloseRequested, PublishOutcome, SpendConfirmed
 from contractcourt.policy import Policy
 from contractcourt.units import (
     BlockHash,
@@ -211,6 +211,8 @@ class Case(msgspec.Struct, frozen=True):
     local_points: tuple[LocalPoint, ...] = ()
     wanted_local_point: int | None = None
     recalled: RevokedState | None = None
+    #: A force close that was asked for and could not be decided yet.
+    asked: ForceCloseRequested | None = None
     force_close: ForceClose | None = None
     funding_spend: FundingSpend | None = None
     contracts: tuple[Contract, ...] = ()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from contractcourt.arbitrator.offer import to_publish
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.events import ForceCloseRequested
@@ -29,7 +30,7 @@ class UnknownChannelPoint(TaskError):
 
 
 class NothingToPublish(TaskError):
-    """The node never told its own commitment: send channel.updated with local_commitment first."""
+    """No commitment of the node on the present funding is known: send one by channel.updated."""
 
 
 class ForceCloseOutcome(StrEnum):
@@ -65,11 +66,12 @@ def request(
 ) -> ForceCloseAnswer:
     """Ask for a force close of this channel, in the caller's transaction.
 
-    Raises NothingToPublish when there is no commitment that could be published.
+    Raises NothingToPublish when there is no commitment that could be published, and none was asked
+    for: a later request is dropped and answered even then.
     """
     stored = cases.read(conn, row.id)
     case = stored.case if stored is not None else None
-    if case is None or (case.local_commitment is None and case.funding_spend is None):
+    if case is None or (_nothing_closes(case) and force_closes.find(conn, row.id) is None):
         raise NothingToPublish
     if case.closed:
         return _too_late(conn, row, case)
@@ -103,13 +105,19 @@ def _too_late(conn: Connection, row: ChannelRow, case: Case) -> ForceCloseAnswer
     )
 
 
+def _nothing_closes(case: Case) -> bool:
+    """There is no close yet, and nothing that a force close could publish."""
+    return case.funding_spend is None and to_publish(case) is None
+
+
 def _closing_txid(case: Case) -> Txid | None:
     """What closes, or will close, the channel, as far as the case knows."""
     if case.funding_spend is not None:
         return case.funding_spend.txid
     if case.force_close is not None:
         return case.force_close.txid
-    return case.local_commitment.txid if case.local_commitment is not None else None
+    commitment = to_publish(case)
+    return None if commitment is None else commitment.txid
 
 
 @app.task(name="contractcourt.force_close")

@@ -25,8 +25,7 @@ import msgspec
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import htlcs, offer, stakes, telling
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.case import COURT, Case, ForceClose, State
-from contractcourt.channel import LocalCommitment
+from contractcourt.case import COURT, ForceClose, State
 from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     CloseKind,
@@ -140,10 +139,28 @@ def _resolve(hearing: Hearing) -> State:
 
 
 def request(hearing: Hearing, asked: ForceCloseRequested) -> None:
-    """The user's force close. Only the first, and only in DEFAULT, changes anything (P3)."""
+    """The user's force close. Only the first changes anything (P3).
+
+    It was answered, so it stands until it is decided: at once in DEFAULT with a commitment.
+    """
     case = hearing.case
-    if case.state is not State.DEFAULT or case.force_close is not None:
+    if case.asked is not None or case.force_close is not None:
         return
+    hearing.change(asked=asked)
+    if case.state is State.DEFAULT:
+        _decide_asked(hearing, asked)
+
+
+def decide_what_was_asked(hearing: Hearing) -> None:
+    """A force close that had nothing to publish, or met a close that a reorg took back since."""
+    case = hearing.case
+    if case.asked is None or case.state is not State.DEFAULT or case.funding_spend is not None:
+        return
+    if offer.to_publish(case) is not None:
+        _decide_asked(hearing, case.asked)
+
+
+def _decide_asked(hearing: Hearing, asked: ForceCloseRequested) -> None:
     _decide_broadcast(hearing, asked.requested_by, asked.reason, asked.requested_at)
     run(hearing, Trigger.USER)
 
@@ -152,7 +169,7 @@ def _decide_broadcast(
     hearing: Hearing, requested_by: str, reason: str, requested_at: str = ""
 ) -> None:
     case = hearing.case
-    commitment = _to_publish(case)
+    commitment = offer.to_publish(case)
     if commitment is None:
         hearing.alarm(
             AlarmKind.NO_LOCAL_COMMITMENT,
@@ -162,6 +179,7 @@ def _decide_broadcast(
         return
     htlcs.fail_dust_upstream(hearing)
     hearing.change(
+        asked=None,
         force_close=ForceClose(
             requested_at=requested_at,
             requested_by=requested_by,
@@ -169,7 +187,7 @@ def _decide_broadcast(
             commitment_number=commitment.number,
             txid=commitment.txid,
             funding_outpoint=case.channel.funding_outpoint,
-        )
+        ),
     )
     hearing.enter(State.BROADCAST_COMMIT)
     hearing.notify(
@@ -186,21 +204,6 @@ def _decide_broadcast(
         )
 
 
-def _to_publish(case: Case) -> LocalCommitment | None:
-    """Of our commitments on the present funding the one that was decided before, or the newest.
-
-    A funding that a reorg brings back never gets a second one (P3). Fundings share their numbers:
-    what lies behind a commitment that is known on another one may be revoked, and is not published.
-    """
-    funding = case.channel.funding_outpoint
-    decided = next((c for c in case.decided_before if c.spends == funding), None)
-    newest = case.local_commitment
-    if decided is not None or newest is None:
-        return decided
-    behind = any(newest.number < other.number for other in case.held)
-    return None if behind or newest.spends != funding else newest
-
-
 def follow_funding(hearing: Hearing) -> None:
     """A splice, or its reorg, moved the funding: what was decided can't confirm any more.
 
@@ -210,7 +213,7 @@ def follow_funding(hearing: Hearing) -> None:
     decided = case.force_close
     if decided is None or decided.funding_outpoint in (None, case.channel.funding_outpoint):
         return
-    if case.funding_spend is not None or _to_publish(case) is None:
+    if case.funding_spend is not None or offer.to_publish(case) is None:
         return
     left = stakes.decided_commitment(case)
     if left is not None and left not in case.decided_before:

@@ -9,8 +9,25 @@ from __future__ import annotations
 from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import Case
+from contractcourt.channel import LocalCommitment
 from contractcourt.effects import CloseKind, PublishCommitment
 from contractcourt.units import Txid
+
+
+def to_publish(case: Case) -> LocalCommitment | None:
+    """What a force close would publish; None while the node told none on the present funding.
+
+    Of our commitments on it the one that was decided before, or the newest: a funding that a reorg
+    brings back never gets a second one (P3). Fundings share their numbers: what lies behind a
+    commitment that is known on another one may be revoked, and is not published.
+    """
+    funding = case.channel.funding_outpoint
+    decided = next((c for c in case.decided_before if c.spends == funding), None)
+    newest = case.local_commitment
+    if decided is not None or newest is None:
+        return decided
+    behind = any(newest.number < other.number for other in case.held)
+    return None if behind or newest.spends != funding else newest
 
 
 def on_offer(case: Case) -> Txid | None:

@@ -135,7 +135,7 @@ MUTANTS = {
         machine, "request", _published_whenever_asked, "two commitments", around=True
     ),
     "forgets what it decided when a splice is taken back": Mutant(
-        machine, "_to_publish", _the_newest, "two commitments"
+        offer, "to_publish", _the_newest, "two commitments"
     ),
     "publishes what it decided only once": Mutant(
         offer, "publish", _but_never_again, "ends in", around=True

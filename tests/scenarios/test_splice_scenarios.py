@@ -20,6 +20,7 @@ _ORDERS = {
     "our new commitment is known": "splice told, splice signed, splice, force close",
     "it is told after the splice": "splice told, splice, force close, mine, splice signed",
     "the splice is told late": "splice, force close, mine, splice told, splice signed",
+    "asked for before it is told": "splice told, splice, mine, force close, splice signed",
     "the first was refused": "splice told, splice signed, refused, force close, splice, mine",
 }
 
@@ -47,6 +48,18 @@ def test_a_reorg_of_the_splice_brings_the_decision_back_to_the_old_funding() -> 
     court.mine(6)
     assert court.close_kind == "local"
     assert court.case.retired_fundings == ()
+
+
+def test_a_force_close_without_a_commitment_is_decided_when_a_reorg_brings_one() -> None:
+    world = World.begin(STATIC_REMOTEKEY)
+    for name in ("splice told", "splice", "mine", "force close"):
+        world = world.after(name, ACTIONS[name])
+    assert "no_local_commitment" in world.court.alarms()
+    assert world.court.case.asked is not None
+    world = world.after("reorg 7", ACTIONS["reorg 7"])
+    world.court.mine(6)
+    assert world.court.close_kind == "local"
+    assert world.court.case.asked is None
 
 
 _UPDATED_IN_A_SPLICE = "splice told, splice signed, propose, revoke, splice, force close, accept"
