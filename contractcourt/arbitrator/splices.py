@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.arbitrator import closes
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -127,25 +128,36 @@ def take_ready(hearing: Hearing) -> SpendConfirmed | None:
 
 
 def hear_unsplice(hearing: Hearing, event: SpendUnconfirmed) -> bool:
-    """A reorg dropped a splice: the old funding is the channel's again. False if it was none."""
-    case = hearing.case
-    for position, retired in enumerate(case.retired_fundings):
-        if (retired.funding_outpoint, retired.replaced_by) != (event.outpoint, event.txid):
-            continue
-        spliced = case.channel.funding_outpoint
-        hearing.want(UnwatchOutpoint(spliced))
-        hearing.change(
-            channel=msgspec.structs.replace(
-                case.channel,
-                funding_outpoint=retired.funding_outpoint,
-                capacity_sat=retired.capacity_sat,
-            ),
-            retired_fundings=case.retired_fundings[:position],
-            local_commitment=retired.local_commitment,
-            splice=case.splice.telling(
-                *case.splice.told,
-                NewFunding(spliced, case.channel.capacity_sat, case.local_commitment),
-            ),
-        )
-        return True
+    """A reorg dropped a splice: the old funding is the channel's again. False if it was none.
+
+    What stood on it went with it, in whatever order the spends of one block are taken back.
+    """
+    for position, retired in enumerate(hearing.case.retired_fundings):
+        if (retired.funding_outpoint, retired.replaced_by) == (event.outpoint, event.txid):
+            if hearing.case.funding_spend is not None:
+                closes.take_back(hearing)
+            _return_to(hearing, position)
+            return True
     return False
+
+
+def _return_to(hearing: Hearing, position: int) -> None:
+    """Undo every splice since this old funding; what was told of their fundings stays known."""
+    case = hearing.case
+    revived, *later = case.retired_fundings[position:]
+    undone = (
+        *(NewFunding(r.funding_outpoint, r.capacity_sat, r.local_commitment) for r in later),
+        NewFunding(case.channel.funding_outpoint, case.channel.capacity_sat, case.local_commitment),
+    )
+    for new in undone:
+        hearing.want(UnwatchOutpoint(new.funding_outpoint))
+    hearing.change(
+        channel=msgspec.structs.replace(
+            case.channel,
+            funding_outpoint=revived.funding_outpoint,
+            capacity_sat=revived.capacity_sat,
+        ),
+        retired_fundings=case.retired_fundings[:position],
+        local_commitment=revived.local_commitment,
+        splice=case.splice.telling(*case.splice.told, *undone),
+    )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
-from contractcourt.events import ChannelUpdate, FundingReplaced
-from contractcourt.units import Satoshi, Txid
+from contractcourt.events import ChannelUpdate, FundingReplaced, SpendUnconfirmed
+from contractcourt.units import BlockHash, BlockHeight, Satoshi, Txid
 from tests.model.actions import ACTIONS
 from tests.model.world import World, after_splice
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun
+from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
 
 _ORDERS = {
@@ -218,6 +221,35 @@ def test_l22_a_spend_of_a_new_funding_before_its_splice_is_heard_is_kept() -> No
     assert "unknown_spend" in court.alarms()
     assert [spend.outpoint for spend in court.case.waiting_spends] == [_new_funding(second)]
     court.tell_splice(first)
+    court.mine(10)
+    assert court.case.channel.funding_outpoint == _new_funding(second)
+    assert court.close_kind == "breach"
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))], ids=str)
+def test_l21_a_block_of_splices_and_a_close_is_taken_back_in_any_order(
+    channel_type: str, order: tuple[int, ...]
+) -> None:
+    court, sim = _moved("all in one block", channel_type)
+    first = sim.splice_tx()
+    between = after_splice(sim, first)
+    second = between.splice_tx()
+    court.tell_splice(first)
+    court.tell_splice(second)
+    theirs = after_splice(between, second).their_commitment_tx(0)
+    height, block_hash = court.height + 1, BlockHash(b"\x07" * 32)
+    block = [(tx.inputs[0].outpoint, tx) for tx in (first, second, theirs)]
+    for outpoint, tx in block:
+        court.hear(spent(outpoint, tx, height, block_hash=block_hash))
+    assert court.case.funding_spend is not None
+    for outpoint, tx in (block[number] for number in order):
+        gone = SpendUnconfirmed(outpoint, tx.txid(), block_hash, BlockHeight(height - 1))
+        court.hear(gone)
+    assert court.case.funding_spend is None
+    assert court.case.channel.funding_outpoint == sim.channel.funding_outpoint
+    for tx in (first, second, theirs):
+        court.reorg(0, [tx])
     court.mine(10)
     assert court.case.channel.funding_outpoint == _new_funding(second)
     assert court.close_kind == "breach"
