@@ -23,6 +23,9 @@ class Court(Protocol):
     def tell_splice(self, splice: Transaction) -> None:
         """The node tells of a splice that pays the new funding at output 0."""
 
+    def tell_splice_txid(self, splice: Transaction) -> None:
+        """The node tells of a splice, and not yet which output the new funding is."""
+
     def tell_preimage(self, preimage: Secret) -> None:
         """The node tells a preimage."""
 

@@ -112,6 +112,9 @@ class MemoryCourt:
         capacity = Satoshi(splice.outputs[0].value)
         self.hear(FundingReplaced(outpoint, (splice.txid(),), capacity))
 
+    def tell_splice_txid(self, splice: Transaction) -> None:
+        self.hear(FundingReplaced(None, (splice.txid(),)))
+
     def tell_preimage(self, preimage: Secret) -> None:
         digest = PaymentHash(hashlib.sha256(preimage).digest())
         self.hear(PreimageLearned(digest, preimage))

@@ -56,6 +56,9 @@ class StackCourt:
             capacity_sat=splice.outputs[0].value,
         )
 
+    def tell_splice_txid(self, splice: Transaction) -> None:
+        self._send("channel.funding_replaced", funding_txid_candidates=[str(splice.txid())])
+
     def tell_preimage(self, preimage: Secret) -> None:
         data = {"payment_hash": hashlib.sha256(preimage).hexdigest(), "preimage": str(preimage)}
         self._client.webhook(self._node, "preimage.learned", data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from contractcourt.channel import Direction
+from tests.model.world import after_splice
 from tests.scenarios.court import Court
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
@@ -541,6 +542,26 @@ def splice_taken_back_under_a_force_close(court: Court, sim: SimulatedChannel) -
     assert court.state == "FULLY_RESOLVED"
 
 
+def breach_on_a_splice_told_late(court: Court, sim: SimulatedChannel) -> None:
+    """The peer cheats on a new funding before the node tells which output of the splice it is."""
+    court.begin(sim)
+    court.tell(*sim.whole_move(100_000_000))
+    splice = sim.splice_tx()
+    court.tell_splice_txid(splice)
+    court.broadcast(splice)
+    court.mine()
+    assert "splice_without_outpoint" in court.alarms()
+    court.broadcast(after_splice(sim, splice).their_commitment_tx(0))
+    court.mine()
+    assert court.close_kind is None
+    court.tell_splice(splice)
+    assert "breach" in court.alarms()
+    assert court.close_kind == "breach"
+    assert court.contract_stages["revoked_to_local"] == "sweeping"
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+
+
 STORIES: tuple[Story, ...] = (
     cooperative_close,
     remote_force_close,
@@ -574,4 +595,5 @@ STORIES: tuple[Story, ...] = (
     late_and_doubled_updates,
     data_loss_after_a_force_close,
     splice_taken_back_under_a_force_close,
+    breach_on_a_splice_told_late,
 )

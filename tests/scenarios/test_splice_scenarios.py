@@ -10,7 +10,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
-from contractcourt.events import ChannelUpdate, FundingReplaced, SpendUnconfirmed
+from contractcourt.events import ChannelUpdate, SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Txid
 from tests.model.actions import ACTIONS
 from tests.model.world import World, after_splice
@@ -125,10 +125,6 @@ def _new_funding(splice: Transaction) -> OutPoint:
     return OutPoint.of(splice.txid(), 0)
 
 
-def _tell_txid(court: MemoryCourt, splice: Transaction) -> None:
-    court.hear(FundingReplaced(None, (splice.txid(),)))
-
-
 @BOTH_TYPES
 @pytest.mark.parametrize(("kind", "number"), [("remote", None), ("breach", 0)])
 def test_l22_a_splice_is_taken_in_when_its_outpoint_is_told_after_it(
@@ -136,7 +132,7 @@ def test_l22_a_splice_is_taken_in_when_its_outpoint_is_told_after_it(
 ) -> None:
     court, sim = _moved("outpoint told late", channel_type)
     splice = sim.splice_tx()
-    _tell_txid(court, splice)
+    court.tell_splice_txid(splice)
     court.reorg(0, [splice])
     assert "splice_without_outpoint" in court.alarms()
     court.tell_splice(splice)
@@ -152,7 +148,7 @@ def test_l22_a_splice_is_taken_in_when_its_outpoint_is_told_after_it(
 def test_l22_a_breach_before_the_outpoint_is_told_is_found(channel_type: str) -> None:
     court, sim = _moved("breach before the outpoint", channel_type)
     splice = sim.splice_tx()
-    _tell_txid(court, splice)
+    court.tell_splice_txid(splice)
     court.reorg(0, [splice])
     court.reorg(0, [after_splice(sim, splice).their_commitment_tx(0)])
     court.tell_splice(splice)
@@ -164,7 +160,7 @@ def test_a_splice_told_late_and_by_parts_is_taken_in() -> None:
     court, sim = _moved("told late by parts", STATIC_REMOTEKEY)
     splice = sim.splice_tx()
     court.reorg(0, [splice])
-    _tell_txid(court, splice)
+    court.tell_splice_txid(splice)
     assert "splice_without_outpoint" in court.alarms()
     assert court.case.funding_spend is None
     court.tell_splice(splice)
@@ -174,7 +170,7 @@ def test_a_splice_told_late_and_by_parts_is_taken_in() -> None:
 def test_l21_a_splice_that_waits_for_its_outpoint_is_forgotten_with_its_block() -> None:
     court, sim = _moved("waiting splice taken back", STATIC_REMOTEKEY)
     splice = sim.splice_tx()
-    _tell_txid(court, splice)
+    court.tell_splice_txid(splice)
     court.reorg(0, [splice])
     court.reorg(1, [sim.their_commitment_tx()])
     assert court.case.waiting_spends == ()
