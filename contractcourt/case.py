@@ -95,8 +95,11 @@ class FundingSpend(msgspec.Struct, frozen=True):
     commitment_number: int | None = None
 
 
-class NewFunding(msgspec.Struct, frozen=True):
-    """An output that may become the funding, as the node told it; `local_commitment` spends it."""
+class Funding(msgspec.Struct, frozen=True):
+    """An output that funds the channel, did, or may do so once it is mined.
+
+    `local_commitment` is our newest one that spends it.
+    """
 
     funding_outpoint: OutPoint
     capacity_sat: Satoshi | None = None
@@ -114,21 +117,21 @@ class Splice(msgspec.Struct, frozen=True):
     funding_outpoint: OutPoint | None = None
     capacity_sat: Satoshi | None = None
     local_commitment: LocalCommitment | None = None
-    earlier: tuple[NewFunding, ...] = ()
+    earlier: tuple[Funding, ...] = ()
 
     @property
-    def told(self) -> tuple[NewFunding, ...]:
+    def told(self) -> tuple[Funding, ...]:
         """Every new funding output that was told, the newest last."""
         if self.funding_outpoint is None:
             return ()
-        newest = NewFunding(self.funding_outpoint, self.capacity_sat, self.local_commitment)
+        newest = Funding(self.funding_outpoint, self.capacity_sat, self.local_commitment)
         return (*self.earlier, newest)
 
-    def find(self, outpoint: OutPoint) -> NewFunding | None:
+    def find(self, outpoint: OutPoint) -> Funding | None:
         """What was told of `outpoint` as a new funding."""
         return next((new for new in self.told if new.funding_outpoint == outpoint), None)
 
-    def telling(self, *told: NewFunding) -> Splice:
+    def telling(self, *told: Funding) -> Splice:
         """The same candidates with these new funding outputs, the newest last."""
         if not told:
             return Splice(self.funding_txid_candidates)
@@ -140,7 +143,7 @@ class Splice(msgspec.Struct, frozen=True):
             told[:-1],
         )
 
-    def replacing(self, changed: NewFunding) -> Splice:
+    def replacing(self, changed: Funding) -> Splice:
         """The same, with this one told anew in its place."""
         outpoint = changed.funding_outpoint
         return self.telling(*(changed if n.funding_outpoint == outpoint else n for n in self.told))
@@ -157,6 +160,11 @@ class RetiredFunding(msgspec.Struct, frozen=True):
     capacity_sat: Satoshi
     replaced_by: Txid
     local_commitment: LocalCommitment | None
+
+    @property
+    def funding(self) -> Funding:
+        """As it was, and is again after a reorg."""
+        return Funding(self.funding_outpoint, self.capacity_sat, self.local_commitment)
 
 
 class KnownPreimage(msgspec.Struct, frozen=True):
@@ -236,6 +244,18 @@ class Case(msgspec.Struct, frozen=True):
             Side.REMOTE: max((c.number for c in self.remote_commitments), default=-1),
         }
         return any(number > newest[owner] for owner, number in self.ahead_of_us)
+
+    @property
+    def funding(self) -> Funding:
+        """The present one."""
+        channel = self.channel
+        return Funding(channel.funding_outpoint, channel.capacity_sat, self.local_commitment)
+
+    def funding_at(self, outpoint: OutPoint) -> Funding | None:
+        """Until a splice is locked, commitments are signed for the old funding and the new ones."""
+        retired = (r.funding for r in self.retired_fundings)
+        known = (self.funding, *self.splice.told, *retired)
+        return next((one for one in known if one.funding_outpoint == outpoint), None)
 
     @property
     def held(self) -> tuple[LocalCommitment, ...]:

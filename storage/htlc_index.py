@@ -6,8 +6,6 @@ nothing can be looked up; so the hashes of each case's present commitments stand
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from contractcourt.case import Case
 from contractcourt.units import PaymentHash
 from storage.database import Connection
@@ -52,13 +50,7 @@ def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> lis
 
 
 def hashes(case: Case) -> set[bytes]:
-    """The payment hashes of a case's present commitments."""
-    spliced = (new.local_commitment for new in case.splice.told)
-    ours = (case.local_commitment, case.previous_local_commitment, *spliced)
-    held: Iterable[PaymentHash] = (
-        htlc.payment_hash
-        for commitment in (*ours, *case.remote_commitments)
-        if commitment is not None
-        for htlc in commitment.htlcs
-    )
-    return {bytes(payment_hash) for payment_hash in held}
+    """The payment hashes of every commitment that may confirm."""
+    ours = (htlc for commitment in case.held for htlc in commitment.htlcs)
+    theirs = (htlc for commitment in case.remote_commitments for htlc in commitment.htlcs)
+    return {bytes(htlc.payment_hash) for htlc in (*ours, *theirs)}

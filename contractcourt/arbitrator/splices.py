@@ -10,7 +10,7 @@ from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.case import Case, NewFunding, RetiredFunding, Splice
+from contractcourt.case import Case, Funding, RetiredFunding, Splice
 from contractcourt.effects import UnwatchOutpoint, WatchOutpoint
 from contractcourt.events import FundingReplaced, SpendConfirmed, SpendUnconfirmed
 from contractcourt.units import Satoshi, Script
@@ -46,7 +46,7 @@ def _fundings(case: Case) -> set[OutPoint]:
 
 def _told(splice: Splice, outpoint: OutPoint, capacity_sat: Satoshi | None) -> Splice:
     """One new funding more, or the same with more known of it; the others stay possible."""
-    known = splice.find(outpoint) or NewFunding(outpoint, splice.capacity_sat)
+    known = splice.find(outpoint) or Funding(outpoint, splice.capacity_sat)
     new = msgspec.structs.replace(known, capacity_sat=capacity_sat or known.capacity_sat)
     return splice.telling(*splice.without(outpoint).told, new)
 
@@ -83,7 +83,7 @@ def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
     hearing.notify("channel.funding_replaced", funding_outpoint=str(new), height=event.height)
 
 
-def _new_funding(case: Case, event: SpendConfirmed) -> NewFunding | None:
+def _new_funding(case: Case, event: SpendConfirmed) -> Funding | None:
     """Which output of this splice is the new funding, as the node told it last."""
     count = len(Transaction.parse(event.tx).outputs)
     found = (new for new in reversed(case.splice.told) if new.funding_outpoint.txid == event.txid)
@@ -145,10 +145,7 @@ def _return_to(hearing: Hearing, position: int) -> None:
     """Undo every splice since this old funding; what was told of their fundings stays known."""
     case = hearing.case
     revived, *later = case.retired_fundings[position:]
-    undone = (
-        *(NewFunding(r.funding_outpoint, r.capacity_sat, r.local_commitment) for r in later),
-        NewFunding(case.channel.funding_outpoint, case.channel.capacity_sat, case.local_commitment),
-    )
+    undone = (*(other.funding for other in later), case.funding)
     for new in undone:
         hearing.want(UnwatchOutpoint(new.funding_outpoint))
     hearing.change(

@@ -14,14 +14,13 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.classification import commitment_number
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import htlc as second_level
 from contractcourt.bolt3 import points, secrets
 from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment, is_trimmed
 from contractcourt.bolt3.scripts import funding_script
-from contractcourt.case import Case, KnownPreimage, Splice
+from contractcourt.case import Case, Funding, KnownPreimage
 from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret, Side
 from contractcourt.effects import RememberRevokedState
 from contractcourt.errors import (
@@ -63,22 +62,14 @@ def hear_update(hearing: Hearing, update: ChannelUpdate) -> None:
 
 def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
     case = hearing.case
-    spends = _check_shape(case, commitment)
-    if spends != case.channel.funding_outpoint:
-        _check_content(_with_funding(case, spends), commitment)
-        _keep_for_splice(hearing, spends, commitment)
+    funding = _check_shape(case, commitment)
+    if not _is_news(funding.local_commitment, commitment):
         return
-    present = case.local_commitment
-    if present is not None and commitment.number < present.number:
-        raise CommitmentNumberRegression(
-            f"local commitment {commitment.number} lies behind {present.number}"
-        )
-    if present is not None and commitment.number == present.number and present.spends == spends:
-        if present.txid == commitment.txid:
-            return
-        raise CommitmentMismatch(f"local commitment {present.number} is already {present.txid}")
-    _check_content(case, commitment)
-    previous = stakes.decided_commitment(case) or present
+    _check_content(_with_funding(case, funding), commitment)
+    if funding.funding_outpoint != case.channel.funding_outpoint:
+        _keep_elsewhere(hearing, funding, commitment)
+        return
+    previous = stakes.decided_commitment(case) or case.local_commitment
     hearing.change(local_commitment=commitment, previous_local_commitment=previous)
     if case.force_close is not None and not case.closed:
         hearing.alarm(
@@ -88,21 +79,40 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
         )
 
 
-def _keep_for_splice(hearing: Hearing, spends: OutPoint, commitment: LocalCommitment) -> None:
-    splice = hearing.case.splice
-    new = splice.find(spends)
-    if new is not None:
-        kept = msgspec.structs.replace(new, local_commitment=commitment)
-        hearing.change(splice=splice.replacing(kept))
+def _is_news(known: LocalCommitment | None, commitment: LocalCommitment) -> bool:
+    """Raises when an older one, or another of the same number, is told for the same funding."""
+    if known is None or commitment.number > known.number:
+        return True
+    if commitment.number < known.number:
+        raise CommitmentNumberRegression(
+            f"local commitment {commitment.number} lies behind {known.number}"
+        )
+    if known.spends == commitment.spends and known.txid != commitment.txid:
+        raise CommitmentMismatch(f"local commitment {known.number} is already {known.txid}")
+    return known.spends != commitment.spends
 
 
-def _check_shape(case: Case, commitment: LocalCommitment) -> OutPoint:
-    """The funding outpoint it spends; raises unless tx, txid and number agree."""
+def _keep_elsewhere(hearing: Hearing, funding: Funding, commitment: LocalCommitment) -> None:
+    """On a funding that is not mined yet, or that a splice replaced and a reorg may revive."""
+    case = hearing.case
+    kept = msgspec.structs.replace(funding, local_commitment=commitment)
+    retired = tuple(
+        msgspec.structs.replace(old, local_commitment=commitment)
+        if old.funding_outpoint == funding.funding_outpoint
+        else old
+        for old in case.retired_fundings
+    )
+    hearing.change(splice=case.splice.replacing(kept), retired_fundings=retired)
+
+
+def _check_shape(case: Case, commitment: LocalCommitment) -> Funding:
+    """The funding that it spends; raises unless tx, txid and number agree."""
     tx = Transaction.parse(commitment.tx)
     if tx.txid() != commitment.txid or len(tx.inputs) != 1:
         raise CommitmentMismatch("tx is not the commitment that its txid names")
     spends = tx.inputs[0].outpoint
-    if spends != case.channel.funding_outpoint and case.splice.find(spends) is None:
+    funding = case.funding_at(spends)
+    if funding is None:
         raise CommitmentMismatch(
             f"tx spends {spends}, the channel is funded by {case.channel.funding_outpoint}"
         )
@@ -110,18 +120,19 @@ def _check_shape(case: Case, commitment: LocalCommitment) -> OutPoint:
         raise CommitmentMismatch(
             f"tx does not carry commitment number {commitment.number} in its locktime and sequence"
         )
-    return spends
+    return funding
 
 
-def _with_funding(case: Case, outpoint: OutPoint) -> Case:
-    """The case as a splice would leave it. Raises OutOfOrder while its capacity is not known."""
-    new = case.splice.find(outpoint)
-    if new is None or new.capacity_sat is None:
+def _with_funding(case: Case, funding: Funding) -> Case:
+    """The case as that funding makes it. Raises OutOfOrder while its capacity is not known."""
+    if funding.capacity_sat is None:
         raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
     channel = msgspec.structs.replace(
-        case.channel, funding_outpoint=outpoint, capacity_sat=new.capacity_sat
+        case.channel,
+        funding_outpoint=funding.funding_outpoint,
+        capacity_sat=funding.capacity_sat,
     )
-    return msgspec.structs.replace(case, channel=channel, splice=Splice())
+    return msgspec.structs.replace(case, channel=channel)
 
 
 def _check_content(case: Case, commitment: LocalCommitment) -> None:

@@ -59,16 +59,14 @@ def _digest(tx: Transaction, case: Case) -> bytes:
 
 def _capacity(tx: Transaction, case: Case) -> Satoshi:
     spends = tx.inputs[0].outpoint
-    if spends == case.channel.funding_outpoint:
-        return case.channel.capacity_sat
-    new = case.splice.find(spends)
-    if new is None:
+    funding = case.funding_at(spends)
+    if funding is None:
         raise CommitmentMismatch(
             f"tx spends {spends}, but the channel is funded by {case.channel.funding_outpoint}"
         )
-    if new.capacity_sat is None:
+    if funding.capacity_sat is None:
         raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
-    return new.capacity_sat
+    return funding.capacity_sat
 
 
 def _signatures_in(tx: Transaction) -> tuple[Signature, ...]:
