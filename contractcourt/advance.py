@@ -122,6 +122,7 @@ def _hear(hearing: Hearing, event: Event) -> None:
             following.renew(hearing)
         case HeightReached():
             hearing.see_height(event.height)
+            _hear_what_waited(hearing)
         case TransactionPublished():
             decided = hearing.case.force_close
             if decided is not None and decided.txid == event.txid:
@@ -149,6 +150,7 @@ def _hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
 
 def _hear_what_waited(hearing: Hearing) -> None:
     """Spends that came before the node told enough, as if they came now."""
+    splices.adopt_what_was_spent(hearing)
     while (spend := splices.take_ready(hearing)) is not None:
         _hear_spend(hearing, spend)
 
@@ -176,7 +178,6 @@ def _accept_late_splice(hearing: Hearing) -> None:
         block_hash=spend.block_hash,
         tip_height=hearing.case.best_height,
     )
-    closes.take_back(hearing)
     splices.hear_splice(hearing, event)
 
 

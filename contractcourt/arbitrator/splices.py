@@ -7,13 +7,17 @@ import msgspec
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import closes
 from contractcourt.arbitrator.classification import is_replacement
+from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import Case, Funding, RetiredFunding, Splice
 from contractcourt.effects import UnwatchOutpoint, WatchOutpoint
 from contractcourt.events import FundingReplaced, SpendConfirmed, SpendUnconfirmed
-from contractcourt.units import Satoshi, Script
+from contractcourt.units import Blocks, Satoshi, Script
+
+#: Until then what leads to a new funding that was spent may be looked for, or be told.
+_PATIENCE = Blocks(3)
 
 
 def hear_replacement(hearing: Hearing, event: FundingReplaced) -> None:
@@ -54,8 +58,11 @@ def _told(splice: Splice, outpoint: OutPoint, capacity_sat: Satoshi | None) -> S
 def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
     """A known candidate spent the funding output: move the channel to its new outpoint.
 
-    The old funding is kept, since a reorg can revive it (S6).
+    The old funding is kept, since a reorg can revive it (S6). A close that it was spent by before
+    went with that reorg, or was none.
     """
+    if hearing.case.funding_spend is not None:
+        closes.take_back(hearing)
     case = hearing.case
     told = _new_funding(case, event)
     if told is None:
@@ -96,8 +103,35 @@ def hear_early_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     hearing.alarm(
         AlarmKind.UNKNOWN_SPEND,
         f"transaction {event.txid} spent {event.outpoint}, which the node told as a new funding, "
-        "but no splice to it was heard; it is judged when that is known",
+        "but no splice to it was heard; it is judged when that is known, "
+        f"or in {_PATIENCE} blocks",
     )
+    hearing.wake_at(final_height(event.tip_height, _PATIENCE), "a new funding was spent")
+
+
+def adopt_what_was_spent(hearing: Hearing) -> None:
+    """Where no splice leads to a new funding that was spent, it replaced the old one by fee.
+
+    The old one was never mined then. It stays known like a new one: a reorg may mine it instead.
+    """
+    case = hearing.case
+    if case.funding_spend is not None:
+        return
+    for spend in case.waiting_spends:
+        new = case.splice.find(spend.outpoint)
+        waited = depth_of(spend.tip_height, case.best_height) >= _PATIENCE
+        if new is None or new.capacity_sat is None or not waited:
+            continue
+        channel = msgspec.structs.replace(
+            case.channel, funding_outpoint=new.funding_outpoint, capacity_sat=new.capacity_sat
+        )
+        others = case.splice.without(new.funding_outpoint).told
+        hearing.change(
+            channel=channel,
+            local_commitment=new.local_commitment or case.local_commitment,
+            splice=case.splice.telling(case.funding, *others),
+        )
+        return
 
 
 def _let_wait(hearing: Hearing, event: SpendConfirmed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from contractcourt.arbitrator.depth import depth_of
+from contractcourt.arbitrator.offer import to_publish
 from contractcourt.contract import ContractKind
 from contractcourt.effects import CloseKind
 from contractcourt.errors import LawError
@@ -63,10 +64,8 @@ class Ends:
 
 
 def _has_nothing_to_publish(court: MemoryCourt) -> bool:
-    """The node told no commitment on this funding, or what it told is known to be stale (L19)."""
-    ours = court.case.local_commitment
-    told = ours is not None and ours.spends == court.case.channel.funding_outpoint
-    return not told or "data_loss" in court.alarms()
+    """The node did not tell its newest commitment on this funding, or all it told is stale (L19)."""
+    return to_publish(court.case) is None or "data_loss" in court.alarms()
 
 
 def _ended(court: MemoryCourt) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
-from contractcourt.events import ChannelUpdate, SpendUnconfirmed
+from contractcourt.events import ChannelUpdate, HeightReached, SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Txid
 from tests.model.actions import ACTIONS
 from tests.model.world import World, after_splice
@@ -262,3 +263,48 @@ def test_a_commitment_on_an_earlier_candidate_is_checked_by_its_own_capacity() -
     ours = after_splice(sim, first).local_commitment(1)
     court.tell(ChannelUpdate(local_commitment=ours))
     assert ours in court.case.held
+
+
+def _replaced_funding(court: MemoryCourt, sim: SimulatedChannel) -> SimulatedChannel:
+    """The channel on a funding that replaced the first one by fee: it spends nothing of ours."""
+    output = TxOut(sim.capacity_sat, bytes(sim.funding_script_pubkey))
+    replacement = Transaction(2, (TxIn(OutPoint.of(Txid(b"\x07" * 32), 0)),), (output,), 0)
+    there = replace(sim, funding_outpoint=OutPoint.of(replacement.txid(), 0))
+    court.tell_splice(replacement)
+    court.tell(ChannelUpdate(local_commitment=there.local_commitment()))
+    court.broadcast(replacement)
+    court.mine(6)
+    return there
+
+
+@BOTH_TYPES
+def test_a_breach_on_a_funding_that_replaced_the_first_by_fee_is_punished(
+    channel_type: str,
+) -> None:
+    court, sim = begun("replaced funding", channel_type)
+    there = _replaced_funding(court, sim)
+    there.move(100_000_000)
+    court.tell(there.propose(), there.revoke(), there.accept())
+    court.broadcast(there.their_commitment_tx(0))
+    court.mine()
+    assert court.alarms() == {"unknown_spend"}
+    court.mine(2)
+    assert court.case.channel.funding_outpoint == there.funding_outpoint
+    assert court.close_kind == "breach"
+    assert "revoked_to_local" in court.contract_stages
+
+
+def test_a_splice_that_takes_the_place_of_a_commitment_is_no_close() -> None:
+    """What is mined now is told before what a reorg dropped for it."""
+    court, sim = begun("splice instead", STATIC_REMOTEKEY)
+    splice, theirs = sim.splice_tx(), sim.their_commitment_tx()
+    court.tell_splice(splice)
+    old, gone = sim.funding_outpoint, BlockHash(b"\x0a" * 32)
+    court.hear(spent(old, theirs, court.height + 1, block_hash=gone))
+    court.hear(HeightReached(BlockHeight(court.height + 6)))
+    assert court.case.closed
+    court.hear(spent(old, splice, court.height + 1, block_hash=BlockHash(b"\x0b" * 32)))
+    court.hear(SpendUnconfirmed(old, theirs.txid(), gone, BlockHeight(court.height + 6)))
+    assert court.case.funding_spend is None
+    assert court.state == "DEFAULT"
+    assert court.case.channel.funding_outpoint == _new_funding(splice)
