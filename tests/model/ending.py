@@ -64,7 +64,7 @@ class Ends:
 
 
 def _has_nothing_to_publish(court: MemoryCourt) -> bool:
-    """The node did not tell its newest commitment on this funding, or all it told is stale (L19)."""
+    """The node did not tell its newest commitment on this funding, or it is stale (L19)."""
     return to_publish(court.case) is None or "data_loss" in court.alarms()
 
 
