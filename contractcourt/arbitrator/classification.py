@@ -11,7 +11,7 @@ import msgspec
 from contractcourt.arbitrator.urgency import obscuring_factor
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import closing, numbers, points, secrets
-from contractcourt.bolt3.recognition import CommitmentOutput, OutputKind, recognise_outputs
+from contractcourt.bolt3.recognition import OutputKind, recognise_outputs
 from contractcourt.case import Case
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.effects import CloseKind
@@ -80,7 +80,7 @@ def _by_number(case: Case, tx: Transaction, number: int) -> Classified:
     for commitment in case.remote_commitments:
         if commitment.number == number and _pays_theirs(case, tx, commitment):
             return _as_remote(case, commitment)
-    if _is_ours_by_script(case.channel, tx):
+    if _is_ours(case, tx, number):
         return Classified(CloseKind.LOCAL_UNKNOWN, Side.LOCAL, number, local_point(case, number))
     lowest = case.remote_commitments[0].number if case.remote_commitments else 0
     if number < lowest:
@@ -97,34 +97,58 @@ def _as_remote(case: Case, commitment: RemoteCommitment) -> Classified:
 
 
 def _as_revoked(case: Case, number: int) -> Classified:
+    point = _revoked_point(case, number)
+    return Classified(CloseKind.BREACH, Side.REMOTE, number, point, _recalled(case, number))
+
+
+def _revoked_point(case: Case, number: int) -> PublicKey | None:
     secret = secrets.lookup(case.revocation_secrets, secrets.secret_index(number))
-    point = points.public_key(secret) if secret is not None else None
+    return points.public_key(secret) if secret is not None else None
+
+
+def _recalled(case: Case, number: int) -> tuple[Htlc, ...]:
     recalled = case.recalled
-    htlcs = recalled.htlcs if recalled is not None and recalled.number == number else ()
-    return Classified(CloseKind.BREACH, Side.REMOTE, number, point, htlcs)
+    return recalled.htlcs if recalled is not None and recalled.number == number else ()
 
 
 def _pays_theirs(case: Case, tx: Transaction, commitment: RemoteCommitment) -> bool:
     """Some output carries a script that only this commitment of the peer has.
 
-    A commitment whose main outputs are both trimmed, and that holds no HTLC, has none: then
-    nothing contradicts it unless it is ours.
+    All of them are known, and a commitment without any of them would have no output at all.
     """
-    channel, point = case.channel, commitment.per_commitment_point
     # What needs no key derived settles most.
-    for known in (None, point):
-        found = recognise_outputs(channel, Side.REMOTE, known, tx, commitment.htlcs)
-        if any(_tells_owner(output) for output in found):
-            return True
-    return not _is_ours_by_script(channel, tx)
+    return any(
+        _tells_owner(case.channel, Side.REMOTE, point, tx, commitment.htlcs)
+        for point in (None, commitment.per_commitment_point)
+    )
 
 
-def _is_ours_by_script(channel: Channel, tx: Transaction) -> bool:
-    """The static to_remote output pays the peer, so the commitment is one of our own."""
-    found = recognise_outputs(channel, Side.LOCAL, None, tx, ())
-    return any(output.kind is OutputKind.TO_REMOTE for output in found)
+def _is_ours(case: Case, tx: Transaction, number: int) -> bool:
+    """It is one of our own commitments, once none that the peer may still publish fits.
+
+    A main output below dust is not there to tell: what speaks for neither side is taken for ours
+    until the signer has told our point, and beyond that where all scripts of the peer are known.
+    """
+    point = local_point(case, number)
+    if _tells_owner(case.channel, Side.LOCAL, point, tx):
+        return True
+    revoked = _revoked_point(case, number)
+    if _tells_owner(case.channel, Side.REMOTE, revoked, tx, _recalled(case, number)):
+        return False
+    return point is None or any(c.number == number for c in case.remote_commitments)
 
 
-def _tells_owner(output: CommitmentOutput) -> bool:
-    """Anchors use the funding keys and so look alike on both sides' commitments."""
-    return output.kind not in (OutputKind.ANCHOR_LOCAL, OutputKind.ANCHOR_REMOTE)
+def _tells_owner(
+    channel: Channel,
+    owner: Side,
+    point: PublicKey | None,
+    tx: Transaction,
+    htlcs: tuple[Htlc, ...] = (),
+) -> bool:
+    """Some output can only stand on this owner's commitment.
+
+    Anchors use the funding keys and so look alike on both sides' commitments.
+    """
+    anchors = (OutputKind.ANCHOR_LOCAL, OutputKind.ANCHOR_REMOTE)
+    found = recognise_outputs(channel, owner, point, tx, htlcs)
+    return any(output.kind not in anchors for output in found)

@@ -159,6 +159,11 @@ def close_when_buried(hearing: Hearing) -> None:
         return
     tx = Transaction.parse(spend.tx)
     found = classify(case, tx)
+    if found.kind is not spend.kind:
+        # Our point came meanwhile, and the commitment is not ours after all.
+        reclassify(hearing)
+        close_when_buried(hearing)
+        return
     if _lacks_local_point(hearing, found) or _lacks_revoked_state(hearing, found):
         return
     _close(hearing, spend, found, tx)

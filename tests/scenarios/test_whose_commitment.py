@@ -1,0 +1,72 @@
+"""Whose a commitment is, where a main output is below dust and so not there to tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from tests.scenarios.memory import MemoryCourt
+from workers.simulation.channel import SimulatedChannel
+
+BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
+_ALL_MSAT = 1_000_000_000
+
+
+def _begun(channel_type: str, to_remote_msat: int) -> tuple[MemoryCourt, SimulatedChannel]:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("whose", channel_type, to_remote_msat=to_remote_msat)
+    court.begin(sim)
+    return court, sim
+
+
+@BOTH_TYPES
+def test_our_commitment_that_was_not_told_yet_is_not_the_peers(channel_type: str) -> None:
+    """Of a fresh channel, in which the peer has nothing, with the number of one of theirs."""
+    court, sim = _begun(channel_type, 0)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    sim.move(0, offered)
+    court.tell(sim.propose(), sim.revoke())
+    court.broadcast(sim.our_commitment_tx(1))
+    court.mine(12)
+    assert court.close_kind == "local_unknown"
+    assert court.contract_stages["to_local"] == "resolved"
+    assert court.told("htlc.failed") == []
+
+
+@BOTH_TYPES
+def test_an_old_copy_of_our_node_is_no_breach(channel_type: str) -> None:
+    court, sim = _begun(channel_type, 0)
+    for _ in range(3):
+        court.tell(*sim.whole_move(1))
+    court.broadcast(sim.our_commitment_tx(0))
+    court.mine(12)
+    assert court.close_kind == "local_unknown"
+    assert court.contract_stages["to_local"] == "resolved"
+    assert "breach" not in court.alarms()
+
+
+@BOTH_TYPES
+def test_their_commitments_without_an_output_of_ours_stay_theirs(channel_type: str) -> None:
+    court, sim = _begun(channel_type, _ALL_MSAT)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(3)
+    assert court.close_kind == "remote"
+    court, sim = _begun(channel_type, _ALL_MSAT - 1_000)
+    court.tell(*sim.whole_move(1))
+    court.broadcast(sim.their_commitment_tx(0))
+    court.mine()
+    assert court.close_kind == "breach"
+    assert court.contract_stages["revoked_to_local"] == "sweeping"
+
+
+@BOTH_TYPES
+def test_what_speaks_for_neither_side_is_ours_only_if_our_point_says_so(channel_type: str) -> None:
+    """The peer's commitment is ahead of all we know, and we have no output on it."""
+    court, sim = _begun(channel_type, _ALL_MSAT)
+    court.broadcast(sim.their_commitment_tx(9))
+    court.mine()
+    assert "local_unknown" in court.alarms()
+    court.mine(2)
+    assert court.close_kind == "data_loss"
+    assert "data_loss" in court.alarms()
+    assert [told["kind"] for told in court.told("channel.closed")] == ["data_loss"]
