@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from contractcourt.arbitrator.htlcs import valid_htlcs
 from contractcourt.arbitrator.urgency import obscuring_factor
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import closing, numbers, points, secrets
@@ -81,11 +82,18 @@ def _by_number(case: Case, tx: Transaction, number: int) -> Classified:
         if commitment.number == number and _pays_theirs(case, tx, commitment):
             return _as_remote(case, commitment)
     if _is_ours(case, tx, number):
-        return Classified(CloseKind.LOCAL_UNKNOWN, Side.LOCAL, number, local_point(case, number))
+        return _as_local_unknown(case, number)
     lowest = case.remote_commitments[0].number if case.remote_commitments else 0
     if number < lowest:
         return _as_revoked(case, number)
     return Classified(CloseKind.DATA_LOSS, Side.REMOTE, number)
+
+
+def _as_local_unknown(case: Case, number: int) -> Classified:
+    """With every HTLC that is known: the scripts tell which of them it holds (L7)."""
+    found = {(htlc.direction, htlc.id): htlc for _, _, htlc in valid_htlcs(case)}
+    point = local_point(case, number)
+    return Classified(CloseKind.LOCAL_UNKNOWN, Side.LOCAL, number, point, tuple(found.values()))
 
 
 def _as_remote(case: Case, commitment: RemoteCommitment) -> Classified:

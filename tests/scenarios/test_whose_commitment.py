@@ -7,6 +7,7 @@ import pytest
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from tests.scenarios.memory import MemoryCourt
 from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
 
 BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
 _ALL_MSAT = 1_000_000_000
@@ -70,3 +71,42 @@ def test_what_speaks_for_neither_side_is_ours_only_if_our_point_says_so(channel_
     assert court.close_kind == "data_loss"
     assert "data_loss" in court.alarms()
     assert [told["kind"] for told in court.told("channel.closed")] == ["data_loss"]
+
+
+def _our_commitment_untold(channel_type: str) -> tuple[MemoryCourt, SimulatedChannel]:
+    """Our newest commitment is closed by before the court was told of it; the peer's was told."""
+    court, sim = _begun(channel_type, 400_000_000)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 20)
+    sim.move(0, offered)
+    court.tell(sim.propose(), sim.revoke())
+    court.broadcast(sim.our_commitment_tx(1))
+    court.mine(4)
+    assert court.close_kind == "local_unknown"
+    assert court.contract_stages["offered_htlc"] == "immature"
+    return court, sim
+
+
+@BOTH_TYPES
+def test_l7_a_claim_from_our_commitment_that_was_not_told_shows_its_preimage(
+    channel_type: str,
+) -> None:
+    court, sim = _our_commitment_untold(channel_type)
+    court.reorg(0, [Peer(sim).claim(1, 1, sim.preimage(1))])
+    [fulfilled] = court.told("htlc.fulfilled")
+    assert (fulfilled["htlc_id"], fulfilled["preimage"]) == (1, str(sim.preimage(1)))
+    assert court.told("htlc.failed") == []
+
+
+@BOTH_TYPES
+def test_an_htlc_of_our_commitment_that_was_not_told_is_claimed_once_it_is(
+    channel_type: str,
+) -> None:
+    court, sim = _our_commitment_untold(channel_type)
+    court.mine(20)
+    assert "htlc_unsigned" in court.alarms()
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    court.tell(sim.accept())
+    assert court.close_kind == "local"
+    court.mine(20)
+    assert [told["reason"] for told in court.told("htlc.failed")] == ["timed_out"]
+    assert court.contract_stages["second_level"] == "resolved"
