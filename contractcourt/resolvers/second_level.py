@@ -9,8 +9,7 @@ from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.commitment import CommitmentOutput, OutputKind, to_local_script
 from contractcourt.bolt3.htlc import build_second_level
 from contractcourt.bolt3.keys import commitment_keys
-from contractcourt.case import Case
-from contractcourt.channel import Channel, Direction, LocalCommitment
+from contractcourt.channel import Channel, Direction
 from contractcourt.contract import Contract
 from contractcourt.effects import PublishHtlcTransaction
 from contractcourt.resolvers.sweeping import sweep
@@ -24,7 +23,7 @@ def publish(hearing: Hearing, contract: Contract, preimage: Secret | None) -> bo
     no fee of its own: the sweeper adds inputs that pay for it (H3).
     """
     case = hearing.case
-    commitment = _commitment_of(case, contract)
+    commitment = next((c for c in case.held if c.txid == contract.outpoint.txid), None)
     if commitment is None or contract.per_commitment_point is None:
         hearing.alarm(
             AlarmKind.HTLC_UNSIGNED,
@@ -41,12 +40,6 @@ def publish(hearing: Hearing, contract: Contract, preimage: Secret | None) -> bo
     )
     hearing.want(PublishHtlcTransaction(contract, HexBytes(tx.serialize()), preimage))
     return True
-
-
-def _commitment_of(case: Case, contract: Contract) -> LocalCommitment | None:
-    held = [case.local_commitment, case.previous_local_commitment]
-    held += [retired.local_commitment for retired in case.retired_fundings]
-    return next((c for c in held if c is not None and c.txid == contract.outpoint.txid), None)
 
 
 def _output_of(contract: Contract) -> CommitmentOutput:

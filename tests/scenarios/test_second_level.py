@@ -1,0 +1,57 @@
+"""Our HTLC transactions: whichever commitment of ours confirms, and however often it is told."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.channel import STATIC_REMOTEKEY, Direction
+from contractcourt.effects import PublishHtlcTransaction
+from contractcourt.events import ChannelUpdate
+from tests.scenarios.memory import MemoryCourt
+from workers.simulation.channel import Balances, SimulatedChannel
+
+_LARGE_MSAT = 40_000_000
+
+
+def _spliced(sim: SimulatedChannel, splice: Transaction) -> SimulatedChannel:
+    """The same channel on its new funding, whose fee we paid."""
+    fee_msat = (sim.capacity_sat - splice.outputs[0].value) * 1000
+    spliced = copy(sim)
+    spliced.funding_outpoint = OutPoint.of(splice.txid(), 0)
+    spliced.capacity_sat = splice.outputs[0].value
+    spliced.history = [
+        Balances(then.to_local_msat - fee_msat, then.to_remote_msat, then.htlcs)
+        for then in sim.history
+    ]
+    return spliced
+
+
+def test_p3_what_was_decided_before_a_splice_that_a_reorg_took_back_is_claimed_from() -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("decided before a splice", STATIC_REMOTEKEY)
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, _LARGE_MSAT, court.height + 30)
+    court.tell(*sim.whole_move(0, offered))
+    splice = sim.splice_tx()
+    court.tell_splice(splice)
+    court.tell(ChannelUpdate(local_commitment=_spliced(sim, splice).local_commitment()))
+    court.refuse_publishing(True)
+    decided = court.force_close()
+    # The node had accepted one more when it heard of the close.
+    sim.move(1, offered)
+    on_new = ChannelUpdate(local_commitment=_spliced(sim, splice).local_commitment())
+    court.tell(sim.propose(), sim.revoke(), sim.accept(), on_new)
+    court.reorg(0, [splice])
+    sim.move(1, offered)
+    spliced = _spliced(sim, splice)
+    court.tell(spliced.propose(), spliced.revoke(), spliced.accept())
+    court.reorg(1)
+    court.refuse_publishing(False)
+    court.mine(46)
+    assert court.case.funding_spend is not None
+    assert court.case.funding_spend.txid == decided
+    assert any(isinstance(effect, PublishHtlcTransaction) for effect in court.effects)
+    assert court.contract_stages["second_level"] == "resolved"
+    assert "htlc_unsigned" not in court.alarms()
