@@ -85,6 +85,8 @@ class Contract(msgspec.Struct, frozen=True):
     spend: Spend | None = None
     #: Our side won it (its spend pays our sweep script); None while unknown.
     ours: bool | None = None
+    #: The sweeper won't pay for its spend, so only somebody else's would end it otherwise.
+    given_up: bool = False
 
     @property
     def can_be_rebuilt(self) -> bool:

@@ -94,7 +94,7 @@ def hear_given_up(hearing: Hearing, event: SweepGivenUp) -> None:
     contract = _find(hearing.case, event.outpoint)
     if contract is None or contract.stage is not ContractStage.SWEEPING:
         return
-    _resolve(hearing, msgspec.structs.replace(contract, ours=False))
+    _resolve(hearing, msgspec.structs.replace(contract, ours=False, given_up=True))
     hearing.alarm(AlarmKind.GIVEN_UP, f"{contract.kind.value} {contract.outpoint}: {event.reason}")
 
 
@@ -188,7 +188,7 @@ def _take_back_spend(hearing: Hearing, contract: Contract, spend: Spend) -> Cont
     kept = tuple(c for c in hearing.case.contracts if c not in made)
     hearing.change(contracts=kept)
     open_again = msgspec.structs.replace(
-        contract, spend=None, ours=None, stage=ContractStage.IMMATURE
+        contract, spend=None, ours=None, given_up=False, stage=ContractStage.IMMATURE
     )
     _put(hearing, open_again)
     if contract.stage is ContractStage.RESOLVED:
@@ -284,10 +284,10 @@ def _resolve(hearing: Hearing, contract: Contract) -> None:
 
 
 def _reconsider(hearing: Hearing, contract: Contract) -> None:
-    """One that was given up, and whose preimage has come after all: claim it (L12)."""
+    """One that had expired, and whose preimage has come after all: claim it (L12)."""
     if contract.spend is not None or contract.kind is not ContractKind.RECEIVED_HTLC:
         return
-    if incoming_htlc.is_given_up(hearing, contract):
+    if contract.given_up or incoming_htlc.is_given_up(hearing, contract):
         return
     _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.IMMATURE, ours=None))
     telling.contract_reopened(hearing, contract)

@@ -1,0 +1,46 @@
+"""What the sweeper won't pay for: an end, unless the chain opens it again."""
+
+from __future__ import annotations
+
+import pytest
+
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.contract import Contract
+from contractcourt.events import SweepGivenUp
+from tests.scenarios.memory import MemoryCourt
+from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
+
+BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
+
+
+def _htlc_contract(court: MemoryCourt) -> Contract:
+    [found] = [contract for contract in court.case.contracts if contract.htlc is not None]
+    return found
+
+
+@BOTH_TYPES
+def test_a_received_htlc_that_was_given_up_stays_so_until_a_reorg_opens_it(
+    channel_type: str,
+) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("given up", channel_type)
+    court.begin(sim)
+    received = sim.htlc(1, Direction.RECEIVED, 4_000_000, court.height + 8)
+    court.tell(*sim.whole_move(0, received))
+    court.tell_preimage(sim.preimage(1))
+    court.reorg(0, [sim.their_commitment_tx()])
+    # Nothing enters a block by itself: the claim stays below the market.
+    court.reorg(0)
+    court.reorg(0)
+    assert court.contract_stages["received_htlc"] == "sweeping"
+    for _ in range(3):
+        court.hear(SweepGivenUp(_htlc_contract(court).outpoint, "too small"))
+        assert court.contract_stages["received_htlc"] == "resolved"
+    assert len(court.told("contract.resolved")) == 1
+    assert court.told("contract.reopened") == []
+    while court.height < received.cltv_expiry:
+        court.reorg(0)
+    court.reorg(0, [Peer(sim).second_level(1, 1)])
+    court.reorg(1)
+    assert court.contract_stages["received_htlc"] == "sweeping"
