@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import machine, telling
+from contractcourt.arbitrator import htlcs, machine, telling
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -158,16 +158,7 @@ def _tell_preimage(hearing: Hearing, htlc: Htlc, preimage: Secret) -> None:
         known = KnownPreimage(htlc.payment_hash, preimage)
         hearing.change(preimages=(*case.preimages, known))
     hearing.want(SharePreimage(case.channel.node, htlc.payment_hash, preimage))
-    if htlc.id in case.fulfilled_htlcs:
-        return  # the mempool showed it before the block did
-    hearing.change(fulfilled_htlcs=(*case.fulfilled_htlcs, htlc.id))
-    hearing.notify(
-        "htlc.fulfilled",
-        htlc_id=htlc.id,
-        payment_hash=str(htlc.payment_hash),
-        preimage=str(preimage),
-        amount_msat=htlc.amount_msat,
-    )
+    htlcs.fulfil_upstream(hearing, htlc, preimage)
 
 
 def hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:

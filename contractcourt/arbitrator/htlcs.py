@@ -2,7 +2,7 @@
 
 Three commitments may confirm: ours, the peer's and the peer's pending one. An offered HTLC is
 failed upstream only when none that can still confirm has an output for it, and never when its
-preimage is known (users_ask L14).
+preimage is known (users_ask L14): then it is fulfilled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contractcourt.bolt3.commitment import is_trimmed
 from contractcourt.case import Case
 from contractcourt.channel import Direction, Htlc, Side
 from contractcourt.effects import HTLC_DUE
-from contractcourt.units import BlockHeight, FeeratePerKw
+from contractcourt.units import BlockHeight, FeeratePerKw, Secret
 
 
 def valid_htlcs(case: Case) -> Iterator[tuple[Side, FeeratePerKw, Htlc]]:
@@ -102,7 +102,7 @@ def fail_dust_upstream(hearing: Hearing) -> None:
             if not is_trimmed(case.channel, owner, feerate, htlc):
                 with_output.add(htlc.id)
     for htlc_id in sorted(offered.keys() - with_output):
-        _fail(hearing, offered[htlc_id], "dust")
+        _end_upstream(hearing, offered[htlc_id], "dust")
 
 
 def fail_missing_upstream(hearing: Hearing, with_output: frozenset[int]) -> None:
@@ -116,12 +116,25 @@ def fail_missing_upstream(hearing: Hearing, with_output: frozenset[int]) -> None
         if htlc.direction is Direction.OFFERED
     }
     for htlc_id in sorted(offered.keys() - with_output):
-        _fail(hearing, offered[htlc_id], "not_on_confirmed_commitment")
+        _end_upstream(hearing, offered[htlc_id], "not_on_confirmed_commitment")
 
 
-def _fail(hearing: Hearing, htlc: Htlc, reason: str) -> None:
+def fail_timed_out(hearing: Hearing, htlc: Htlc) -> None:
+    """When our timeout of an offered HTLC is buried (U2)."""
+    _end_upstream(hearing, htlc, "timed_out")
+
+
+def _end_upstream(hearing: Hearing, htlc: Htlc, reason: str) -> None:
+    """Nobody can claim this offered HTLC any more: fail it, once.
+
+    With a preimage that is known by any route it is fulfilled instead (U1).
+    """
     case = hearing.case
-    if htlc.id in case.failed_htlcs or case.preimage_of(htlc.payment_hash) is not None:
+    preimage = case.preimage_of(htlc.payment_hash)
+    if htlc.id in case.failed_htlcs:
+        return
+    if preimage is not None:
+        fulfil_upstream(hearing, htlc, preimage)
         return
     hearing.change(failed_htlcs=(*case.failed_htlcs, htlc.id))
     hearing.notify(
@@ -130,4 +143,19 @@ def _fail(hearing: Hearing, htlc: Htlc, reason: str) -> None:
         payment_hash=str(htlc.payment_hash),
         amount_msat=htlc.amount_msat,
         reason=reason,
+    )
+
+
+def fulfil_upstream(hearing: Hearing, htlc: Htlc, preimage: Secret) -> None:
+    """Tell the preimage of an offered HTLC, once, however often it shows."""
+    case = hearing.case
+    if htlc.id in case.fulfilled_htlcs:
+        return
+    hearing.change(fulfilled_htlcs=(*case.fulfilled_htlcs, htlc.id))
+    hearing.notify(
+        "htlc.fulfilled",
+        htlc_id=htlc.id,
+        payment_hash=str(htlc.payment_hash),
+        preimage=str(preimage),
+        amount_msat=htlc.amount_msat,
     )

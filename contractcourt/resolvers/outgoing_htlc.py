@@ -5,6 +5,7 @@ The peer's claim shows the preimage, which is worth as much to us upstream (L5 t
 
 from __future__ import annotations
 
+from contractcourt.arbitrator import htlcs
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.channel import Side
 from contractcourt.contract import Contract
@@ -29,17 +30,6 @@ def act(hearing: Hearing, contract: Contract) -> bool:
 
 
 def resolve(hearing: Hearing, contract: Contract) -> None:
-    """Its spend is buried. Timed out by us, it is failed upstream now and not earlier (U2)."""
-    htlc = contract.htlc
-    if htlc is None or not contract.ours or htlc.id in hearing.case.failed_htlcs:
-        return
-    if hearing.case.preimage_of(htlc.payment_hash) is not None:
-        return
-    hearing.change(failed_htlcs=(*hearing.case.failed_htlcs, htlc.id))
-    hearing.notify(
-        "htlc.failed",
-        htlc_id=htlc.id,
-        payment_hash=str(htlc.payment_hash),
-        amount_msat=htlc.amount_msat,
-        reason="timed_out",
-    )
+    """Its spend is buried. Timed out by us, it ends upstream now and not earlier (U2)."""
+    if contract.htlc is not None and contract.ours:
+        htlcs.fail_timed_out(hearing, contract.htlc)

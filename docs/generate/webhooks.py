@@ -56,7 +56,8 @@ _WHEN = {
     ),
     "htlc.failed": "An offered HTLC can't be claimed by the peer any more: fail it upstream.",
     "htlc.fulfilled": (
-        "The peer claimed an offered HTLC, in the mempool or in a block: claim it upstream."
+        "The peer claimed an offered HTLC, in the mempool or in a block, or one ended whose "
+        "preimage is known from elsewhere: claim it upstream."
     ),
     "alarm.raised": "Somebody has to look at something.",
     "alarm.cleared": "It is over, or an operator cleared it.",

@@ -167,6 +167,9 @@ def test_l14_nothing_is_failed_upstream_whose_preimage_was_ever_known(
     court.mine(80)
     assert court.state == "FULLY_RESOLVED"
     assert {told["htlc_id"] for told in court.told("htlc.failed")} == {2}
+    # Upstream hears of each end exactly once (U1).
+    [fulfilled] = court.told("htlc.fulfilled")
+    assert (fulfilled["htlc_id"], fulfilled["preimage"]) == (1, str(sim.preimage(1)))
 
 
 # -- L16, L17 --
