@@ -177,7 +177,8 @@ def _decide_broadcast(
             f"{case.channel.funding_outpoint}; send channel.updated",
         )
         return
-    htlcs.fail_dust_upstream(hearing)
+    if not offer.we_lost_data(case):  # The peer may hold an output that we don't know of (L14).
+        htlcs.fail_dust_upstream(hearing)
     hearing.change(
         asked=None,
         force_close=ForceClose(

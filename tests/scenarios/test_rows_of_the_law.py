@@ -64,6 +64,23 @@ def test_l19_what_proved_data_loss_is_not_forgotten_in_a_reorg(
     assert court.state == "FULLY_RESOLVED"
 
 
+@BOTH_TYPES
+def test_l14_l19_with_data_lost_no_dust_is_failed_upstream(channel_type: str) -> None:
+    """What is dust by all that we know may have an output on the peer's newer commitment."""
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("data loss and dust", channel_type)
+    court.begin(sim)
+    dust = sim.htlc(1, Direction.OFFERED, 200_000, court.height + 40)
+    court.tell(*sim.whole_move(0, dust))
+    court.broadcast(sim.their_commitment_tx(7))
+    court.mine()
+    court.force_close()
+    assert court.state == "BROADCAST_COMMIT"
+    court.mine(20)
+    assert court.close_kind == "data_loss"
+    assert court.told("htlc.failed") == []
+
+
 def _ahead_of_what_was_told(
     name: str, channel_type: str
 ) -> tuple[MemoryCourt, tuple[ChannelUpdate, ...]]:
