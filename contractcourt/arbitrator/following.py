@@ -11,15 +11,13 @@ from typing import assert_never
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import htlcs, machine, telling
+from contractcourt.arbitrator import htlcs, machine, spends, telling
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.bolt3.commitment import offered_by_owner
-from contractcourt.bolt3.htlc_spends import read_htlc_spend
 from contractcourt.case import Case, KnownPreimage
-from contractcourt.channel import Direction, Htlc, Side
+from contractcourt.channel import Direction, Htlc
 from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
 from contractcourt.effects import Effect, SharePreimage, UnwatchOutpoint, WatchOutpoint
 from contractcourt.events import SpendConfirmed, SpendSeen, SpendUnconfirmed, SweepGivenUp
@@ -29,9 +27,8 @@ from contractcourt.resolvers import (
     commit_output,
     incoming_htlc,
     outgoing_htlc,
-    second_level,
 )
-from contractcourt.units import Blocks, Satoshi, Script, Secret
+from contractcourt.units import Secret
 
 
 def launch(hearing: Hearing) -> None:
@@ -61,12 +58,12 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
         contract = _take_back_spend(hearing, contract, contract.spend)
     tx = Transaction.parse(event.tx)
     _read_preimage(hearing, contract, tx)
-    moved = _moved_output(hearing, contract, tx, event)
+    moved = spends.moved_output(hearing.case.channel, contract, tx, event)
     ours = moved is not None and moved.kind is ContractKind.SECOND_LEVEL
     spent = msgspec.structs.replace(
         contract,
         spend=spend,
-        ours=ours or _is_ours(hearing, contract, tx),
+        ours=ours or spends.is_ours(hearing.case, contract, tx),
         stage=ContractStage.SPENT,
     )
     _put(hearing, spent)
@@ -74,12 +71,6 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
         hearing.change(contracts=(*hearing.case.contracts, moved))
         _watch(hearing, moved)
     machine.unresolve_if_open(hearing)
-
-
-def _is_ours(hearing: Hearing, contract: Contract, tx: Transaction) -> bool:
-    if contract.kind is ContractKind.ANCHOR:
-        return anchor.is_spent_by_us(contract, tx)
-    return all(o.script_pubkey == hearing.case.channel.sweep_script for o in tx.outputs)
 
 
 def hear_seen(hearing: Hearing, event: SpendSeen) -> None:
@@ -98,57 +89,13 @@ def hear_given_up(hearing: Hearing, event: SweepGivenUp) -> None:
     hearing.alarm(AlarmKind.GIVEN_UP, f"{contract.kind.value} {contract.outpoint}: {event.reason}")
 
 
-def _moved_output(
-    hearing: Hearing, contract: Contract, tx: Transaction, event: SpendConfirmed
-) -> Contract | None:
-    """The delayed output of a second-level transaction: ours to sweep, or to punish."""
-    kind = _kind_after_moving(contract)
-    if kind is None:
-        return None
-    index = second_level.delayed_output(hearing.case.channel, contract, tx)
-    if index is None:
-        return None
-    channel = hearing.case.channel
-    delay = channel.remote.to_self_delay if kind is ContractKind.SECOND_LEVEL else Blocks(0)
-    return msgspec.structs.replace(
-        contract,
-        outpoint=OutPoint.of(event.txid, index),
-        kind=kind,
-        value_sat=Satoshi(tx.outputs[index].value),
-        script_pubkey=Script(tx.outputs[index].script_pubkey),
-        csv_delay=delay,
-        stage=ContractStage.IMMATURE,
-        confirmed_height=event.height,
-        spend=None,
-        ours=None,
-    )
-
-
-def _kind_after_moving(contract: Contract) -> ContractKind | None:
-    """What an HTLC output becomes for us when the commitment's owner moves it on.
-
-    Nothing on the peer's own valid commitment: there it is the peer's money by then.
-    """
-    match contract.kind:
-        case ContractKind.REVOKED_HTLC:
-            return ContractKind.REVOKED_SECOND_LEVEL
-        case ContractKind.OFFERED_HTLC | ContractKind.RECEIVED_HTLC:
-            ours = contract.commitment_owner is Side.LOCAL
-            return ContractKind.SECOND_LEVEL if ours else None
-        case _:
-            return None
-
-
 def _read_preimage(hearing: Hearing, contract: Contract, tx: Transaction) -> None:
     """A claim by hash shows the preimage: told at once, before any depth (L7, U1)."""
-    htlc = contract.htlc
-    if htlc is None:
+    htlc, spend = contract.htlc, spends.read_spend(contract, tx)
+    if htlc is None or spend is None or htlc.direction is not Direction.OFFERED:
         return
-    witness = next(i.witness for i in tx.inputs if i.outpoint == contract.outpoint)
-    by_owner = offered_by_owner(contract.commitment_owner, htlc)
-    spend = read_htlc_spend(witness, offered_by_owner=by_owner)
-    preimage = None if spend is None else spend.reveals(htlc.payment_hash)
-    if preimage is not None and htlc.direction is Direction.OFFERED:
+    preimage = spend.reveals(htlc.payment_hash)
+    if preimage is not None:
         _tell_preimage(hearing, htlc, preimage)
 
 

@@ -41,6 +41,11 @@ class HtlcSpend:
     kind: HtlcSpendKind
     preimage: Secret | None = None
 
+    @property
+    def by_owner(self) -> bool:
+        """The commitment's owner took it, by a second-level transaction."""
+        return self.kind in (HtlcSpendKind.HTLC_TIMEOUT, HtlcSpendKind.HTLC_SUCCESS)
+
     def reveals(self, payment_hash: PaymentHash) -> Secret | None:
         """The preimage, when it is that of `payment_hash` (rules L7, R6, U1)."""
         if self.preimage is None or sha256(self.preimage).digest() != payment_hash:

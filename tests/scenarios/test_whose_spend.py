@@ -1,0 +1,71 @@
+"""Who took the output of an HTLC: the branch of its script tells, wherever the money went."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from contractcourt.bitcoin.script import p2wpkh, p2wsh
+from contractcourt.bitcoin.transaction import Transaction, TxOut
+from contractcourt.bolt3.commitment import to_local_script
+from contractcourt.bolt3.keys import commitment_keys
+from contractcourt.channel import Direction, Side
+from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT
+from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
+
+
+def _closed(channel_type: str, direction: Direction, owner: Side) -> tuple[MemoryCourt, Peer]:
+    """A commitment of `owner` that holds one HTLC is buried; with whom of the two may claim it."""
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("whose spend", channel_type)
+    court.begin(sim)
+    htlc = sim.htlc(1, direction, LARGE_MSAT, court.height + 6)
+    court.tell(*sim.whole_move(0, htlc))
+    tx = sim.our_commitment_tx() if owner is Side.LOCAL else sim.their_commitment_tx()
+    court.reorg(0, [tx])
+    while court.height < htlc.cltv_expiry:
+        court.reorg(0)
+    return court, Peer(sim if owner is Side.LOCAL else sim.as_peer())
+
+
+def _elsewhere(court: MemoryCourt, tx: Transaction) -> Transaction:
+    """The same spend, paid to an address that the court was never told of."""
+    script = bytes(p2wpkh(court.case.channel.local.funding_pubkey))
+    return replace(tx, outputs=(replace(tx.outputs[0], script_pubkey=script),))
+
+
+@BOTH_TYPES
+def test_u2_our_timeout_to_an_address_that_was_not_told_is_failed_back(channel_type: str) -> None:
+    """The node's own sweeper took it, with the key that is nobody else's."""
+    court, us = _closed(channel_type, Direction.OFFERED, Side.REMOTE)
+    court.reorg(0, [_elsewhere(court, us.claim(1, 1))])
+    court.jump(20)
+    assert [told["reason"] for told in court.told("htlc.failed")] == ["timed_out"]
+    [told] = [t for t in court.told("contract.resolved") if t["contract"] == "offered_htlc"]
+    assert told["ours"]
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("direction", list(Direction))
+def test_what_the_peer_takes_stays_the_peers_though_it_pays_our_delayed_script(
+    channel_type: str, direction: Direction
+) -> None:
+    """A gift of some satoshi makes no second-level transaction of the peer's claim."""
+    court, peer = _closed(channel_type, direction, Side.LOCAL)
+    [htlc] = [contract for contract in court.case.contracts if contract.htlc is not None]
+    assert htlc.per_commitment_point is not None
+    channel = court.case.channel
+    keys = commitment_keys(channel, Side.LOCAL, htlc.per_commitment_point)
+    gift = TxOut(330, p2wsh(to_local_script(channel, keys)))
+    offered = direction is Direction.OFFERED
+    claim = peer.claim(1, 1, SimulatedChannel("whose spend").preimage(1) if offered else None)
+    court.reorg(0, [replace(claim, outputs=(gift, *claim.outputs))])
+    court.jump(20)
+    assert "second_level" not in court.contract_stages
+    told = [t for t in court.told("contract.resolved") if t["contract"] == htlc.kind]
+    assert not told[-1]["ours"]
+    assert court.told("htlc.failed") == []
+    assert len(court.told("htlc.fulfilled")) == offered
