@@ -9,11 +9,17 @@ from __future__ import annotations
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import contracts, following, htlcs, machine, telling
 from contractcourt.arbitrator.classification import Classified, classify
-from contractcourt.arbitrator.depth import closing_depth, depth_of, final_height
+from contractcourt.arbitrator.depth import (
+    closing_depth,
+    depth_of,
+    final_height,
+    required_depth,
+)
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.case import FundingSpend, State
+from contractcourt.case import FundingSpend
 from contractcourt.channel import Side
+from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.effects import (
     AskLocalPoint,
     CloseKind,
@@ -210,11 +216,23 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
 
 
 def settle_upstream_after_breach(hearing: Hearing) -> None:
-    """All outputs of the revoked commitment are buried: what is still offered upstream fails (U8).
+    """The revoked commitment is buried: what nobody can claim from it fails upstream (U3, U8).
 
-    What the cheater took of them was punished, so nothing is lost by it.
+    An HTLC with an output there waits for that to be taken. An output whose HTLC is not known may
+    be anybody's.
     """
-    spend = hearing.case.funding_spend
-    breached = spend is not None and spend.kind is CloseKind.BREACH
-    if breached and hearing.case.state is State.FULLY_RESOLVED:
-        htlcs.fail_missing_upstream(hearing, frozenset())
+    case, spend = hearing.case, hearing.case.funding_spend
+    if spend is None or spend.kind is not CloseKind.BREACH or not case.closed:
+        return
+    depth = required_depth(case.channel.capacity_sat)
+    if depth_of(spend.height, case.best_height) < depth:
+        hearing.wake_at(final_height(spend.height, depth), "the breach is buried")
+        return
+    open_yet = [c for c in case.contracts if c.kind is ContractKind.REVOKED_HTLC and _is_open(c)]
+    if all(contract.htlc is not None for contract in open_yet):
+        htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(tuple(open_yet)))
+
+
+def _is_open(contract: Contract) -> bool:
+    """The cheater may still claim it: what we gave up nobody has taken."""
+    return contract.given_up or contract.stage is not ContractStage.RESOLVED

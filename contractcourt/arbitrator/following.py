@@ -64,6 +64,7 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
         contract,
         spend=spend,
         ours=ours or spends.is_ours(hearing.case, contract, tx),
+        given_up=False,
         stage=ContractStage.SPENT,
     )
     _put(hearing, spent)
@@ -91,12 +92,18 @@ def hear_given_up(hearing: Hearing, event: SweepGivenUp) -> None:
 
 def _read_preimage(hearing: Hearing, contract: Contract, tx: Transaction) -> None:
     """A claim by hash shows the preimage: told at once, before any depth (L7, U1)."""
-    htlc, spend = contract.htlc, spends.read_spend(contract, tx)
-    if htlc is None or spend is None or htlc.direction is not Direction.OFFERED:
-        return
-    preimage = spend.reveals(htlc.payment_hash)
-    if preimage is not None:
-        _tell_preimage(hearing, htlc, preimage)
+    for htlc in _may_be_of(hearing.case, contract):
+        spend = spends.read_spend(msgspec.structs.replace(contract, htlc=htlc), tx)
+        preimage = None if spend is None else spend.reveals(htlc.payment_hash)
+        if preimage is not None:
+            _tell_preimage(hearing, htlc, preimage)
+
+
+def _may_be_of(case: Case, contract: Contract) -> list[Htlc]:
+    """The offered HTLC of this output: any, where the HTLCs of a revoked commitment are lost."""
+    if contract.htlc is not None:
+        return [contract.htlc] if contract.htlc.direction is Direction.OFFERED else []
+    return list(htlcs.valid_offered(case).values())
 
 
 def _tell_preimage(hearing: Hearing, htlc: Htlc, preimage: Secret) -> None:
@@ -126,7 +133,7 @@ def _take_back_spend(hearing: Hearing, contract: Contract, spend: Spend) -> Cont
     kept = tuple(c for c in hearing.case.contracts if c not in made)
     hearing.change(contracts=kept)
     open_again = msgspec.structs.replace(
-        contract, spend=None, ours=None, given_up=False, stage=ContractStage.IMMATURE
+        contract, spend=None, ours=None, stage=ContractStage.IMMATURE
     )
     _put(hearing, open_again)
     if contract.stage is ContractStage.RESOLVED:

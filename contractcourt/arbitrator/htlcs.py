@@ -29,6 +29,12 @@ def valid_htlcs(case: Case) -> Iterator[tuple[Side, FeeratePerKw, Htlc]]:
             yield Side.REMOTE, remote.feerate_per_kw, htlc
 
 
+def valid_offered(case: Case) -> dict[int, Htlc]:
+    """Those of them that our node offered, each once."""
+    found = (htlc for _, _, htlc in valid_htlcs(case))
+    return {htlc.id: htlc for htlc in found if htlc.direction is Direction.OFFERED}
+
+
 def broadcast_height(case: Case, htlc: Htlc) -> BlockHeight | None:
     """The height at which this HTLC takes the channel on chain; None while it never does."""
     if htlc.direction is Direction.OFFERED:
@@ -110,11 +116,7 @@ def fail_missing_upstream(hearing: Hearing, with_output: frozenset[int]) -> None
 
     Covers its own dust and the dangling HTLCs that stood only on other commitments.
     """
-    offered = {
-        htlc.id: htlc
-        for _, _, htlc in valid_htlcs(hearing.case)
-        if htlc.direction is Direction.OFFERED
-    }
+    offered = valid_offered(hearing.case)
     for htlc_id in sorted(offered.keys() - with_output):
         _end_upstream(hearing, offered[htlc_id], "not_on_confirmed_commitment")
 

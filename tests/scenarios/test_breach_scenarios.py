@@ -8,6 +8,7 @@ import pytest
 
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, Direction
 from contractcourt.contract import Contract, ContractKind, ContractStage
+from contractcourt.events import SweepGivenUp
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.others import aggregated, taken
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
@@ -96,6 +97,45 @@ def test_u8_p6_upstream_is_settled_after_a_breach(channel_type: str, shown: bool
         assert court.height < 200
         court.mine()
     assert [told["htlc_id"] for told in court.told("htlc.failed")] == ([] if shown else [1])
+
+
+@BOTH_TYPES
+def test_u3_what_is_not_on_the_revoked_commitment_fails_once_that_is_buried(
+    channel_type: str,
+) -> None:
+    """However long our main output, which nobody else can take, waits for cheap blocks."""
+    court, sim = begun("not on the revoked one", channel_type)
+    court.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 20)))
+    court.reorg(0, [sim.their_commitment_tx(0)])
+    court.reorg(0)
+    assert court.told("htlc.failed") == []
+    court.reorg(0)
+    assert [told["htlc_id"] for told in court.told("htlc.failed")] == [1]
+    assert "resolved" not in court.contract_stages.values()
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("known", [False, True])
+def test_u5_what_the_cheater_may_still_claim_is_not_failed(channel_type: str, known: bool) -> None:
+    """Neither what the sweeper gave up, nor any HTLC while it is not known whose an output is."""
+    court, sim = begun("still to be claimed", channel_type)
+    held = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 200)
+    court.tell(*sim.whole_move(0, held))
+    other = sim.htlc(2, Direction.OFFERED, LARGE_MSAT, court.height + 200)
+    court.tell(*sim.whole_move(0, held, other))
+    if not known:
+        court.forget_revoked_states()
+    court.reorg(0, [sim.their_commitment_tx(_REVOKED)])
+    if known:
+        court.hear(SweepGivenUp(only(court, ContractKind.REVOKED_HTLC).outpoint, "too dear"))
+    for _ in range(12):
+        court.reorg(0)
+    assert [told["htlc_id"] for told in court.told("htlc.failed")] == ([2] if known else [])
+    court.reorg(0, [Peer(sim).second_level(_REVOKED, 1, sim.preimage(1))])
+    court.mine(12)
+    assert court.state == "FULLY_RESOLVED"
+    assert [told["htlc_id"] for told in court.told("htlc.failed")] == [2]
+    assert [told["htlc_id"] for told in court.told("htlc.fulfilled")] == [1]
 
 
 @BOTH_TYPES
