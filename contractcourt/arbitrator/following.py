@@ -126,8 +126,15 @@ def hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
 
 
 def _take_back_spend(hearing: Hearing, contract: Contract, spend: Spend) -> Contract:
-    """The contract open again, without what that spend had made."""
-    made = [c for c in hearing.case.contracts if c.outpoint.txid == spend.txid]
+    """The contract open again, without what that spend had made of it.
+
+    What the same transaction made of other HTLCs goes with the word on their own outputs.
+    """
+    made = [
+        c
+        for c in hearing.case.contracts
+        if c.outpoint.txid == spend.txid and c.htlc == contract.htlc
+    ]
     for gone in made:
         hearing.want(UnwatchOutpoint(gone.outpoint))
     kept = tuple(c for c in hearing.case.contracts if c not in made)

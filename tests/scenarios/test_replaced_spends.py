@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.channel import Direction
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, Direction
 from contractcourt.contract import ContractKind, ContractStage
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
+from contractcourt.units import BlockHash
 from tests.scenarios.memory import MemoryCourt
-from tests.scenarios.others import taken
+from tests.scenarios.others import aggregated, taken
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
 from tests.spent import spent
+from workers.simulation.peer import Peer
 
 
 def _spent(court: MemoryCourt, tx: Transaction, block: int) -> SpendConfirmed:
@@ -63,3 +67,34 @@ def test_a_spend_that_replaces_another_takes_back_what_that_one_made(channel_typ
     court.chain.mempool.clear()
     court.mine(40)
     assert court.state == "FULLY_RESOLVED"
+
+
+@pytest.mark.parametrize(
+    "order",
+    ["A1 A2 B1 B2", "A1 A2 -1 B1 -2 B2", "A1 A2 -1 -2 B1 B2", "A1 A2 B2 -1 B1"],
+)
+def test_h3_each_output_of_one_transaction_of_ours_stays_however_its_blocks_are_told(
+    order: str,
+) -> None:
+    """Two HTLCs taken together: what the word on one of them takes back leaves the other's."""
+    court, sim = begun("told in another block", ANCHORS_ZERO_FEE_HTLC)
+    amounts = {1: 40_000, 2: 30_000}
+    held = [sim.htlc(n, Direction.OFFERED, sat * 1000, 110) for n, sat in amounts.items()]
+    court.tell(*sim.whole_move(0, *held))
+    court.reorg(0, [sim.our_commitment_tx()])
+    while court.height < 110:
+        court.reorg(0)
+    us = Peer(sim.as_peer())
+    timeouts = [us.second_level(1, n) for n in amounts]
+    tx = aggregated(*timeouts)
+    height = court.height + 1
+    blocks = {name: BlockHash(name.encode() * 32) for name in "AB"}
+    for step in order.split():
+        outpoint = timeouts[int(step[1]) - 1].inputs[0].outpoint
+        if step[0] == "-":
+            court.hear(SpendUnconfirmed(outpoint, tx.txid(), blocks["A"], court.height))
+        else:
+            court.hear(spent(outpoint, tx, height, block_hash=blocks[step[0]]))
+    moved = [c for c in court.case.contracts if c.kind is ContractKind.SECOND_LEVEL]
+    assert sorted(c.value_sat for c in moved) == sorted(amounts.values())
+    assert all(court.is_watched(contract.outpoint) for contract in moved)
