@@ -18,7 +18,12 @@ from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import htlc as second_level
 from contractcourt.bolt3 import points, secrets
-from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment, is_trimmed
+from contractcourt.bolt3.commitment import (
+    BuiltCommitment,
+    build_commitment,
+    check_numbers,
+    is_trimmed,
+)
 from contractcourt.bolt3.scripts import funding_script
 from contractcourt.case import Case, Funding, KnownPreimage
 from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret, Side
@@ -137,7 +142,7 @@ def _with_funding(case: Case, funding: Funding) -> Case:
 
 def _check_content(case: Case, commitment: LocalCommitment) -> None:
     channel = case.channel
-    _check_balances(channel, commitment)
+    _check_numbers(channel, commitment)
     tx = Transaction.parse(commitment.tx)
     script = funding_script(channel.local.funding_pubkey, channel.remote.funding_pubkey)
     digest = segwit_v0(tx, 0, script, channel.capacity_sat, SIGHASH_ALL)
@@ -195,14 +200,14 @@ def _check_htlc_signatures(
             )
 
 
-def _check_balances(channel: Channel, commitment: LocalCommitment | RemoteCommitment) -> None:
-    total = commitment.to_local_msat + commitment.to_remote_msat
-    total += sum(htlc.amount_msat for htlc in commitment.htlcs)
-    if total > channel.capacity_sat * 1000:
-        raise CommitmentMismatch(
-            f"balances and htlcs add up to {total} msat, "
-            f"more than the channel's {channel.capacity_sat} sat"
-        )
+def _check_numbers(channel: Channel, commitment: LocalCommitment | RemoteCommitment) -> None:
+    check_numbers(
+        channel,
+        commitment.number,
+        commitment.feerate_per_kw,
+        (commitment.to_local_msat, commitment.to_remote_msat),
+        commitment.htlcs,
+    )
 
 
 def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
@@ -210,7 +215,7 @@ def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
     if commitment in known:
         return
     points.parse_point(commitment.per_commitment_point)
-    _check_balances(hearing.case.channel, commitment)
+    _check_numbers(hearing.case.channel, commitment)
     if known and commitment.number < known[0].number:
         raise CommitmentNumberRegression(
             f"remote commitment {commitment.number} lies behind {known[0].number}"

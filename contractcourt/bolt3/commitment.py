@@ -134,7 +134,7 @@ def build_commitment(
         CommitmentMismatch: no commitment can have these numbers.
         InvalidPoint: the point, or a basepoint of the channel, is none.
     """
-    _check_numbers(channel, number, feerate_per_kw, (to_local_msat, to_remote_msat), htlcs)
+    check_numbers(channel, number, feerate_per_kw, (to_local_msat, to_remote_msat), htlcs)
     keys = commitment_keys(channel, owner, per_commitment_point)
     kept = [h for h in htlcs if not is_trimmed(channel, owner, feerate_per_kw, h)]
     mine, theirs = (
@@ -164,7 +164,7 @@ def channel_factor(channel: Channel) -> int:
     return numbers.obscuring_factor(opener.payment_basepoint, accepter.payment_basepoint)
 
 
-def _check_numbers(
+def check_numbers(
     channel: Channel,
     number: int,
     feerate: FeeratePerKw,

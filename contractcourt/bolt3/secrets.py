@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from contractcourt.errors import RevocationSecretMismatch
+from contractcourt.errors import CommitmentMismatch, RevocationSecretMismatch
 from contractcourt.units import Secret
 
 INDEX_BITS = 48
@@ -21,9 +21,12 @@ SecretStore = tuple[tuple[int, Secret], ...]
 
 
 def secret_index(number: int) -> int:
-    """The secret index of commitment `number` (rule B4). Raises ValueError beyond 48 bits."""
+    """The secret index of commitment `number` (rule B4).
+
+    Raises CommitmentMismatch beyond 48 bits.
+    """
     if not 0 <= number <= LAST_INDEX:
-        raise ValueError(f"commitment number {number} does not fit 48 bits")
+        raise CommitmentMismatch(f"commitment number {number} does not fit 48 bits")
     return LAST_INDEX - number
 
 

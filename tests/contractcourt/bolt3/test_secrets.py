@@ -16,7 +16,7 @@ from contractcourt.bolt3.secrets import (
     lookup,
     secret_index,
 )
-from contractcourt.errors import RevocationSecretMismatch
+from contractcourt.errors import CommitmentMismatch, RevocationSecretMismatch
 from contractcourt.units import Secret
 from tests.vectors import vectors
 
@@ -83,5 +83,5 @@ def test_what_is_no_secret_is_refused(index: int, secret: bytes) -> None:
 def test_numbers_count_up_while_indexes_count_down() -> None:
     assert secret_index(0) == LAST_INDEX
     assert secret_index(LAST_INDEX) == 0
-    with pytest.raises(ValueError, match="48 bits"):
+    with pytest.raises(CommitmentMismatch, match="48 bits"):
         secret_index(-1)
