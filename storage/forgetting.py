@@ -26,6 +26,12 @@ RECEIPTS = """
         WHERE received_at < clock_timestamp() - make_interval(days => %(days)s)
         LIMIT %(limit)s))
 """
+TOLD_PREIMAGES = """
+    DELETE FROM told_preimages WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM told_preimages
+        WHERE told_at < clock_timestamp() - make_interval(days => %(days)s)
+        LIMIT %(limit)s))
+"""
 #: Of channels that ended in that block or before it. Channel by channel on purpose: no plan may
 #: read all of `revoked_states`, the largest table but the docket.
 REVOKED_STATES = """
@@ -53,6 +59,11 @@ def receipts(days: int, limit: int = AT_ONCE) -> Forget:
     One that did would be heard as a new message, which its channel's docket knows, or the law.
     """
     return lambda conn: conn.execute(RECEIPTS, {"days": days, "limit": limit}).rowcount
+
+
+def told_preimages(days: int, limit: int = AT_ONCE) -> Forget:
+    """Preimages that nodes told so many days ago; those of HTLCs stand in their channels' cases."""
+    return lambda conn: conn.execute(TOLD_PREIMAGES, {"days": days, "limit": limit}).rowcount
 
 
 def revoked_states(up_to: BlockHeight, limit: int = AT_ONCE) -> Forget:

@@ -57,13 +57,15 @@ _JUDGING = {
     "sweep_rounds": "SELECT INSERT UPDATE",
     # Its triggers count in the owner's name.
     "tallies": "SELECT",
+    "told_preimages": "SELECT",
     "unapplied": "SELECT INSERT DELETE",
     "watches": "SELECT INSERT UPDATE",
     "webhook_endpoints": "SELECT INSERT UPDATE",
 }
 
-#: Everything there that is no secret.
-_FACTS = sorted(_JUDGING.keys() - {"node_secrets"})
+#: What no onlooker needs.
+_SECRET = {"node_secrets", "told_preimages"}
+_FACTS = sorted(_JUDGING.keys() - _SECRET)
 #: What only people look at, beside what is judged.
 _LOOKED_AT = ("docket_archive", "docket_checkpoints", "fencings", "leases", "webhook_receipts")
 
@@ -92,6 +94,7 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
     Role.GATEWAY: {
         **_JUDGING,
         "leases": "SELECT",
+        "told_preimages": "SELECT INSERT",
         "webhook_receipts": "SELECT INSERT",
     },
     Role.WORKER: {
@@ -108,7 +111,7 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
         "sealed_secrets": "SELECT INSERT UPDATE",
         "signed_commitments": "SELECT INSERT",
     },
-    Role.READER: dict.fromkeys(sorted({*_JUDGING, *_LOOKED_AT} - {"node_secrets"}), "SELECT"),
+    Role.READER: dict.fromkeys(sorted({*_FACTS, *_LOOKED_AT}), "SELECT"),
 }
 #: Which schema a database has is no secret, and readiness asks for it.
 _ALL = {"alembic_version": "SELECT"}

@@ -97,7 +97,11 @@ def forget(db: Database, days: int) -> None:
     """Delete what has been over for so many days (`storage.forgetting`); the next run goes on."""
     give_up_at = time.monotonic() + _MOST_SECONDS
     cursor = db.run(blocks.cursor)
-    kinds = {"sent_effects": forgetting.sent_effects(days), "receipts": forgetting.receipts(days)}
+    kinds = {
+        "sent_effects": forgetting.sent_effects(days),
+        "receipts": forgetting.receipts(days),
+        "told_preimages": forgetting.told_preimages(days),
+    }
     if cursor is not None and cursor.height > days * _BLOCKS_A_DAY:
         up_to = BlockHeight(cursor.height - days * _BLOCKS_A_DAY)
         kinds["revoked_states"] = forgetting.revoked_states(up_to)

@@ -15,8 +15,19 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.contract import ContractStage
 from contractcourt.effects import BumpCommitment, NotifyNode, SweepOutput
-from storage import contracts, endpoints, htlc_index, outbox, sweep_inputs, sweep_rounds
+from contractcourt.events import PreimageLearned
+from storage import (
+    contracts,
+    docket,
+    endpoints,
+    htlc_index,
+    outbox,
+    sweep_inputs,
+    sweep_rounds,
+    told_preimages,
+)
 from storage.database import Connection
+from storage.docket import NewEntry
 from storage.sweep_inputs import Wish
 from tasks.effect_rows import EffectRows, Errand
 
@@ -71,9 +82,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])
     wishes = _write_wishes(conn, advanced)
-    for channel in advanced:
-        if _htlcs_changed(channel):
-            htlc_index.replace(conn, channel.channel_id, channel.after)
+    rows.answered |= _claim_what_was_told(conn, advanced)
     awaited, for_the_record = _by_who_waits(conn, advanced, rows.outbox)
     ids = outbox.put_many(conn, [(channel_id, effect) for channel_id, effect, _ in awaited])
     outbox.put_many(conn, [(c, effect) for c, effect, _ in for_the_record], done=True)
@@ -84,6 +93,28 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
         wishes,
         frozenset(rows.answered),
     )
+
+
+def _claim_what_was_told(conn: Connection, advanced: Sequence[Advanced]) -> set[int]:
+    """Index the HTLCs; where the preimage of a new one was told before it, it is on the docket now.
+
+    The channels to which that happened.
+    """
+    new = [
+        (channel, hashed)
+        for channel in advanced
+        if _htlcs_changed(channel)
+        for hashed in htlc_index.replace(conn, channel.channel_id, channel.after)
+        if channel.after.preimage_of(hashed) is None
+    ]
+    told = told_preimages.recall(conn, ((c.after.channel.node, hashed) for c, hashed in new))
+    entries = [
+        NewEntry(c.channel_id, PreimageLearned(hashed, told[key]), f"told:{hashed}", "node")
+        for c, hashed in new
+        if (key := (c.after.channel.node, hashed)) in told
+    ]
+    docket.append_many(conn, entries)
+    return {entry.channel_id for entry in entries}
 
 
 def _by_who_waits(

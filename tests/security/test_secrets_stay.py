@@ -35,7 +35,7 @@ MAY_KNOW = {
     "signer_database_password": {"signer"},
 }
 #: Where the law keeps what it replays, before anything is public (docs/threat_model.md).
-HOLD_PREIMAGES = {"docket", "cases"}
+HOLD_PREIMAGES = {"docket", "cases", "told_preimages"}
 HOLD_PEERS_SECRETS = {"docket", "cases"}
 
 

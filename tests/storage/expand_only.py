@@ -51,6 +51,7 @@ LARGE = frozenset(
         "docket",
         "revoked_states",
         "watches",
+        "told_preimages",
         "webhook_receipts",
     }
 )

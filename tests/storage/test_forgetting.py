@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from contractcourt.channel import Direction, Htlc
 from contractcourt.effects import AskLocalPoint
-from contractcourt.units import BlockHeight, Millisatoshi, PaymentHash
-from storage import channels, forgetting, outbox, receipts, revoked_states
+from contractcourt.units import BlockHeight, Millisatoshi, PaymentHash, Secret
+from storage import channels, forgetting, outbox, receipts, revoked_states, told_preimages
 from storage.database import Connection, Database
 from tests.storage import examples
 
@@ -45,6 +45,18 @@ def test_receipts_are_forgotten_some_at_a_time(db: Database, channel_id: int) ->
         assert [some(conn), some(conn), some(conn)] == [3, 1, 0]
         assert receipts.find(conn, examples.NODE, "message 3") is None
         assert receipts.find(conn, examples.NODE, "message 4") is not None
+
+
+def test_a_preimage_waits_so_long_for_its_htlc(db: Database) -> None:
+    old, young = (PaymentHash(bytes([number]) * 32) for number in (1, 2))
+    with db.transaction() as conn:
+        examples.add_node(conn)
+        for told in (old, young):
+            told_preimages.remember(conn, examples.NODE, told, Secret(bytes(32)))
+        age(conn, "told_preimages", "told_at", 31, "get_byte(payment_hash, 0) = 1")
+        assert forgetting.told_preimages(30)(conn) == 1
+        left = told_preimages.recall(conn, [(examples.NODE, old), (examples.NODE, young)])
+    assert left.keys() == {(examples.NODE, young)}
 
 
 def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: Database) -> None:

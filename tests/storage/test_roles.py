@@ -103,6 +103,11 @@ def test_nobody_else_sees_the_nodes_webhook_secrets(session: Session) -> None:
     refused(session, "SELECT * FROM node_secrets")
 
 
+@of(Role.WATCHER, Role.SIGNER, Role.READER)
+def test_nobody_else_sees_preimages_that_wait(session: Session) -> None:
+    refused(session, "SELECT * FROM told_preimages")
+
+
 @EVERY_ROLE
 def test_nobody_rewrites_a_docket(session: Session) -> None:
     refused(session, "UPDATE docket SET payload = ''")

@@ -2,7 +2,7 @@
 
 The message id is claimed in the same transaction that applies the message, so that a refused
 message leaves no trace and an accepted one is known for ever; of two that come at once with the
-same id, the second rolls back. Whether the content fits the
+same id, the second rolls back. A preimage alone is kept before. Whether the content fits the
 channel is asked of the law itself, by applying it before the commit.
 """
 
@@ -22,7 +22,7 @@ from storage.seal import Seal
 from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound
 from workers.gateway.court import Court
-from workers.gateway.messages import Message, apply, look, prepare
+from workers.gateway.messages import Message, apply, look, prepare, remember
 from workers.gateway.payloads import parse_webhook
 from workers.gateway.problems import Problem, unavailable
 from workers.gateway.responses import WebhookAccepted
@@ -70,6 +70,7 @@ def _take(court: Court, node_name: str, signed: SignedMessage) -> WebhookAccepte
     else:
         # Whatever waits for others (the signer) is done before a row is locked.
         message = prepare(court, caller.node, signed.message_id, webhook, stood)
+        remember(court.db, message)
         accepted = _commit(court, message, digest)
     court.metrics.accepted.labels(webhook.type, str(accepted.duplicate).lower()).inc()
     return accepted

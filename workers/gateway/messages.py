@@ -12,10 +12,10 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
 from contractcourt.events import ChannelOpened, ChannelUpdated, Event
 from contractcourt.units import Script
-from storage import cases, channels, docket, force_close_entry, htlc_index
+from storage import cases, channels, docket, force_close_entry, htlc_index, told_preimages
 from storage.cases import StoredCase
 from storage.channels import ChannelRow
-from storage.database import Connection
+from storage.database import Connection, Database
 from storage.nodes import Node
 from tasks import arbitration
 from tasks.arbitration import Outcome
@@ -90,8 +90,19 @@ def prepare(
     return Message(node, message_id, webhook, stood, update)
 
 
+def remember(db: Database, message: Message) -> None:
+    """Keep a preimage for HTLCs that are told after it; committed before `apply` asks for them.
+
+    It is the node's word and true by its hash, so it may stay when the message comes to nothing.
+    """
+    if isinstance(message.webhook, PreimageLearnedWebhook):
+        node, learned = message.node.name, message.webhook.data
+        with db.transaction() as conn:
+            told_preimages.remember(conn, node, learned.payment_hash, learned.preimage)
+
+
 def apply(conn: Connection, message: Message) -> Sequence[Place]:
-    """Put the message on the dockets it concerns and apply it; none for a preimage nobody needs.
+    """Put the message on the dockets it concerns and apply it; none for a preimage nobody holds.
 
     Raises:
         Problem: 404, 409: an unknown channel, or one that is open with other facts.

@@ -36,7 +36,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 class WebhookAccepted(BaseModel):
     """The message is committed, now or before.
 
-    `channel_point` and `seq` are null for a preimage that no channel of the node waits for.
+    `channel_point` and `seq` are null for a preimage that no channel of the node waits for yet.
     """
 
     channel_point: str | None

@@ -239,7 +239,7 @@ def test_a_preimage_reaches_every_channel_that_holds_its_htlc(
     assert case_of(gateway, opened).preimage_of(htlc.payment_hash) == preimage
 
 
-def test_a_preimage_that_nobody_waits_for_is_taken(
+def test_a_preimage_that_nobody_waits_for_yet_is_taken(
     gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:
     data = {
@@ -250,6 +250,20 @@ def test_a_preimage_that_nobody_waits_for_is_taken(
     assert answer.json() == {"channel_point": None, "seq": None, "duplicate": False}
     again = gateway.send("preimage.learned", data, message_id="msg_p")
     assert again.json() == {"channel_point": None, "seq": None, "duplicate": True}
+
+
+def test_a_preimage_may_overtake_its_htlc(gateway: GatewayClient, opened: SimulatedChannel) -> None:
+    htlc = opened.htlc(3, Direction.RECEIVED, 20_000_000, 700)
+    preimage = opened.preimage(3)
+    data = {"payment_hash": str(htlc.payment_hash), "preimage": str(preimage)}
+    early = gateway.send("preimage.learned", data, message_id="msg_p")
+    assert early.json() == {"channel_point": None, "seq": None, "duplicate": False}
+    gateway.update(opened, *opened.whole_move(0, htlc))
+    assert case_of(gateway, opened).preimage_of(htlc.payment_hash) == preimage
+    entries = gateway.counts()[0]
+    assert gateway.send("preimage.learned", data, message_id="msg_p").json()["duplicate"] is True
+    gateway.update(opened, *opened.whole_move(0, htlc))
+    assert gateway.counts()[0] == entries + 1, "it is told once"
 
 
 def test_a_splice_is_announced(gateway: GatewayClient, opened: SimulatedChannel) -> None:

@@ -1,0 +1,52 @@
+"""Preimages that nodes told, kept for HTLCs that are told after them.
+
+A channel that holds the HTLC already has the preimage on its docket; here it waits for one whose
+`channel.updated` was overtaken. Neither may miss the other when both come at once, so they meet at
+a lock of their payment hash: whoever told the HTLC has it shared until the commit
+(`htlc_index.replace`), and whoever tells the preimage has it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from contractcourt.units import PaymentHash, Secret
+from storage.database import Connection
+from storage.htlc_index import MEETING
+
+#: The lock is held before the row is written, and the row is committed before its HTLCs are sought.
+MEET = f"SELECT pg_advisory_xact_lock({MEETING.format(payment_hash='%(payment_hash)s::bytea')})"
+REMEMBER = """
+    INSERT INTO told_preimages (node, payment_hash, preimage)
+    VALUES (%(node)s, %(payment_hash)s, %(preimage)s)
+    ON CONFLICT (node, payment_hash) DO NOTHING
+"""
+RECALL = """
+    SELECT t.node, t.payment_hash, t.preimage
+    FROM unnest(%(nodes)b::text[], %(hashes)s::bytea[]) AS asked (node, payment_hash)
+    JOIN told_preimages AS t ON t.node = asked.node AND t.payment_hash = asked.payment_hash
+"""
+
+
+def remember(conn: Connection, node: str, payment_hash: PaymentHash, preimage: Secret) -> None:
+    """Keep what a node told. Commit it before asking who holds such an HTLC.
+
+    Waits for transactions that are just telling of such HTLCs, so hold no other lock.
+    """
+    facts = {"node": node, "payment_hash": payment_hash, "preimage": preimage}
+    conn.execute(MEET, facts)
+    conn.execute(REMEMBER, facts)
+
+
+def recall(
+    conn: Connection, asked: Iterable[tuple[str, PaymentHash]]
+) -> dict[tuple[str, PaymentHash], Secret]:
+    """Of these (node, payment hash) those whose preimage was told before."""
+    wanted = sorted(set(asked))
+    if not wanted:
+        return {}
+    facts = {"nodes": [node for node, _ in wanted], "hashes": [told for _, told in wanted]}
+    return {
+        (node, PaymentHash(payment_hash)): Secret(preimage)
+        for node, payment_hash, preimage in conn.execute(RECALL, facts)
+    }
