@@ -27,8 +27,10 @@ from storage.database import Connection
 #: The effects that go through here; the schema knows the same kinds.
 OutboxEffect = PublishCommitment | PublishHtlcTransaction | NotifyNode | AskLocalPoint
 
-#: The longest wait between two attempts at one row.
+#: The longest wait between two attempts at what was refused.
 LONGEST_WAIT_SECONDS = 3600
+#: And at what nobody answered: who comes back may find transactions that have a deadline.
+AWAY_SECONDS = 10
 
 PUT = """
     INSERT INTO outbox (channel_id, kind, effect, endpoint, sent_at)
@@ -145,10 +147,18 @@ def mark_sent_many(conn: Connection, ids: Sequence[int]) -> None:
     conn.execute(MARK_SENT, {"ids": list(ids)})
 
 
-def mark_failed(conn: Connection, outbox_id: int, error: str) -> None:
-    """It was tried in vain: due again after 1 s, 2 s, 4 s ... at most an hour."""
-    facts = {"id": outbox_id, "error": error, "longest": LONGEST_WAIT_SECONDS}
-    conn.execute(MARK_FAILED, facts)
+def mark_refused(conn: Connection, outbox_id: int, error: str) -> None:
+    """It is not wanted as it is: due again after 1 s, 2 s, 4 s ... at most an hour."""
+    _mark_failed(conn, outbox_id, error, LONGEST_WAIT_SECONDS)
+
+
+def mark_unanswered(conn: Connection, outbox_id: int, error: str) -> None:
+    """Nobody answered, which says nothing of the effect: due again in some seconds at most."""
+    _mark_failed(conn, outbox_id, error, AWAY_SECONDS)
+
+
+def _mark_failed(conn: Connection, outbox_id: int, error: str, longest: int) -> None:
+    conn.execute(MARK_FAILED, {"id": outbox_id, "error": error, "longest": longest})
 
 
 def stale(conn: Connection, older_than_seconds: float, limit: int) -> list[tuple[int, str]]:

@@ -52,7 +52,9 @@ def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
 
 
 def _note_failure(conn: Connection, row: OutboxRow, error: SignerCallFailed) -> None:
-    outbox.mark_failed(conn, row.id, str(error))
-    if not isinstance(error, SignerUnavailable):
-        message = f"the close can't be resolved before our point is known: {error}"
-        alarms.raise_alarm(conn, row.channel_id, AlarmKind.NO_LOCAL_POINT, message)
+    if isinstance(error, SignerUnavailable):
+        outbox.mark_unanswered(conn, row.id, str(error))
+        return
+    outbox.mark_refused(conn, row.id, str(error))
+    message = f"the close can't be resolved before our point is known: {error}"
+    alarms.raise_alarm(conn, row.channel_id, AlarmKind.NO_LOCAL_POINT, message)

@@ -122,7 +122,8 @@ def _sign_and_store(
 ) -> Broadcast | None:
     """The signed transaction, stored with its outbox row done; None when it failed.
 
-    A failure stays with the row, which is tried again with growing pauses.
+    A failure stays with the row, which is tried again: with growing pauses if it was refused, and
+    every few seconds if the signer is away.
     """
     try:
         signed = sign(held, request)
@@ -163,8 +164,10 @@ def _note_failure(held: Resources, row: OutboxRow, channel: Channel, error: Exce
     )
 
     def note(conn: Connection) -> None:
-        outbox.mark_failed(conn, row.id, str(error))
-        if not isinstance(error, SignerUnavailable):
+        if isinstance(error, SignerUnavailable):
+            outbox.mark_unanswered(conn, row.id, str(error))
+        else:
+            outbox.mark_refused(conn, row.id, str(error))
             alarms.raise_alarm(conn, row.channel_id, AlarmKind.NOT_SIGNED, str(error))
 
     held.db.run(note)

@@ -51,6 +51,10 @@ HTLC_TIMEOUT = PublishHtlcTransaction(examples.contract(5), HexBytes(b"\x02"))
 
 PRICE = Price(Satoshi(100), WeightUnits(400), FeeratePerKw(250))
 
+PAUSE = """
+    SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM outbox WHERE id = %(id)s
+"""
+
 
 def notice(number: int) -> NotifyNode:
     return NotifyNode("channel.closing", {"number": number})
@@ -90,11 +94,34 @@ class TestOutbox:
         with db.transaction() as conn:
             failed = outbox.put(conn, channel_id, HTLC_TIMEOUT)
             assert outbox.stale(conn, 0, 10) == [(failed, "publish_htlc_transaction")]
-            outbox.mark_failed(conn, failed, "the signer is away")
+            outbox.mark_unanswered(conn, failed, "the signer is away")
             assert outbox.stale(conn, 0, 10) == []
             assert outbox.take(conn) == []
             # Asked for by name it is tried at once.
             assert [row.attempts for row in outbox.take(conn, [failed])] == [1]
+
+    @pytest.mark.parametrize(
+        ("mark", "longest"),
+        [
+            (outbox.mark_refused, outbox.LONGEST_WAIT_SECONDS),
+            (outbox.mark_unanswered, outbox.AWAY_SECONDS),
+        ],
+    )
+    def test_pauses_grow_to_what_the_failure_says(
+        self,
+        db: Database,
+        channel_id: int,
+        mark: Callable[[Connection, int, str], None],
+        longest: float,
+    ) -> None:
+        with db.transaction() as conn:
+            failed = outbox.put(conn, channel_id, HTLC_TIMEOUT)
+            pauses = []
+            for _ in range(14):
+                mark(conn, failed, "not now")
+                [(pause,)] = conn.execute(PAUSE, {"id": failed}).fetchall()
+                pauses.append(round(pause))
+        assert pauses == [min(2**attempt, longest) for attempt in range(14)]
 
     def test_letters_are_left_to_those_who_send_them(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
