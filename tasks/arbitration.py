@@ -7,7 +7,8 @@ Promises kept here by construction:
 * Closed only with resolutions (P2): the mark, the contracts and the case are one commit.
 * One worker a channel (P4): the case's row is locked from reading to storing. A wake-up that
   meets a locked case does nothing, because whoever holds the lock looks for new entries after
-  its commit, when no later entry can have missed it.
+  its commit, when no later entry can have missed it. Whoever rolls back, or applies nothing,
+  wakes the channel instead.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class Outcome:
     """What a round of arbitrating did.
 
     `outbox`: (id, kind) of effects to carry out now, `urgent` the ids of those that can't wait;
-    `woken`: other channels with news to apply; `sweeping`: nodes with something new to sweep,
-    `urgent_sweeping` those with something that has a deadline; `pressing`: what is to be swept
-    before a deadline; `stood`: by channel that was held, what it has applied now.
+    `woken`: channels with news that were not applied here; `sweeping`: nodes with something new to
+    sweep, `urgent_sweeping` those with something that has a deadline; `pressing`: what is to be
+    swept before a deadline; `stood`: by channel that was held, what it has applied now.
     """
 
     applied: int = 0
@@ -281,22 +282,23 @@ def apply_at_the_door(
 ) -> tuple[Appended, Outcome]:
     """Judge an event before it is stored, then store and apply it in the same transaction.
 
-    What waits on the docket is applied first, so that the event meets the case as it is.
+    What waits on the docket is applied first, so that the event meets the case as it is. Nothing
+    is applied for a duplicate, so its channel is to be woken: others left it to us meanwhile.
 
     Args:
         seen: the case as it was read before; it need not be read again if it still stands so.
 
     Raises:
-        LawError: the law refuses it; roll back, and nothing was stored.
+        LawError: the law refuses it; roll back, and nothing was stored. Then wake the channel.
         psycopg.errors.LockNotAvailable: the case was held too long; try again.
     """
     stored = cases.lock_one(conn, channel_id, seen)
     appended = docket.append(
         conn, channel_id, event, idempotency_key=idempotency_key, source=source
     )
-    outcome = Outcome()
     if appended.duplicate:
-        return appended, outcome
+        return appended, Outcome(woken={channel_id})
+    outcome = Outcome()
     if appended.seq == stored.applied_seq + 1:
         # All that waits is in our hands. The append holds the docket until the commit, so nobody
         # but ourselves adds to it.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence, Set
 
 import structlog
 
@@ -22,11 +23,12 @@ from storage.seal import Seal
 from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound
 from workers.gateway.court import Court
-from workers.gateway.messages import Message, apply, look, prepare, remember
+from workers.gateway.messages import Message, Place, apply, look, prepare, remember
 from workers.gateway.payloads import parse_webhook
 from workers.gateway.problems import Problem, unavailable
 from workers.gateway.responses import WebhookAccepted
 from workers.gateway.signatures import SignedMessage, verify
+from workers.gateway.wakeup import WakeUp
 
 _log = structlog.get_logger()
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -81,20 +83,15 @@ def _find_caller(conn: Connection, seal: Seal, name: str, message_id: str) -> Ca
 
 
 def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:
-    with court.db.transaction() as conn:
-        placed = apply(conn, message)
-        earlier = receipts.claim(
-            conn,
-            message.node.name,
-            message.message_id,
-            digest,
-            channel_id=placed[0].channel_id if placed else None,
-            seq=placed[0].seq if placed else None,
-        )
-        if earlier is not None:
-            conn.rollback()
-            return _repeated(earlier, digest)
-        reach(CrashPoint.DOOR_BEFORE_COMMIT)
+    held: set[int] = set()
+    try:
+        placed = _place(court, message, digest, held)
+    except Exception:
+        _let_others_look(court, held)
+        raise
+    if isinstance(placed, Receipt):
+        _let_others_look(court, held)
+        return _repeated(placed, digest)
     reach(CrashPoint.DOOR_COMMITTED)
     for place in placed:
         court.wake(place.wake_up)
@@ -105,6 +102,32 @@ def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:
     return WebhookAccepted(
         channel_point=str(first.channel_point), seq=first.seq, duplicate=first.duplicate
     )
+
+
+def _place(
+    court: Court, message: Message, digest: bytes, held: set[int]
+) -> Sequence[Place] | Receipt:
+    """Apply the message and claim its id in one commit; the first use of the id if it has one."""
+    with court.db.transaction() as conn:
+        placed = apply(conn, message, held)
+        earlier = receipts.claim(
+            conn,
+            message.node.name,
+            message.message_id,
+            digest,
+            channel_id=placed[0].channel_id if placed else None,
+            seq=placed[0].seq if placed else None,
+        )
+        if earlier is not None:
+            conn.rollback()
+            return earlier
+        reach(CrashPoint.DOOR_BEFORE_COMMIT)
+    return placed
+
+
+def _let_others_look(court: Court, held: Set[int]) -> None:
+    """A wake-up that met these cases left them to us, and nothing of what we did was committed."""
+    court.wake(WakeUp(channels=tuple(sorted(held))))
 
 
 def _repeated(earlier: Receipt, digest: bytes) -> WebhookAccepted:

@@ -101,8 +101,11 @@ def remember(db: Database, message: Message) -> None:
             told_preimages.remember(conn, node, learned.payment_hash, learned.preimage)
 
 
-def apply(conn: Connection, message: Message) -> Sequence[Place]:
+def apply(conn: Connection, message: Message, held: set[int]) -> Sequence[Place]:
     """Put the message on the dockets it concerns and apply it; none for a preimage nobody holds.
+
+    Args:
+        held: gets the channels whose cases it locks: what others wanted of these they leave to us.
 
     Raises:
         Problem: 404, 409: an unknown channel, or one that is open with other facts.
@@ -115,12 +118,12 @@ def apply(conn: Connection, message: Message) -> Sequence[Place]:
             assert message.stood is not None
             assert message.update is not None
             channel_id, point = message.stood.channel_id, updated.channel_point
-            return [_hear(conn, message, channel_id, point, message.update)]
+            return [_hear(conn, message, channel_id, point, message.update, held)]
         case PreimageLearnedWebhook(data=learned):
             holders = htlc_index.channels_with(conn, message.node.name, learned.payment_hash)
             event = learned.to_event()
             return [
-                _hear(conn, message, row.id, row.channel_point, event)
+                _hear(conn, message, row.id, row.channel_point, event, held)
                 for row in channels.by_ids(conn, holders)
             ]
         case ForceCloseRequestedWebhook(data=wanted):
@@ -128,7 +131,7 @@ def apply(conn: Connection, message: Message) -> Sequence[Place]:
             return [_force_close(conn, message, row, wanted.reason)]
         case FundingReplacedWebhook(data=replaced):
             row = _row(conn, message.node, replaced.channel_point)
-            return [_hear(conn, message, row.id, row.channel_point, replaced.to_event())]
+            return [_hear(conn, message, row.id, row.channel_point, replaced.to_event(), held)]
         case unreachable:
             assert_never(unreachable)
 
@@ -190,8 +193,14 @@ def _opened_as(conn: Connection, row: ChannelRow, channel: Channel) -> bool:
 
 
 def _hear(
-    conn: Connection, message: Message, channel_id: int, point: OutPoint, event: Event
+    conn: Connection,
+    message: Message,
+    channel_id: int,
+    point: OutPoint,
+    event: Event,
+    held: set[int],
 ) -> Place:
+    held.add(channel_id)
     appended, outcome = arbitration.apply_at_the_door(
         conn, channel_id, event, idempotency_key=message.key, source="node", seen=message.stood
     )

@@ -9,9 +9,19 @@ from contextlib import closing
 import psycopg
 import pytest
 
+from contractcourt.events import HeightReached
+from contractcourt.units import BlockHeight
+from storage import channels, docket
 from storage.database import Database
+from tasks.arbitration import arbitrate
 from tests.storage.examples import WEBHOOK_SEAL
-from tests.workers.gateway.serving import OPERATOR_TOKEN, GatewayClient, channel_of, serving
+from tests.workers.gateway.serving import (
+    OPERATOR_TOKEN,
+    GatewayClient,
+    channel_of,
+    serving,
+    updates_of,
+)
 from workers.gateway.access import Access
 from workers.gateway.app import create_app, metrics_of
 from workers.gateway.court import Court
@@ -82,6 +92,41 @@ def test_a_case_that_is_held_means_come_again(
         assert gateway.operator(path).status_code == 202
     assert gateway.counts()[2] == before[2]
     assert gateway.update(opened, *steps).status_code == 202
+
+
+def test_a_refused_webhook_hands_on_the_wake_up_that_met_its_case(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    channel_id = channel_id_of(gateway, opened)
+    with gateway.db.transaction() as conn:
+        height = HeightReached(BlockHeight(9))
+        docket.append(conn, channel_id, height, idempotency_key="breach", source="chain")
+    gateway.wakes.clear()
+    assert gateway.update(opened, opened.whole_move(1_000_000)[1]).status_code == 409
+    assert gateway.wakes == [WakeUp(channels=(channel_id,))]
+    arbitrate(gateway.db, gateway.wakes[0].channels)
+    with gateway.db.transaction() as conn:
+        assert docket.unapplied_channels(conn, 0.0, 10) == []
+
+
+def test_a_webhook_that_is_on_the_docket_already_hands_it_on_too(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    data = updates_of(opened, *opened.whole_move(1_000_000))
+    assert gateway.send("channel.updated", data, message_id="once").status_code == 202
+    with gateway.db.transaction() as conn:
+        conn.execute("DELETE FROM webhook_receipts")
+    gateway.wakes.clear()
+    again = gateway.send("channel.updated", data, message_id="once")
+    assert again.json()["duplicate"] is True
+    assert [wake.channels for wake in gateway.wakes] == [(channel_id_of(gateway, opened),)]
+
+
+def channel_id_of(gateway: GatewayClient, sim: SimulatedChannel) -> int:
+    with gateway.db.transaction() as conn:
+        row = channels.find(conn, sim.channel.channel_point)
+    assert row is not None
+    return row.id
 
 
 def test_other_channels_do_not_wait(
