@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 
 from psycopg.rows import args_row
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.codec import decode, encode
 from contractcourt.events import Event
 from storage.database import Connection
@@ -92,14 +93,20 @@ LATEST = f"""
     LIMIT %(limit)s
 """
 #: Read as it lies, for its indexes lead through every row that was ever taken off while a long
-#: transaction keeps the dead ones (users_ask P1).
+#: transaction keeps the dead ones (users_ask P1). Those that are set aside come last: however many
+#: they are, and however long they wait, the others have their turn.
 UNAPPLIED_CHANNELS = """
-    WITH waiting AS MATERIALIZED (SELECT channel_id, created_at FROM unapplied)
+    WITH waiting AS MATERIALIZED (
+        SELECT channel_id, created_at FROM unapplied
+    ), set_aside AS MATERIALIZED (
+        SELECT channel_id FROM alarms
+        WHERE kind = %(law_broken)s AND channel_id IS NOT NULL AND cleared_at IS NULL
+    )
     SELECT channel_id
     FROM waiting
     GROUP BY channel_id
     HAVING min(created_at) <= clock_timestamp() - make_interval(secs => %(older_than_seconds)s)
-    ORDER BY min(created_at), channel_id
+    ORDER BY channel_id IN (SELECT channel_id FROM set_aside), min(created_at), channel_id
     LIMIT %(limit)s
 """
 BACKLOG = """
@@ -234,8 +241,15 @@ def latest(
 
 
 def unapplied_channels(conn: Connection, older_than_seconds: float, limit: int) -> list[int]:
-    """Channels whose oldest unapplied entry has waited so long, the longest waiting first."""
-    facts = {"older_than_seconds": older_than_seconds, "limit": limit}
+    """Channels whose oldest unapplied entry has waited so long, the longest waiting first.
+
+    After all others those on which the law broke: only another version gets on with them.
+    """
+    facts = {
+        "older_than_seconds": older_than_seconds,
+        "limit": limit,
+        "law_broken": AlarmKind.LAW_BROKEN,
+    }
     return [row[0] for row in conn.execute(UNAPPLIED_CHANNELS, facts)]
 
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.events import ChannelOpened
-from storage import cases, channels, docket
+from storage import alarms, cases, channels, docket
 from storage.database import Database
 from storage.docket import Appended, NewEntry
 from storage.errors import BrokenDocket, UnknownChannel
@@ -149,6 +150,19 @@ def test_c3_unapplied_channels_are_found_longest_waiting_first(
         assert docket.unapplied_channels(conn, 0, 1) == [other]
         assert docket.unapplied_channels(conn, 3600, 10) == []
         assert docket.backlog(conn)[0] == 3
+
+
+def test_c3_channels_that_are_set_aside_hold_up_no_other(db: Database, channel_id: int) -> None:
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+    append(db, channel_id, 10)
+    append(db, other, 10)
+    with db.transaction() as conn:
+        alarms.raise_alarm(conn, channel_id, AlarmKind.LAW_BROKEN, "a defect")
+        assert docket.unapplied_channels(conn, 0, 1) == [other]
+        assert docket.unapplied_channels(conn, 0, 10) == [other, channel_id]
+        alarms.clear_kind(conn, channel_id, AlarmKind.LAW_BROKEN)
+        assert docket.unapplied_channels(conn, 0, 1) == [channel_id]
 
 
 def test_p4_64_appenders_on_one_channel_leave_no_gap(db: Database, channel_id: int) -> None:

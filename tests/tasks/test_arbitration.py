@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from contractcourt.case import State
+from contractcourt.advance import Verdict, advance
+from contractcourt.case import Case, State
 from contractcourt.channel import RevokedSecret
 from contractcourt.codec import encode
 from contractcourt.errors import OutOfOrder
 from contractcourt.events import (
     ChannelUpdate,
     ChannelUpdated,
+    Event,
     ForceCloseRequested,
     HeightReached,
 )
@@ -184,6 +186,29 @@ def test_c17_a_backlog_is_taken_up_in_bounded_parts(db: Database) -> None:
         per_channel = docket.pending(conn, dict.fromkeys(ids, 2), 1)
     assert len(per_channel) == 12
     assert arbitrate(db, ids).applied == 24
+
+
+def test_c17_channels_on_which_the_law_breaks_do_not_fill_the_bound(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(case: Case, event: Event) -> Verdict:
+        if case.channel.channel_point in defective:
+            raise ZeroDivisionError
+        return advance(case, event)
+
+    opened = [open_channel(db, f"defective {number}") for number in range(3)]
+    defective = {sim.channel.channel_point for sim, _ in opened}
+    _, sound = open_channel(db, "sound")
+    for channel_id in (*(channel_id for _, channel_id in opened), sound):
+        _append_heights(db, channel_id, 1, 2)
+    monkeypatch.setattr(arbitration, "advance", broken)
+    for _ in range(2):
+        arbitrate(db, db.run(lambda conn: docket.unapplied_channels(conn, 0, 3)))
+    with db.transaction() as conn:
+        left = docket.unapplied_channels(conn, 0, 10)
+    assert left == [channel_id for _, channel_id in opened]
+    monkeypatch.undo()
+    assert arbitrate(db, left).applied == 3, "a version without the defect gets on with them"
 
 
 def test_large_cases_are_advanced_in_several_commits(
