@@ -18,7 +18,6 @@ from contractcourt.effects import BumpCommitment, NotifyNode, SweepOutput
 from contractcourt.events import PreimageLearned
 from storage import (
     contracts,
-    docket,
     endpoints,
     htlc_index,
     outbox,
@@ -82,7 +81,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])
     wishes = _write_wishes(conn, advanced)
-    rows.answered |= _claim_what_was_told(conn, advanced)
+    rows.tell_dockets(conn, _told_before(conn, advanced))
     awaited, for_the_record = _by_who_waits(conn, advanced, rows.outbox)
     ids = outbox.put_many(conn, [(channel_id, effect) for channel_id, effect, _ in awaited])
     outbox.put_many(conn, [(c, effect) for c, effect, _ in for_the_record], done=True)
@@ -95,11 +94,8 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     )
 
 
-def _claim_what_was_told(conn: Connection, advanced: Sequence[Advanced]) -> set[int]:
-    """Index the HTLCs; where the preimage of a new one was told before it, it is on the docket now.
-
-    The channels to which that happened.
-    """
+def _told_before(conn: Connection, advanced: Sequence[Advanced]) -> list[NewEntry]:
+    """Index the HTLCs; for their dockets the preimages that were told before them."""
     new = [
         (channel, hashed)
         for channel in advanced
@@ -108,13 +104,11 @@ def _claim_what_was_told(conn: Connection, advanced: Sequence[Advanced]) -> set[
         if channel.after.preimage_of(hashed) is None
     ]
     told = told_preimages.recall(conn, ((c.after.channel.node, hashed) for c, hashed in new))
-    entries = [
+    return [
         NewEntry(c.channel_id, PreimageLearned(hashed, told[key]), f"told:{hashed}", "node")
         for c, hashed in new
         if (key := (c.after.channel.node, hashed)) in told
     ]
-    docket.append_many(conn, entries)
-    return {entry.channel_id for entry in entries}
 
 
 def _by_who_waits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from contractcourt.alarms import AlarmKind
@@ -64,6 +65,7 @@ class EffectRows:
         self._remember: list[tuple[int, int, tuple[Htlc, ...]]] = []
         #: The entry that asked last, by channel and number.
         self._recall: dict[tuple[int, int], int] = {}
+        self._shared: list[tuple[int, SharePreimage]] = []
 
     def sort_in(
         self, conn: Connection, channel_id: int, seq: int, case: Case, effect: Effect
@@ -110,7 +112,7 @@ class EffectRows:
             case RecallRevokedState():
                 self._recall[channel_id, effect.number] = seq
             case SharePreimage():
-                self._share(conn, channel_id, effect)
+                self._shared.append((channel_id, effect))
             case PublishHtlcTransaction() | NotifyNode() | AskLocalPoint():
                 self._put_out(channel_id, case, effect)
             case SweepOutput() | BumpCommitment():
@@ -122,29 +124,35 @@ class EffectRows:
     def _put_out(self, channel_id: int, case: Case, effect: outbox.OutboxEffect) -> None:
         self.outbox.append((channel_id, effect, is_urgent(case, effect)))
 
-    def _answer_recalls(self, conn: Connection) -> None:
-        """The answers stand on the dockets in this same commit; applying them is the next step.
+    def tell_dockets(self, conn: Connection, told: Sequence[NewEntry]) -> None:
+        """Put on dockets what the cases asked, what concerns other channels too, and `told`.
 
-        A case may ask for one state again, so the key names the question.
+        At once and last: whoever locks heads of several dockets one after another meets another who
+        does so in another order. Those whose own case waits for it are `answered` in this commit.
         """
-        entries = []
+        own = [*self._answers(conn), *told]
+        others = [entry for shared in self._shared for entry in self._shares(conn, *shared)]
+        docket.append_many(conn, [*own, *others])
+        self.answered.update(entry.channel_id for entry in own)
+        self.woken.update(entry.channel_id for entry in others)
+
+    def _answers(self, conn: Connection) -> Iterator[NewEntry]:
+        """Applying them is the next step. A state may be asked for again: the key says by whom."""
         for (channel_id, number), htlcs in revoked_states.recall(conn, self._recall).items():
             key = f"recalled:{number}:{self._recall[channel_id, number]}"
-            entries.append(NewEntry(channel_id, RevokedStateRecalled(number, htlcs), key, "court"))
-        docket.append_many(conn, entries)
-        self.answered.update(entry.channel_id for entry in entries)
+            yield NewEntry(channel_id, RevokedStateRecalled(number, htlcs), key, "court")
 
-    def _share(self, conn: Connection, channel_id: int, effect: SharePreimage) -> None:
+    def _shares(
+        self, conn: Connection, channel_id: int, effect: SharePreimage
+    ) -> Iterator[NewEntry]:
         """Every other channel of the node with an HTLC of this hash may claim it now."""
-        others = htlc_index.channels_with(conn, effect.node, effect.payment_hash)
         event = PreimageLearned(effect.payment_hash, effect.preimage)
-        key = f"shared:{effect.payment_hash}"
-        entries = [NewEntry(c, event, key, "court") for c in others if c != channel_id]
-        docket.append_many(conn, entries)
-        self.woken.update(entry.channel_id for entry in entries)
+        for other in htlc_index.channels_with(conn, effect.node, effect.payment_hash):
+            if other != channel_id:
+                yield NewEntry(other, event, f"shared:{effect.payment_hash}", "court")
 
     def flush(self, conn: Connection) -> None:
-        """Write what was gathered so far, each table once."""
+        """Write what was gathered so far, each table once; dockets are left to `tell_dockets`."""
         watches.remove_many(conn, self._unwatch)
         watches.add_many(conn, self._watch)
         deadlines.add_many(conn, self._wake)
@@ -153,9 +161,8 @@ class EffectRows:
         force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
         alarms.raise_many(conn, self._alarms)
         revoked_states.remember(conn, self._remember)
-        self._answer_recalls(conn)
         for rows in (
             *(self._unwatch, self._watch, self._wake, self._closed, self._resolved),
-            *(self._alarms, self._remember, self._recall),
+            *(self._alarms, self._remember),
         ):
             rows.clear()

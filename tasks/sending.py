@@ -18,6 +18,7 @@ from contractcourt.events import TAKEN, PublishOutcome, TransactionPublished
 from storage import alarms, broadcasts, cases, docket
 from storage.broadcasts import COMMITMENT, Broadcast
 from storage.database import Connection
+from storage.docket import NewEntry
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
@@ -70,40 +71,41 @@ def _give_up(conn: Connection, broadcast: Broadcast) -> None:
 
 
 def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:
-    def record(conn: Connection) -> list[int]:
-        changed = []
+    news = [
+        _news(broadcast, answer)
+        for broadcast, answer in answered
+        if _is_news(broadcast, answer.outcome)
+    ]
+
+    def record(conn: Connection) -> None:
         broadcasts.record_attempts(
             conn, [(broadcast.id, answer.outcome, answer.reason) for broadcast, answer in answered]
         )
+        docket.append_many(conn, news)
         for broadcast, answer in answered:
-            if _is_news(broadcast, answer.outcome):
-                _tell_the_law(conn, broadcast, answer)
-                changed.append(broadcast.channel_id)
             if answer.outcome is PublishOutcome.UNKNOWN:
                 message = f"the Bitcoin node refuses {broadcast.txid}: {answer.reason}"
                 alarms.raise_alarm(conn, broadcast.channel_id, AlarmKind.UNKNOWN_REFUSAL, message)
         reach(CrashPoint.OUTCOME_BEFORE_COMMIT)
-        return changed
 
-    changed = held.db.run(record)
+    held.db.run(record)
     reach(CrashPoint.OUTCOME_STORED)
     for broadcast, answer in answered:
         _log_attempt(broadcast, answer)
-    if changed:
-        wakeups.wake(changed)
+    if news:
+        wakeups.wake([entry.channel_id for entry in news])
 
 
 def _is_news(broadcast: Broadcast, outcome: PublishOutcome) -> bool:
     return broadcast.purpose == COMMITMENT and broadcast.last_outcome is not outcome
 
 
-def _tell_the_law(conn: Connection, broadcast: Broadcast, answer: PublishResult) -> None:
-    docket.append(
-        conn,
+def _news(broadcast: Broadcast, answer: PublishResult) -> NewEntry:
+    return NewEntry(
         broadcast.channel_id,
         TransactionPublished(broadcast.txid, answer.outcome, answer.reason),
-        idempotency_key=f"published:{broadcast.txid}:{broadcast.attempts + 1}",
-        source="court",
+        f"published:{broadcast.txid}:{broadcast.attempts + 1}",
+        "court",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -13,10 +14,12 @@ from chain.errors import ChainUnavailable, WrongNetwork
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.events import SpendConfirmed
 from contractcourt.units import BlockHash
-from storage import lease
-from storage.database import Database
+from storage import docket, lease
+from storage.database import Connection, Database
 from storage.errors import Fenced
 from tests.chain.devnet_money import fund
+from tests.storage import examples
+from tests.storage.blocked import wait_for_a_blocked_session
 from tests.workers.watching import Watched, Watcher, mine, node, spending
 from workers.chain_watcher import Step
 
@@ -317,3 +320,28 @@ class TestWaiting:
         height = mine(court.devnet, spending(outpoint))
         assert watcher.settle() is Step.RESTED
         assert court.told(channel_id) == [("spent", height)]
+
+
+def test_a_block_locks_the_dockets_of_its_spends_and_deadlines_at_once(
+    court: Watched, watcher: Watcher
+) -> None:
+    with_deadline = court.channel()
+    with_spend, outpoint = court.funded_channel()
+    watcher.settle()
+    height = mine(court.devnet, spending(outpoint))
+    court.wake_at(with_deadline, height)
+    with ThreadPoolExecutor(1) as pool:
+        with court.db.transaction() as conn:
+            append(conn, with_deadline, 1)
+            walking = pool.submit(watcher.settle)
+            wait_for_a_blocked_session(conn)
+            # Who waits for the lower docket does not hold the higher one.
+            append(conn, with_spend, 1)
+        walking.result()
+    assert court.told(with_spend)[-1] == ("spent", height)
+    assert court.told(with_deadline)[-1] == ("height", height)
+
+
+def append(conn: Connection, channel_id: int, number: int) -> None:
+    event = examples.height(number)
+    docket.append(conn, channel_id, event, idempotency_key="a worker's", source="court")

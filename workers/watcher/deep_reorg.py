@@ -17,6 +17,7 @@ from contractcourt.units import BlockHash, BlockHeight
 from storage import blocks, fee_coins, fee_wallets, lease, spends, sweep_rounds, watches
 from storage.blocks import Cursor
 from storage.database import Connection, Database
+from storage.docket import NewEntry
 from workers.watcher import following
 from workers.watcher.following import Woken
 from workers.watcher.watchlist import Watchlist
@@ -86,9 +87,8 @@ def _gone(
 def _take_back(
     conn: Connection, gone: Sequence[tuple[BlockHeight, BlockHash]], cursor: Cursor
 ) -> Woken:
-    told = Woken()
+    entries: list[NewEntry] = []
     for height, block_hash in gone:
         below = BlockHeight(min(height - 1, cursor.height))
-        back = following.take_back(conn, block_hash, below, cursor.step)
-        told.add(back.channels, urgent=False)
-    return told
+        entries += following.taken_back(conn, block_hash, below, cursor.step)
+    return following.tell(conn, entries)

@@ -116,12 +116,14 @@ def connect(
             for spend in found
         ],
     )
-    docket.append_many(conn, entries)
+    due = _due(conn, block.height, step, in_grace=in_grace)
+    # At once: whoever locks dockets one after another meets workers who do so in another order.
+    docket.append_many(conn, [*entries, *due.entries])
     _need_no_look_back(conn, found, watchlist)
     wallet_coins.connect(conn, block.height, block.hash, block.raw)
     # The sweepers bid anew with every block; asked for here, no round can be lost.
     sweep_rounds.ask_all(conn)
-    woken = fire_due(conn, block.height, step, epoch, in_grace=in_grace)
+    woken = due.fire(conn)
     woken.add({entry.channel_id for entry in entries}, urgent=False)
     woken.add(_may_be_breached(conn, entries), urgent=True)
     return woken
@@ -161,6 +163,38 @@ def _need_no_look_back(conn: Connection, found: Sequence[BlockSpend], watchlist:
         watches.looked_back(conn, ids)
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Deadlines that are to be fired, as (channel, height), and what they put on the dockets."""
+
+    deadlines: Sequence[tuple[int, BlockHeight]]
+    urgent: Sequence[tuple[int, BlockHeight]]
+    entries: Sequence[NewEntry]
+
+    def fire(self, conn: Connection) -> Woken:
+        """Take them off their index, in the transaction of the entries; the channels woken."""
+        deadlines.delete_fired(conn, self.deadlines)
+        woken = Woken()
+        woken.add({channel_id for channel_id, _ in self.deadlines}, urgent=False)
+        woken.add({channel_id for channel_id, _ in self.urgent}, urgent=True)
+        return woken
+
+
+def _due(conn: Connection, height: BlockHeight, step: int, *, in_grace: bool) -> _Due:
+    """At most `_MOST_DUE`, what is urgent before all the rest."""
+    urgent = deadlines.due(conn, height, _MOST_DUE, urgent=True, in_grace=in_grace)
+    left = _MOST_DUE - len(urgent)
+    due = urgent + deadlines.due(conn, height, left, in_grace=in_grace)
+    lowest: dict[int, BlockHeight] = {}
+    for channel_id, due_height in due:
+        lowest.setdefault(channel_id, due_height)
+    entries = [
+        NewEntry(c, HeightReached(height), f"height:{step}:{lowest[c]}:{height}", "chain")
+        for c in sorted(lowest)
+    ]
+    return _Due(due, urgent, entries)
+
+
 def fire_due(
     conn: Connection, height: BlockHeight, step: int, epoch: int, *, in_grace: bool = False
 ) -> Woken:
@@ -169,27 +203,11 @@ def fire_due(
     At most `_MOST_DUE`, what is urgent before all the rest: call again until nobody is woken.
     `in_grace`: only what can't wait.
     """
-    woken = Woken()
-    urgent = deadlines.due(conn, height, _MOST_DUE, urgent=True, in_grace=in_grace)
-    left = _MOST_DUE - len(urgent)
-    due = urgent + deadlines.due(conn, height, left, in_grace=in_grace)
-    if not due:
-        return woken
-    lease.hold(conn, lease.CHAIN_WATCHER, epoch)
-    lowest: dict[int, BlockHeight] = {}
-    for channel_id, due_height in due:
-        lowest.setdefault(channel_id, due_height)
-    docket.append_many(
-        conn,
-        [
-            NewEntry(c, HeightReached(height), f"height:{step}:{lowest[c]}:{height}", "chain")
-            for c in sorted(lowest)
-        ],
-    )
-    deadlines.delete_fired(conn, due)
-    woken.add(set(lowest), urgent=False)
-    woken.add({channel_id for channel_id, _ in urgent}, urgent=True)
-    return woken
+    due = _due(conn, height, step, in_grace=in_grace)
+    if due.entries:
+        lease.hold(conn, lease.CHAIN_WATCHER, epoch)
+        docket.append_many(conn, due.entries)
+    return due.fire(conn)
 
 
 def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: int) -> Woken:
@@ -198,15 +216,18 @@ def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: in
     step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
     fee_coins.disconnect(conn, cursor.hash)
     sweep_rounds.ask_all(conn)
-    return take_back(conn, cursor.hash, BlockHeight(cursor.height - 1), step)
+    below = BlockHeight(cursor.height - 1)
+    return tell(conn, taken_back(conn, cursor.hash, below, step))
 
 
-def take_back(conn: Connection, block_hash: BlockHash, tip_height: BlockHeight, step: int) -> Woken:
-    """Tell of the spends of a block that left the best chain; the channels concerned."""
+def taken_back(
+    conn: Connection, block_hash: BlockHash, tip_height: BlockHeight, step: int
+) -> list[NewEntry]:
+    """Mark the spends of a block that left the best chain; what is to be told of them."""
     gone = spends.mark_stale(conn, block_hash)
     # Whoever was told and has let the outpoint go since must hear of this too.
     told = watches.ever(conn, [spend.outpoint for spend in gone])
-    entries = [
+    return [
         NewEntry(
             channel_id,
             SpendUnconfirmed(spend.outpoint, spend.txid, block_hash, tip_height),
@@ -216,6 +237,10 @@ def take_back(conn: Connection, block_hash: BlockHash, tip_height: BlockHeight, 
         for spend in gone
         for channel_id in sorted(told.get(spend.outpoint, {spend.channel_id}))
     ]
+
+
+def tell(conn: Connection, entries: Sequence[NewEntry]) -> Woken:
+    """Put these on the dockets; the channels concerned."""
     docket.append_many(conn, entries)
     woken = Woken()
     woken.add({entry.channel_id for entry in entries}, urgent=False)
