@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from chain.devnet.process import DevnetProcess
 from tasks import resources
@@ -25,3 +26,5 @@ def held(
         monkeypatch.setenv(name, value)
     yield resources.resources()
     resources.close()
+    with redis.Redis.from_url(redis_url) as broker:
+        broker.flushdb()
