@@ -7,7 +7,7 @@ close, its resolutions and the state go into one verdict, and so into one commit
 from __future__ import annotations
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import contracts, following, htlcs, machine, telling
+from contractcourt.arbitrator import contracts, following, htlcs, machine, stakes, telling
 from contractcourt.arbitrator.classification import Classified, classify
 from contractcourt.arbitrator.depth import (
     closing_depth,
@@ -17,8 +17,8 @@ from contractcourt.arbitrator.depth import (
 )
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.case import FundingSpend
-from contractcourt.channel import Side
+from contractcourt.case import Case, FundingSpend
+from contractcourt.channel import Direction, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.effects import (
     AskLocalPoint,
@@ -28,6 +28,7 @@ from contractcourt.effects import (
     UnwatchOutpoint,
 )
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
+from contractcourt.units import Blocks
 
 _ALARMS = {
     CloseKind.BREACH: (AlarmKind.BREACH, "the peer published a revoked commitment"),
@@ -120,7 +121,7 @@ def _announce(hearing: Hearing, stage: str) -> None:
         kind=spend.kind.value,
         txid=str(spend.txid),
         height=spend.height,
-        required_depth=closing_depth(spend.kind, hearing.case.channel.capacity_sat),
+        required_depth=_wanted_depth(hearing.case, spend),
     )
     if stage == "seen" and spend.kind in _ALARMS:
         kind, words = _ALARMS[spend.kind]
@@ -157,7 +158,7 @@ def close_when_buried(hearing: Hearing) -> None:
     spend = case.funding_spend
     if spend is None or case.closed:
         return
-    depth = closing_depth(spend.kind, case.channel.capacity_sat)
+    depth = _wanted_depth(case, spend)
     if depth_of(spend.height, case.best_height) < depth:
         hearing.wake_at(
             final_height(spend.height, depth), "the close becomes final", case.channel.capacity_sat
@@ -173,6 +174,25 @@ def close_when_buried(hearing: Hearing) -> None:
     if _lacks_local_point(hearing, found) or _lacks_revoked_state(hearing, found):
         return
     _close(hearing, spend, found, tx)
+
+
+def _wanted_depth(case: Case, spend: FundingSpend) -> Blocks:
+    """Blocks that this close must be deep: one, where with more an HTLC's claim would come late.
+
+    A reorg takes the claim back like any close, and upstream is failed at the full depth only.
+    """
+    depth = closing_depth(spend.kind, case.channel.capacity_sat)
+    if not case.preimages:
+        return depth
+    found = classify(case, Transaction.parse(spend.tx))
+    final = final_height(spend.height, depth)
+    hurries = any(
+        htlc.direction is Direction.RECEIVED
+        and case.preimage_of(htlc.payment_hash) is not None
+        and final >= stakes.last_commitment_height(case.policy, htlc)
+        for htlc in found.htlcs
+    )
+    return Blocks(1) if hurries else depth
 
 
 def _lacks_local_point(hearing: Hearing, found: Classified) -> bool:
@@ -209,28 +229,33 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
         "channel.closed", kind=found.kind.value, txid=str(spend.txid), height=spend.height
     )
     telling.breach_seen(hearing)
-    if found.kind in _HTLCS_KNOWN:
-        htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(resolutions))
+    _settle_upstream(hearing, spend)
     machine.run(hearing, machine.TRIGGER_OF[found.kind])
     following.launch(hearing)
 
 
-def settle_upstream_after_breach(hearing: Hearing) -> None:
-    """The revoked commitment is buried: what nobody can claim from it fails upstream (U3, U8).
+def settle_upstream(hearing: Hearing) -> None:
+    """A close that was acted on before its full depth, as a breach is: fail upstream at that."""
+    spend = hearing.case.funding_spend
+    if spend is not None and hearing.case.closed:
+        _settle_upstream(hearing, spend)
 
-    An HTLC with an output there waits for that to be taken. An output whose HTLC is not known may
-    be anybody's.
-    """
-    case, spend = hearing.case, hearing.case.funding_spend
-    if spend is None or spend.kind is not CloseKind.BREACH or not case.closed:
+
+def _settle_upstream(hearing: Hearing, spend: FundingSpend) -> None:
+    """The commitment is buried: what nobody can claim from it fails upstream (U3, U8)."""
+    case = hearing.case
+    if spend.kind is not CloseKind.BREACH and spend.kind not in _HTLCS_KNOWN:
         return
     depth = required_depth(case.channel.capacity_sat)
     if depth_of(spend.height, case.best_height) < depth:
-        hearing.wake_at(final_height(spend.height, depth), "the breach is buried")
+        hearing.wake_at(final_height(spend.height, depth), "the commitment is buried")
         return
-    open_yet = [c for c in case.contracts if c.kind is ContractKind.REVOKED_HTLC and _is_open(c)]
-    if all(contract.htlc is not None for contract in open_yet):
-        htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(tuple(open_yet)))
+    held = case.contracts
+    if spend.kind is CloseKind.BREACH:
+        held = tuple(c for c in held if c.kind is ContractKind.REVOKED_HTLC and _is_open(c))
+        if any(contract.htlc is None for contract in held):
+            return  # It may be anybody's.
+    htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(held))
 
 
 def _is_open(contract: Contract) -> bool:

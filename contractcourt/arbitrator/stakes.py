@@ -63,7 +63,7 @@ def budget_sat(case: Case, contract: Contract) -> Satoshi:
 
 def commitment_deadline(case: Case, commitment: LocalCommitment) -> BlockHeight | None:
     """By when our commitment should confirm, for its HTLCs' sake; None without any at stake."""
-    heights = [_commitment_deadline(case.policy, h) for h in _hurrying(case, commitment)]
+    heights = [last_commitment_height(case.policy, h) for h in _hurrying(case, commitment)]
     return min(heights, default=None)
 
 
@@ -101,7 +101,7 @@ def htlc_deadline(policy: Policy, htlc: Htlc) -> BlockHeight:
     return BlockHeight(htlc.cltv_expiry + policy.outgoing_deadline_delta)
 
 
-def _commitment_deadline(policy: Policy, htlc: Htlc) -> BlockHeight:
+def last_commitment_height(policy: Policy, htlc: Htlc) -> BlockHeight:
     """Half of the time for the commitment, half for the HTLC transaction that follows it."""
     if htlc.direction is Direction.RECEIVED:
         return BlockHeight(htlc.cltv_expiry - policy.incoming_broadcast_delta // 2)

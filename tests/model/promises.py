@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from contractcourt.account import account_of
-from contractcourt.arbitrator.depth import closing_depth, depth_of
+from contractcourt.arbitrator.depth import closing_depth, depth_of, required_depth
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import CLOSED_STATES, Case, State
 from contractcourt.channel import Direction
@@ -72,6 +72,12 @@ def _failed_no_sooner_than_allowed(case: Case, htlc_id: int, reason: str) -> Non
         assert buried, f"HTLC {htlc_id} was failed before its timeout was buried"
     elif reason == "not_on_confirmed_commitment":
         assert case.closed, f"HTLC {htlc_id} was failed before a commitment was final"
+        spend = case.funding_spend
+        depth = required_depth(case.channel.capacity_sat)
+        assert spend is not None, f"HTLC {htlc_id} was failed without a commitment"
+        assert depth_of(spend.height, case.best_height) >= depth, (
+            f"HTLC {htlc_id} was failed before a commitment was buried"
+        )
 
 
 def _closed_with_its_resolutions(court: MemoryCourt) -> None:
@@ -82,13 +88,27 @@ def _closed_with_its_resolutions(court: MemoryCourt) -> None:
         return
     spend = case.funding_spend
     assert spend is not None, "closed by nothing"
-    depth = closing_depth(spend.kind, case.channel.capacity_sat)
+    depth = 1 if _a_claim_hurries(case) else closing_depth(spend.kind, case.channel.capacity_sat)
     # By the chain: a reorg tells of a lower tip for a moment, and the spend stands.
     assert depth_of(spend.height, court.chain.height) >= depth, "closed before it was deep enough"
     marks = [effect for effect in court.effects if isinstance(effect, MarkChannelClosed)]
     marked = {contract.outpoint for contract in marks[-1].resolutions}
     first_level = {c.outpoint for c in case.contracts if c.outpoint.txid == spend.txid}
     assert first_level <= marked, "closed without all of its resolutions"
+
+
+def _a_claim_hurries(case: Case) -> bool:
+    """At the full depth an HTLC that we can claim would have half of its time behind it."""
+    spend = case.funding_spend
+    assert spend is not None, "closed by nothing"
+    final = spend.height + required_depth(case.channel.capacity_sat) - 1
+    return any(
+        c.htlc.cltv_expiry - case.policy.incoming_broadcast_delta // 2 <= final
+        for c in case.contracts
+        if c.htlc is not None
+        and c.htlc.direction is Direction.RECEIVED
+        and case.preimage_of(c.htlc.payment_hash) is not None
+    )
 
 
 def _one_commitment_of_ours(court: MemoryCourt) -> None:
