@@ -73,6 +73,22 @@ def test_what_speaks_for_neither_side_is_ours_only_if_our_point_says_so(channel_
     assert [told["kind"] for told in court.told("channel.closed")] == ["data_loss"]
 
 
+@BOTH_TYPES
+def test_a_breach_without_a_main_output_is_one_once_our_point_has_spoken(
+    channel_type: str,
+) -> None:
+    """We opened and hold next to nothing; the peer had offered all it has."""
+    court, sim = _begun(channel_type, _ALL_MSAT - 1_000_000)
+    received = sim.htlc(1, Direction.RECEIVED, _ALL_MSAT - 1_200_000, court.height + 200)
+    court.tell(*sim.whole_move(0, received))
+    court.tell(*sim.whole_move(-1_000, received))
+    court.broadcast(sim.their_commitment_tx(1))
+    court.mine(12)
+    assert court.close_kind == "breach"
+    assert court.contract_stages == {"revoked_htlc": "resolved"}
+    assert [contract.ours for contract in court.case.contracts] == [True]
+
+
 def _our_commitment_untold(channel_type: str) -> tuple[MemoryCourt, SimulatedChannel]:
     """Our newest commitment is closed by before the court was told of it; the peer's was told."""
     court, sim = _begun(channel_type, 400_000_000)
