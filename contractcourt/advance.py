@@ -199,4 +199,4 @@ def _look_again(hearing: Hearing, before: Case) -> None:
     closes.close_when_buried(hearing)
     following.progress(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)
-    closes.settle_upstream(hearing)
+    closes.settle_upstream(hearing, before)
