@@ -6,7 +6,7 @@ takes back here too, in the same commit as the cursor.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import args_row
@@ -47,13 +47,8 @@ FREE = f"""{_SELECT} AND c.node = %(node)s
         WHERE i.outpoint = c.outpoint AND b.state = 'open')
     ORDER BY c.value_sat DESC, c.outpoint
 """
-#: Held until the broadcast that spends them is stored.
-LOCK = """
-    SELECT outpoint FROM fee_wallet_coins
-    WHERE outpoint = ANY(%(outpoints)s)
-    ORDER BY outpoint
-    FOR UPDATE
-"""
+#: A worker may not change a coin, and so not lock its row.
+PAY = "SELECT pg_advisory_xact_lock(hashtextextended(%(wallet)s, 0))"
 FORGET_ALL = "DELETE FROM fee_wallet_coins"
 OUTPOINTS = "SELECT outpoint FROM fee_wallet_coins WHERE spent_height IS NULL"
 
@@ -122,10 +117,9 @@ def free(conn: Connection, node: str) -> list[FeeCoin]:
     return _read(conn, FREE, node)
 
 
-def lock(conn: Connection, outpoints: Collection[OutPoint]) -> None:
-    """Hold these until the transaction ends: another round that wants one of them waits."""
-    if outpoints:
-        conn.execute(LOCK, {"outpoints": list(outpoints)})
+def pay(conn: Connection, node: str) -> None:
+    """Until this transaction ends no other one spends coins of the node: it waits here."""
+    conn.execute(PAY, {"wallet": f"fee wallet of {node}"})
 
 
 def outpoints(conn: Connection) -> set[OutPoint]:

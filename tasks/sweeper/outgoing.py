@@ -82,7 +82,8 @@ class Outgoing:
         """
         members = [member.outpoint for one in made for member in one.draft.group.members]
         held = sweep_inputs.lock(conn, members)
-        fee_coins.lock(conn, {coin for one in made for coin in one.coins})
+        if any(one.coins for one in made):
+            fee_coins.pay(conn, made[0].draft.group.members[0].channel.node)
         tried = [(one, self._signed(one)) for one in made]
         spent = [one.outpoint for _, row in tried for one in row.inputs]
         replaced = [one.replaces.id for one in made if one.replaces is not None]
