@@ -55,6 +55,8 @@ _AT_ONCE = 20
 _CONTESTED = frozenset({PublishOutcome.DOUBLE_SPEND, PublishOutcome.MISSING_INPUTS})
 #: Its own fault, or that of one of its inputs.
 _FAULTY = frozenset({PublishOutcome.POLICY, PublishOutcome.INVALID, PublishOutcome.UNKNOWN})
+#: It can't confirm as it is.
+_LOST = _CONTESTED | _FAULTY
 #: A local matter of the node that was asked, perhaps of its test alone (users_ask B8).
 _LOCAL = frozenset({PublishOutcome.POLICY, PublishOutcome.UNKNOWN})
 
@@ -132,7 +134,9 @@ class SweepRound:
                 better, away = self._better_offers(good)
             sent, _ = self._outgoing.store_and_send(self._outgoing.taken(better))
             replaced = {one.replaces.id for one in sent if one.replaces is not None}
-            send(self._held, [one for one, _ in good if one.id not in replaced])
+            kept = [(one, members) for one, members in good if one.id not in replaced]
+            send(self._held, [one for one, _ in kept])
+            self._take_back_what_is_refused(kept)
         if away is not None:
             raise away
 
@@ -145,12 +149,22 @@ class SweepRound:
         good = []
         for broadcast in out:
             members = [wanted[outpoint] for outpoint in broadcast.inputs if outpoint in wanted]
-            if not members or broadcast.last_outcome in _CONTESTED | _FAULTY:
+            if not members or broadcast.last_outcome in _LOST:
                 self._take_back(broadcast, members)
             else:
                 good.append((broadcast, members))
             reach(CrashPoint.SWEEP_TENDED)
         return good
+
+    def _take_back_what_is_refused(
+        self, sent: Sequence[tuple[Broadcast, list[StoredSweep]]]
+    ) -> None:
+        """Somebody was quicker since the last look: the rest goes out again in this round."""
+        txids = [broadcast.txid for broadcast, _ in sent]
+        answered = self._held.db.run(lambda conn: broadcasts.find_many(conn, txids))
+        for broadcast, members in sent:
+            if answered[broadcast.txid].last_outcome in _LOST:
+                self._take_back(broadcast, members)
 
     def _better_offers(
         self, good: Iterable[tuple[Broadcast, list[StoredSweep]]]
@@ -178,7 +192,7 @@ class SweepRound:
         return raised(items, outbid, self._market, self._height, refused=refused)
 
     def _take_back(self, out: Broadcast, members: Sequence[StoredSweep]) -> None:
-        """It can't confirm as it is: what is still wanted of it is free again, each by itself."""
+        """Whatever is still wanted of it is free again, each by itself."""
 
         def take_back(conn: Connection) -> None:
             broadcasts.abandon(conn, [out.id])

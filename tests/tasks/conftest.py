@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ import redis
 from chain.devnet.process import DevnetProcess
 from tasks import resources
 from tasks.resources import Resources
+from tests.tasks.sweeps import worker_beside_a_signer
 from tests.tasks.test_urgent_lane import NOWHERE
 
 
@@ -28,3 +30,16 @@ def held(
     resources.close()
     with redis.Redis.from_url(redis_url) as broker:
         broker.flushdb()
+
+
+@pytest.fixture
+def sweeper(
+    database_url: str,
+    redis_url: str,
+    devnet: DevnetProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Resources]:
+    """What a worker holds that sweeps."""
+    with worker_beside_a_signer(database_url, redis_url, devnet, tmp_path, monkeypatch) as held:
+        yield held

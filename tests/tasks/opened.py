@@ -15,6 +15,11 @@ def open_channel(db: Database, name: str) -> tuple[SimulatedChannel, int]:
     """A channel with both commitments 0 told; its id."""
     digest = Txid(name.encode().ljust(32, b"\0")[:32])
     sim = SimulatedChannel(name).funded(OutPoint.of(digest, 0))
+    return sim, open_funded(db, sim)
+
+
+def open_funded(db: Database, sim: SimulatedChannel) -> int:
+    """The same for a channel that has its funding; its id."""
 
     def work(conn: Connection) -> int:
         if nodes.get_node(conn, sim.node) is None:
@@ -32,4 +37,4 @@ def open_channel(db: Database, name: str) -> tuple[SimulatedChannel, int]:
         )
         return opened[0]
 
-    return sim, db.run(work)
+    return db.run(work)
