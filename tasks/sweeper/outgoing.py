@@ -65,6 +65,9 @@ class Outgoing:
             return [], []
         kept, stored, outrun = self._held.db.run(lambda conn: self._store(conn, made))
         reach(CrashPoint.SWEEP_STORED)
+        for one in kept:
+            if one.replaces is not None:
+                self._wallet.give_back(one.replaces)
         for one in (*kept, *outrun):
             self._wallet.take(one.draft.coins)
         send(self._held, stored)

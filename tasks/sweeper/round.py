@@ -200,6 +200,7 @@ class SweepRound:
             sweep_inputs.set_free(conn, outpoints, alone=len(members) > 1)
 
         self._held.db.run(take_back)
+        self._wallet.give_back(out)
 
     # -- what is free --
 
@@ -318,6 +319,7 @@ class SweepRound:
         sent = self._held.db.run(lambda conn: broadcasts.find(conn, made.signed.txid))
         if sent is not None and sent.last_outcome in _FAULTY:
             self._held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
+            self._wallet.give_back(sent)
             self._findings.quarantine(self._outgoing.rows(group)[0], sent.last_reason or "refused")
 
 

@@ -1,4 +1,4 @@
-"""The fee wallet of one node during a round: coins that no open broadcast has taken."""
+"""The fee wallet of one node during a round: coins that no open broadcast spends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.fee_wallets import WalletScript
 
 
 class NodeWallet:
-    """Coins by outpoint; a coin that a stored broadcast has taken is gone for the round."""
+    """Coins by outpoint, and which of them a transaction of this round may still spend."""
 
     def __init__(
         self, coins: list[FeeCoin], free: set[OutPoint], scripts: list[WalletScript]
@@ -41,6 +41,10 @@ class NodeWallet:
     def take(self, coins: tuple[WalletCoin, ...]) -> None:
         """A stored broadcast spends these."""
         self._free -= {coin.outpoint for coin in coins}
+
+    def give_back(self, given_up: Broadcast) -> None:
+        """Its coins pay for others from now on."""
+        self._free |= self._coins.keys() & set(given_up.inputs)
 
     def _change_script(self, height: BlockHeight) -> Script | None:
         if not self._scripts:

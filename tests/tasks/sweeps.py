@@ -90,10 +90,11 @@ class Sweeps:
         document = {"node": NODE, "fee_wallet": fee_wallet.descriptor(NODE)}
         held.signer.import_keys(json.dumps(document).encode())
         self.coins = [self._coin(value) for value in coins_sat]
-        self._mine()
+        self.rpc("devnet_mine", 1)
 
-    def _mine(self, *transactions: Transaction) -> None:
-        self.rpc("devnet_mine", 1, [tx.serialize().hex() for tx in transactions], True)
+    def mine(self, *transactions: Transaction) -> None:
+        """A block of these alone."""
+        self.rpc("devnet_mine", 1, [tx.serialize().hex() for tx in transactions])
 
     def _coin(self, value_sat: int) -> OutPoint:
         script = fee_wallet.scripts(NODE)[0]
@@ -119,8 +120,8 @@ class Sweeps:
         sim.move(0, *htlcs)
         ours = owner is Side.LOCAL
         tx = sim.our_commitment_tx() if ours else sim.their_commitment_tx()
-        self._mine()
-        self._mine(tx)
+        self.rpc("devnet_mine", 1)
+        self.mine(tx)
         return Closed(self, sim, channel_id, owner, tx)
 
     def round(self, height: int, price: int, *, floor: int = 253) -> None:
@@ -197,6 +198,11 @@ class Closed:
         sim = self.sim
         tx = Peer(sim).second_level(sim.number, htlc_id, sim.preimage(htlc_id))
         self._sweeps.rpc("sendrawtransaction", tx.serialize().hex())
+
+    def mined_by_the_peer(self, htlc_id: int) -> None:
+        """What it takes from our commitment by the preimage, in a block."""
+        sim = self.sim
+        self._sweeps.mine(Peer(sim).claim(sim.number, htlc_id, sim.preimage(htlc_id)))
 
     def row(self, outpoint: OutPoint) -> StoredSweep:
         """What is stored of this output."""
