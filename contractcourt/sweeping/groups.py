@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.contract import Contract, ContractKind
@@ -18,7 +19,7 @@ from contractcourt.effects import BumpCommitment
 from contractcourt.sweeping import curve
 from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.sweeping.market import Market
-from contractcourt.sweeping.replacing import Offered, Replaced, companies
+from contractcourt.sweeping.replacing import Offered, Replaced, all_in_one, companies
 from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi
 
 #: Few enough to stay far below what nodes relay, many enough to share the overhead.
@@ -121,7 +122,8 @@ def raised(
     """
     for offers in _offers(items, market, height)[0]:
         if refused or any(offer.is_worth_replacing(out) for offer in offers):
-            for count, rate in companies(offers, market.incremental, out):
+            found = companies(offers, market.incremental, out)
+            for count, rate in chain(found, all_in_one(offers, out)):
                 return _group(offers[:count], rate)
     return None
 

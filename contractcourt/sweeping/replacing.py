@@ -84,8 +84,7 @@ def companies(
     first, most = offers[0].item, offers[0].limit
     hurries = any(offer.item.want.deadline is not None for offer in offers)
     fees = _Fees(first)
-    own = accumulate((own_weight(offer.item) for offer in offers), initial=shared_weight(first))
-    weights = [whole_virtual_bytes(weight) for weight in own]
+    weights = _weights(offers)
     rates = list(accumulate((offer.feerate_per_kw for offer in offers), max))
     # Those that can pay most, and what they pay at most when they leave the others.
     leaving = weights[sum(offer.limit == most for offer in offers)]
@@ -103,6 +102,28 @@ def companies(
             yield count, rate if roomy else most
         elif fee <= way_out:
             yield count, rate
+
+
+def all_in_one(offers: Sequence[Offered], replaced: Replaced) -> Iterator[tuple[int, FeeratePerKw]]:
+    """The same, where none of these could leave the others, and so no company is left.
+
+    Those that were equals when they set out, and are no longer: their node's highest feerate was
+    raised. Together they pay what the weakest of them can, if that is enough for a replacement.
+    """
+    weights = _weights(offers)
+    for count in range(len(offers), 0, -1):
+        weakest = offers[count - 1].limit
+        if replaced.least_fee(weights[count]) <= _Fees(offers[0].item).at(weakest, weights[count]):
+            yield count, min(weakest, max(offer.feerate_per_kw for offer in offers[:count]))
+
+
+def _weights(offers: Sequence[Offered]) -> list[WeightUnits]:
+    """Of the transactions of none of them, of the first, of the first two and so on."""
+    own = (own_weight(offer.item) for offer in offers)
+    return [
+        whole_virtual_bytes(weight)
+        for weight in accumulate(own, initial=shared_weight(offers[0].item))
+    ]
 
 
 class _Fees:

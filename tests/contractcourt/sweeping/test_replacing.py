@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.contract import ContractKind
 from contractcourt.sweeping.drafts import Draft, draft
 from contractcourt.sweeping.groups import Group, gather, raised
-from contractcourt.sweeping.inputs import SweepInput, limit
+from contractcourt.sweeping.inputs import SweepInput, fee_for, limit
 from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import BlockHeight, FeeratePerKw
 from tests.contractcourt.sweeping.wanted import Wanted, bump, market, wallet
@@ -87,6 +89,38 @@ def test_all_that_there_is_is_offered_for_less_than_a_twentieth() -> None:
     assert better is not None
     assert better.feerate_per_kw == limit(item) == 26_041
     assert raised([item], out(better), market(), _LAST) is None
+
+
+def capped(item: SweepInput, most: int) -> SweepInput:
+    """Under a policy of so much."""
+    return replace(item, max_feerate_per_kw=FeeratePerKw(most))
+
+
+@given(
+    st.lists(st.integers(2_000, 12_000), min_size=1, max_size=8),
+    st.integers(300, 4_000),
+    st.integers(0, 4_000),
+)
+def test_equals_that_a_raised_policy_has_parted_are_raised_together(
+    values: list[int], most: int, more: int
+) -> None:
+    """Nobody is left where it is that could pay for a replacement with those above it."""
+    items = [htlc(number, value) for number, value in enumerate(values)]
+    before, after = ([capped(item, cap) for item in items] for cap in (most, most + more))
+    for group in gather(before, market(price=most), _LAST).groups:
+        was = out(group)
+        members = [item for item in after if item.outpoint in group.outpoints]
+        members.sort(key=lambda item: -limit(item))
+        better = raised(members, was, market(price=20_000), _LAST)
+        if better is not None:
+            made = draft(better, wallet(), _FLOOR, was)
+            assert isinstance(made, Draft)
+            assert made.fee_sat <= fee_for(min(map(limit, better.members)), made.weight)
+            continue
+        for count, weakest in enumerate(map(limit, members), 1):
+            company = Group(group.kind, tuple(members[:count]), weakest)
+            made = draft(company, wallet(), _FLOOR, was)
+            assert not isinstance(made, Draft) or made.fee_sat > fee_for(weakest, made.weight)
 
 
 def test_without_a_deadline_nothing_is_offered_beyond_the_estimate() -> None:
