@@ -26,6 +26,8 @@ _ROWS: dict[PublishOutcome, tuple[str, ...]] = {
         "missing-inputs",
         "missing inputs",
         "inputs missing or spent",
+        # Of a package: a transaction before it was refused, so its output is not there.
+        "transaction failed",
     ),
     # Something else that spends the same output is in the mempool, and stays there.
     PublishOutcome.DOUBLE_SPEND: (
@@ -36,6 +38,7 @@ _ROWS: dict[PublishOutcome, tuple[str, ...]] = {
         "replacement-failed",
         "replacement-adds-unconfirmed",
         "too many potential replacements",
+        "package rbf failed",
     ),
     PublishOutcome.FEE_TOO_LOW: (
         "min relay fee not met",

@@ -85,7 +85,7 @@ def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]
         for broadcast, answer in answered:
             if answer.outcome is PublishOutcome.UNKNOWN:
                 message = f"the Bitcoin node refuses {broadcast.txid}: {answer.reason}"
-                alarms.raise_alarm(conn, broadcast.channel_id, AlarmKind.UNKNOWN_REFUSAL, message)
+                alarms.keep_raised(conn, broadcast.channel_id, AlarmKind.UNKNOWN_REFUSAL, message)
         reach(CrashPoint.OUTCOME_BEFORE_COMMIT)
 
     held.db.run(record)

@@ -54,9 +54,9 @@ _AT_ONCE = 20
 #: Somebody else spends a part of it, or a part of it is gone.
 _CONTESTED = frozenset({PublishOutcome.DOUBLE_SPEND, PublishOutcome.MISSING_INPUTS})
 #: Its own fault, or that of one of its inputs.
-_FAULTY = frozenset({PublishOutcome.POLICY, PublishOutcome.INVALID, PublishOutcome.UNKNOWN})
-#: It can't confirm as it is.
-_LOST = _CONTESTED | _FAULTY
+_FAULTY = frozenset({PublishOutcome.POLICY, PublishOutcome.INVALID})
+#: It can't confirm as it is, or nobody knows what keeps it.
+_LOST = _CONTESTED | _FAULTY | {PublishOutcome.UNKNOWN}
 #: A local matter of the node that was asked, perhaps of its test alone (users_ask B8).
 _LOCAL = frozenset({PublishOutcome.POLICY, PublishOutcome.UNKNOWN})
 
@@ -317,10 +317,16 @@ class SweepRound:
         if not sent_ones:
             return
         sent = self._held.db.run(lambda conn: broadcasts.find(conn, made.signed.txid))
-        if sent is not None and sent.last_outcome in _FAULTY:
-            self._held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
-            self._wallet.give_back(sent)
-            self._findings.quarantine(self._outgoing.rows(group)[0], sent.last_reason or "refused")
+        if sent is None or sent.last_outcome not in _FAULTY | _LOCAL:
+            return
+        self._held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
+        self._wallet.give_back(sent)
+        reason = sent.last_reason or "refused"
+        if sent.last_outcome in _FAULTY:
+            self._findings.quarantine(self._outgoing.rows(group)[0], reason)
+        else:
+            # Who sent it has raised the alarm; the next round tries again (users_ask L5).
+            self._findings.note([group], reason)
 
 
 def _pays_enough_by_itself(group: Group) -> bool:

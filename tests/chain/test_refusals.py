@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from chain.bitcoin_core import BitcoinCore
 from chain.refusals import outcome_of
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.events import PublishOutcome
+from contractcourt.units import Txid
 from tests.chain.recorded_node import RELEASES, RecordedNode, answers_of
 
 REFUSALS = [
@@ -43,6 +46,30 @@ def test_l5_an_unseen_reason_is_unknown_and_never_an_error(code: int, text: str)
 def test_l5_details_never_decide(word: str) -> None:
     assert outcome_of(-26, f"a-new-reason, {word}") is PublishOutcome.UNKNOWN
     assert outcome_of(-26, f"mempool full, {word}") is PublishOutcome.FEE_TOO_LOW
+
+
+@pytest.mark.parametrize(
+    ("message", "meaning"),
+    [
+        ("package RBF failed: insufficient anti-DoS fees", PublishOutcome.DOUBLE_SPEND),
+        ("package RBF failed: package must be 1-parent-1-child", PublishOutcome.DOUBLE_SPEND),
+        ("transaction failed", PublishOutcome.MISSING_INPUTS),
+    ],
+)
+def test_b7_what_is_said_of_a_package_is_said_of_the_child_that_was_not_come_to(
+    message: str, meaning: PublishOutcome
+) -> None:
+    pays = (TxOut(1_000, bytes(22)),)
+    parent = Transaction(2, (TxIn(OutPoint.of(Txid(bytes(32)), 0)),), pays, 0)
+    child = Transaction(2, (TxIn(OutPoint.of(parent.txid(), 0)),), pays, 0)
+    not_come_to = {"txid": str(child.txid()), "error": "package-not-validated"}
+    told = {"package_msg": message, "tx-results": {"wtxid": not_come_to}}
+    with RecordedNode() as node:
+        node.say["submitpackage"] = json.dumps(told)
+        chain = BitcoinCore(node.url)
+        answer = chain.submit_package([parent.serialize(), child.serialize()])[1]
+        chain.close()
+    assert (answer.outcome, answer.reason) == (meaning, message)
 
 
 def test_l5_the_code_of_a_mined_transaction_tells_enough() -> None:

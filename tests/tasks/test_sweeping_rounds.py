@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chain.devnet.process import DevnetProcess
 from contractcourt.channel import Side
+from storage.sweep_inputs import SweepState
 from tasks.resources import Resources
 from tests.tasks.sweeps import STARTED, Sweeps
 
@@ -60,3 +61,36 @@ def test_l7_what_is_taken_back_is_paid_for_with_the_coins_it_had(
     alone = world.in_mempool(left)
     assert alone is not None
     assert {spent.outpoint for spent in alone.inputs} == {left, *world.coins}
+
+
+def test_l5_a_refusal_that_nobody_knows_is_tried_again_and_alarmed(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet, 60_000)
+    closed = world.closed("unknown", Side.LOCAL, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    refusal = {"code": -26, "message": "a-reason-of-a-release-to-come"}
+    for method in ("testmempoolaccept", "sendrawtransaction"):
+        world.rpc("devnet_set_fault", method, 100, refusal)
+    for height in (STARTED, STARTED + 1):
+        world.round(height, price=1_000)
+        row = closed.row(htlc)
+        assert (row.state, row.reason) == (SweepState.WANTED, refusal["message"])
+        assert refusal["message"] in world.alarms()["unknown_refusal"]
+    world.rpc("devnet_clear_faults")
+    world.round(STARTED + 2, price=1_000)
+    assert world.in_mempool(htlc) is not None
+
+
+def test_b8_what_is_quarantined_leaves_its_coin_to_others(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet, 60_000)
+    closed = world.closed("quarantine", Side.LOCAL, [60_000, 50_000])
+    refused = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    other = closed.want(2, deadline=_DEADLINE + 1, budget_sat=30_000)
+    for method in ("testmempoolaccept", "sendrawtransaction"):
+        world.rpc("devnet_set_fault", method, 1, {"code": -26, "message": "scriptsig-not-pushonly"})
+    world.round(STARTED, price=1_000)
+    assert closed.row(refused).state is SweepState.QUARANTINED
+    assert world.in_mempool(other) is not None
