@@ -36,6 +36,8 @@ from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import FeeratePerKw, Satoshi, Script, WeightUnits
 
 _FINAL_BUT_REPLACEABLE = 0xFFFFFFFD
+#: One part in so many of a fee.
+_CLEARLY = 20
 
 
 class WalletCoin(msgspec.Struct, frozen=True):
@@ -64,7 +66,8 @@ class Draft:
     """An unsigned transaction. Its txid is final, since only witnesses are missing.
 
     `shares`: what each member pays of `fee_sat`, in the members' order; they add up to it.
-    `feerate_per_kw` is a package's, parent and child, for a bump.
+    `feerate_per_kw` is a package's, parent and child, for a bump. `missing_sat`: what the fee
+    wallet lacks for the group's feerate.
     """
 
     group: Group
@@ -74,6 +77,12 @@ class Draft:
     weight: WeightUnits
     feerate_per_kw: FeeratePerKw
     shares: tuple[Satoshi, ...]
+    missing_sat: Satoshi
+
+    @property
+    def pays_too_little(self) -> bool:
+        """Clearly less than the group offers, because the fee wallet has no more."""
+        return self.missing_sat * _CLEARLY > self.fee_sat
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,8 @@ def _direct(group: Group, replaced: Replaced | None) -> Draft | Shortfall:
         outputs=(TxOut(left, bytes(script)),),
         locktime=_locktime(group),
     )
-    return Draft(group, tx, (), fee, weight, rate(fee, weight), shares_of(fee, own))
+    shares = shares_of(fee, own)
+    return Draft(group, tx, (), fee, weight, rate(fee, weight), shares, Satoshi(0))
 
 
 class _Funded:
@@ -142,7 +152,8 @@ class _Funded:
         weight = self._weight(len(coins), change)
         money = self._surplus + sum(coin.value_sat for coin in coins)
         dust = dust_threshold(change)
-        fee = Satoshi(min(self._fee(weight), self._group.budget_sat, money - dust))
+        due = min(self._fee(weight), self._group.budget_sat)
+        fee = Satoshi(min(due, money - dust))
         least = self._fee(weight, self._floor)
         if fee < least:
             by_wallet = money - dust < least
@@ -158,7 +169,9 @@ class _Funded:
             locktime=_locktime(self._group),
         )
         offered = rate(fee + self._parent_fee, weight + self._parent_weight)
-        return Draft(self._group, tx, coins, fee, weight, offered, shares_of(fee, self._own))
+        shares = shares_of(fee, self._own)
+        missing = Satoshi(due - fee)
+        return Draft(self._group, tx, coins, fee, weight, offered, shares, missing)
 
     def _choose(self, change: Script) -> tuple[WalletCoin, ...]:
         """The smallest coin that is enough; else the largest ones until they are, or all."""

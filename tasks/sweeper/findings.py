@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -13,7 +13,7 @@ from contractcourt.sweeping.drafts import Shortfall
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.sweeping.market import Market
-from contractcourt.units import BlockHeight
+from contractcourt.units import BlockHeight, Satoshi
 from storage import alarms, docket, sweep_inputs
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
@@ -27,7 +27,6 @@ _PASSING = (
     AlarmKind.NOT_SIGNED,
     AlarmKind.CONTESTED,
     AlarmKind.NOT_WORTH_SWEEPING,
-    AlarmKind.FEE_WALLET_SHORT,
 )
 
 
@@ -122,11 +121,21 @@ class Findings:
         if not missing.wallet:
             self.note([group], f"its budget is {missing.missing_sat} sat short of the fee of now")
             return
-        message = (
-            f"the fee wallet of {self._node} lacks {missing.missing_sat} sat to save "
-            f"{group.value_sat} sat: send coins to it"
-        )
+        message = fee_wallet_short(self._node, group, missing.missing_sat)
         self.alarm(stored, AlarmKind.FEE_WALLET_SHORT, message)
+
+    def not_signed(self, stored: Sequence[StoredSweep], group: Group, reason: str) -> None:
+        """The signer or the script engine refuses the transaction."""
+        message = f"{group.members[0].outpoint} of {group.value_in_sat} sat: {reason}"
+        self.alarm(stored, AlarmKind.NOT_SIGNED, message)
+
+
+def fee_wallet_short(node: str, group: Group, missing_sat: Satoshi) -> str:
+    """What is said to whoever can send coins."""
+    return (
+        f"the fee wallet of {node} lacks {missing_sat} sat to save {group.value_sat} sat: "
+        "send coins to it"
+    )
 
 
 def _by_channel(stored: StoredSweep) -> int:
@@ -134,6 +143,13 @@ def _by_channel(stored: StoredSweep) -> int:
     return stored.channel_id
 
 
-def clear(conn: Connection, channel_ids: Iterable[int]) -> None:
-    """A transaction of these channels is out."""
+def are_out(
+    conn: Connection, channel_ids: Collection[int], fee_wallet_short: Mapping[int, str]
+) -> None:
+    """Transactions of these channels are out; for some the fee wallet pays clearly too little."""
     alarms.clear_kinds(conn, set(channel_ids), _PASSING)
+    enough = set(channel_ids) - fee_wallet_short.keys()
+    alarms.clear_kinds(conn, enough, [AlarmKind.FEE_WALLET_SHORT])
+    for channel_id in sorted(fee_wallet_short):
+        kind, message = AlarmKind.FEE_WALLET_SHORT, fee_wallet_short[channel_id]
+        alarms.keep_raised(conn, channel_id, kind, message)

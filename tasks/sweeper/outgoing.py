@@ -107,7 +107,14 @@ class Outgoing:
         sweep_inputs.offered(
             conn, {m.outpoint: min(limit(m), one.draft.feerate_per_kw) for one, m in swept}
         )
-        findings.clear(conn, [self.row(member).channel_id for _, member in swept])
+        short = {
+            self.row(member).channel_id: findings.fee_wallet_short(
+                member.channel.node, one.draft.group, one.draft.missing_sat
+            )
+            for one, member in swept
+            if one.draft.pays_too_little
+        }
+        findings.are_out(conn, {self.row(member).channel_id for _, member in swept}, short)
         stored = signed.store_many(conn, [row for _, row in fitting])
         reach(CrashPoint.SWEEP_BEFORE_COMMIT)
         return kept, stored, outrun

@@ -11,7 +11,7 @@ that is refused is halved until the member is found that is to blame (users_ask 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from chain.view import PublishResult
@@ -19,7 +19,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
-from contractcourt.sweeping.drafts import Shortfall, WalletCoin, rate
+from contractcourt.sweeping.drafts import Shortfall, rate
 from contractcourt.sweeping.groups import (
     Group,
     GroupKind,
@@ -27,7 +27,6 @@ from contractcourt.sweeping.groups import (
     halves,
     kind_of,
     offering,
-    raised,
 )
 from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
@@ -40,9 +39,10 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 from tasks.sending import send
 from tasks.signer_client import SignerUnavailable
-from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned, to_outbid
+from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
 from tasks.sweeper.findings import Findings
 from tasks.sweeper.outgoing import Outgoing
+from tasks.sweeper.raises import Out, Raises, signed_raises
 from tasks.sweeper.wallet import NodeWallet
 
 #: What a contested output is offered from one try to the next.
@@ -129,24 +129,26 @@ class SweepRound:
             if start:
                 self._make_way()
             good = self._still_good(out[start : start + _AT_ONCE])
-            better: list[Ready] = []
+            better = Raises()
             if signs and away is None:
-                better, away = self._better_offers(good)
-            sent, _ = self._outgoing.store_and_send(self._outgoing.taken(better))
+                better = self._signed_raises(good)
+                away = better.away
+            sent, _ = self._outgoing.store_and_send(self._outgoing.taken(better.ready))
             replaced = {one.replaces.id for one in sent if one.replaces is not None}
             kept = [(one, members) for one, members in good if one.id not in replaced]
             send(self._held, [one for one, _ in kept])
             self._take_back_what_is_refused(kept)
+            self._tell_what_is_not_raised(better)
         if away is not None:
             raise away
 
-    def _still_good(self, out: Sequence[Broadcast]) -> list[tuple[Broadcast, list[StoredSweep]]]:
+    def _still_good(self, out: Sequence[Broadcast]) -> list[Out]:
         """With what is still wanted of what they spend; the others are taken back."""
         spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
         rows = self._held.db.run(lambda conn: sweep_inputs.these(conn, spent))
         self._outgoing.remember(rows)
         wanted = {stored.outpoint: stored for stored in rows}
-        good = []
+        good: list[Out] = []
         for broadcast in out:
             members = [wanted[outpoint] for outpoint in broadcast.inputs if outpoint in wanted]
             if not members or broadcast.last_outcome in _LOST:
@@ -156,40 +158,23 @@ class SweepRound:
             reach(CrashPoint.SWEEP_TENDED)
         return good
 
-    def _take_back_what_is_refused(
-        self, sent: Sequence[tuple[Broadcast, list[StoredSweep]]]
-    ) -> None:
+    def _signed_raises(self, out: Sequence[Out]) -> Raises:
+        return signed_raises(self._held, out, self._wallet, self._market, self._height)
+
+    def _tell_what_is_not_raised(self, raises: Raises) -> None:
+        """It stays out as it is."""
+        for group, missing in raises.short:
+            self._findings.short(self._outgoing.rows(group), group, missing)
+        for one in raises.unsigned:
+            self._findings.not_signed(self._outgoing.rows(one.group), one.group, one.reason)
+
+    def _take_back_what_is_refused(self, sent: Sequence[Out]) -> None:
         """Somebody was quicker since the last look: the rest goes out again in this round."""
         txids = [broadcast.txid for broadcast, _ in sent]
         answered = self._held.db.run(lambda conn: broadcasts.find_many(conn, txids))
         for broadcast, members in sent:
             if answered[broadcast.txid].last_outcome in _LOST:
                 self._take_back(broadcast, members)
-
-    def _better_offers(
-        self, good: Iterable[tuple[Broadcast, list[StoredSweep]]]
-    ) -> tuple[list[Ready], SignerUnavailable | None]:
-        """For those for which one is due and affordable, as far as the signer signs them."""
-        taken: list[WalletCoin] = []
-        planned: list[Planned] = []
-        for broadcast, members in good:
-            group = self._better_group(broadcast, members)
-            if group is not None:
-                wallet = self._wallet.at(self._height, broadcast).without(taken)
-                one = plan(group, wallet, self._market, broadcast)
-                if isinstance(one, Planned):
-                    taken += one.draft.coins
-                    planned.append(one)
-        made, away = sign_planned(self._held, planned)
-        return [one for one in made if isinstance(one, Ready)], away
-
-    def _better_group(self, out: Broadcast, members: Sequence[StoredSweep]) -> Group | None:
-        outbid = to_outbid(out, self._market)
-        if outbid is None:
-            return None
-        items = [one.input for one in members]
-        refused = out.last_outcome is PublishOutcome.FEE_TOO_LOW
-        return raised(items, outbid, self._market, self._height, refused=refused)
 
     def _take_back(self, out: Broadcast, members: Sequence[StoredSweep]) -> None:
         """Whatever is still wanted of it is free again, each by itself."""
@@ -298,8 +283,7 @@ class SweepRound:
         if faulty:
             self._findings.quarantine(self._outgoing.rows(group)[0], reason)
         else:
-            message = f"{group.members[0].outpoint} of {group.value_in_sat} sat: {reason}"
-            self._findings.alarm(self._outgoing.rows(group), AlarmKind.NOT_SIGNED, message)
+            self._findings.not_signed(self._outgoing.rows(group), group, reason)
         return ()
 
     def _raise_the_offer(self, group: Group, reason: str) -> Sequence[Group]:

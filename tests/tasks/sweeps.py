@@ -89,18 +89,19 @@ class Sweeps:
         held.db.run(lambda conn: nodes.add_node(conn, NODE, [SimulatedChannel("").sweep_script]))
         document = {"node": NODE, "fee_wallet": fee_wallet.descriptor(NODE)}
         held.signer.import_keys(json.dumps(document).encode())
-        self.coins = [self._coin(value) for value in coins_sat]
-        self.rpc("devnet_mine", 1)
+        self.coins = [self.coin(value) for value in coins_sat]
 
     def mine(self, *transactions: Transaction) -> None:
         """A block of these alone."""
         self.rpc("devnet_mine", 1, [tx.serialize().hex() for tx in transactions])
 
-    def _coin(self, value_sat: int) -> OutPoint:
+    def coin(self, value_sat: int) -> OutPoint:
+        """Another coin for the fee wallet."""
         script = fee_wallet.scripts(NODE)[0]
         coin = OutPoint.parse(self.rpc("devnet_fund", script.hex(), value_sat))
         new = NewCoin(coin, script, Satoshi(value_sat), STARTED, _SOME_BLOCK)
         self.held.db.run(lambda conn: fee_coins.add(conn, [new]))
+        self.mine(self._transaction(str(coin.txid)))
         return coin
 
     def closed(self, name: str, owner: Side, values_sat: Sequence[int]) -> Closed:
@@ -134,10 +135,13 @@ class Sweeps:
     def in_mempool(self, outpoint: OutPoint) -> Transaction | None:
         """What spends it there."""
         for txid in self.rpc("getrawmempool"):
-            tx = Transaction.parse(bytes.fromhex(self.rpc("getrawtransaction", txid)))
+            tx = self._transaction(txid)
             if outpoint in {spent.outpoint for spent in tx.inputs}:
                 return tx
         return None
+
+    def _transaction(self, txid: str) -> Transaction:
+        return Transaction.parse(bytes.fromhex(self.rpc("getrawtransaction", txid)))
 
     def feerate(self, outpoint: OutPoint) -> int:
         """Satoshi for 1000 weight units of what spends it in the mempool; 0 of nothing."""
@@ -154,6 +158,14 @@ class Sweeps:
     def alarms(self) -> dict[str, str]:
         """The messages of those raised, by kind."""
         return {alarm.kind: alarm.message for alarm in self.held.db.run(alarms.list_open)}
+
+    def clear_alarms(self) -> None:
+        """As the operator does."""
+
+        def clear(conn: Connection) -> None:
+            alarms.clear(conn, [alarm.id for alarm in alarms.list_open(conn)])
+
+        self.held.db.run(clear)
 
 
 class Closed:

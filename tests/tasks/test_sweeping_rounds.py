@@ -94,3 +94,44 @@ def test_b8_what_is_quarantined_leaves_its_coin_to_others(
     world.round(STARTED, price=1_000)
     assert closed.row(refused).state is SweepState.QUARANTINED
     assert world.in_mempool(other) is not None
+
+
+def test_l10_a_better_offer_that_the_wallet_cannot_pay_is_alarmed(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet, 2_000)
+    closed = world.closed("poor wallet", Side.LOCAL, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    world.round(STARTED, price=900)
+    assert "fee_wallet_short" not in world.alarms()
+    # All of the coin, and far less than what is offered.
+    world.round(STARTED + 1, price=8_000)
+    sent = world.in_mempool(htlc)
+    assert 900 * 1.2 < world.feerate(htlc) < 2_000
+    assert "fee_wallet_short" in world.alarms()
+    # Nothing is left for another step.
+    world.clear_alarms()
+    world.round(STARTED + 2, price=8_000)
+    assert world.in_mempool(htlc) == sent
+    assert "lacks" in world.alarms()["fee_wallet_short"]
+    # With money it is over.
+    world.coin(60_000)
+    world.round(STARTED + 3, price=8_000)
+    assert world.feerate(htlc) >= 8_000
+    assert "fee_wallet_short" not in world.alarms()
+
+
+def test_l6_a_better_offer_that_is_not_signed_is_alarmed(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet, 60_000)
+    closed = world.closed("not signed", Side.LOCAL, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    world.round(STARTED, price=900)
+    sent = world.in_mempool(htlc)
+    assert sent is not None
+    sweeper.db.run(lambda conn: conn.execute("DELETE FROM sealed_secrets"))
+    world.round(_LAST, price=900)
+    assert world.in_mempool(htlc) == sent
+    assert closed.row(htlc).state is SweepState.WANTED
+    assert "not_signed" in world.alarms()

@@ -1,0 +1,67 @@
+"""Better offers for what is out, where one is due: as far as the fee wallet pays for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from contractcourt.events import PublishOutcome
+from contractcourt.sweeping.drafts import Shortfall, WalletCoin
+from contractcourt.sweeping.groups import Group, raised
+from contractcourt.sweeping.market import Market
+from contractcourt.units import BlockHeight
+from storage.broadcasts import Broadcast
+from storage.sweep_inputs import StoredSweep
+from tasks.resources import Resources
+from tasks.signer_client import SignerUnavailable
+from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned, to_outbid
+from tasks.sweeper.wallet import NodeWallet
+
+#: A broadcast, and what of its inputs is still wanted.
+Out = tuple[Broadcast, Sequence[StoredSweep]]
+
+
+@dataclass(frozen=True, slots=True)
+class Raises:
+    """What is signed, and why the others are not; `away`: the signer left before the end."""
+
+    ready: list[Ready] = field(default_factory=list)
+    short: list[tuple[Group, Shortfall]] = field(default_factory=list)
+    unsigned: list[NotSigned] = field(default_factory=list)
+    away: SignerUnavailable | None = None
+
+
+def signed_raises(
+    held: Resources,
+    out: Iterable[Out],
+    wallet: NodeWallet,
+    market: Market,
+    height: BlockHeight,
+) -> Raises:
+    """For those of these for which a better offer is due."""
+    planned: list[Planned] = []
+    short: list[tuple[Group, Shortfall]] = []
+    taken: list[WalletCoin] = []
+    for broadcast, members in out:
+        group = _better_group(broadcast, members, market, height)
+        if group is None:
+            continue
+        match plan(group, wallet.at(height, broadcast).without(taken), market, broadcast):
+            case Shortfall() as missing:
+                short.append((group, missing))
+            case Planned() as new:
+                taken += new.draft.coins
+                planned.append(new)
+    made, away = sign_planned(held, planned)
+    ready = [one for one in made if isinstance(one, Ready)]
+    return Raises(ready, short, [one for one in made if isinstance(one, NotSigned)], away)
+
+
+def _better_group(
+    out: Broadcast, members: Sequence[StoredSweep], market: Market, height: BlockHeight
+) -> Group | None:
+    outbid = to_outbid(out, market)
+    if outbid is None:
+        return None
+    refused = out.last_outcome is PublishOutcome.FEE_TOO_LOW
+    return raised([one.input for one in members], outbid, market, height, refused=refused)
