@@ -36,6 +36,8 @@ from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import FeeratePerKw, Satoshi, Script, WeightUnits
 
 _FINAL_BUT_REPLACEABLE = 0xFFFFFFFD
+#: Coins that pay for one group: few enough to stay far below what nodes relay.
+_MOST_COINS = 20
 #: One part in so many of a fee.
 _CLEARLY = 20
 
@@ -149,15 +151,11 @@ class _Funded:
         if change is None or not self._wallet.coins:
             return Shortfall(self._fee(self._weight(1, change)), wallet=True)
         coins = self._choose(change)
-        weight = self._weight(len(coins), change)
-        money = self._surplus + sum(coin.value_sat for coin in coins)
-        dust = dust_threshold(change)
-        due = min(self._fee(weight), self._group.budget_sat)
-        fee = Satoshi(min(due, money - dust))
-        least = self._fee(weight, self._floor)
+        weight, money = self._weight(len(coins), change), self._money(coins)
+        due, spare = self._due(weight), money - dust_threshold(change)
+        fee, least = Satoshi(min(due, spare)), self._fee(weight, self._floor)
         if fee < least:
-            by_wallet = money - dust < least
-            return Shortfall(Satoshi(least - fee), wallet=by_wallet)
+            return Shortfall(Satoshi(least - fee), wallet=spare < least)
         outputs = (*self._outputs, TxOut(money - fee, bytes(change)))
         tx = Transaction(
             version=2,
@@ -174,20 +172,40 @@ class _Funded:
         return Draft(self._group, tx, coins, fee, weight, offered, shares, missing)
 
     def _choose(self, change: Script) -> tuple[WalletCoin, ...]:
-        """The smallest coin that is enough; else the largest ones until they are, or all."""
-        for coin in sorted(self._wallet.coins, key=lambda coin: coin.value_sat):
-            if coin.value_sat >= self._needed(1, change):
+        """The smallest coin that is enough; else the largest ones, while they raise the feerate.
+
+        Whoever pays small coins to the wallet's scripts would otherwise lower it.
+        """
+        by_value = sorted(self._wallet.coins, key=lambda coin: coin.value_sat)
+        needed = self._needed(1, change)
+        for coin in by_value:
+            if coin.value_sat >= needed:
                 return (coin,)
-        chosen: list[WalletCoin] = []
-        for coin in sorted(self._wallet.coins, key=lambda coin: -coin.value_sat):
-            chosen.append(coin)
+        chosen: tuple[WalletCoin, ...] = (by_value[-1],)
+        for coin in by_value[-2 : -1 - _MOST_COINS : -1]:
+            more = (*chosen, coin)
+            if self._feerate(more, change) <= self._feerate(chosen, change):
+                break
+            chosen = more
             if sum(c.value_sat for c in chosen) >= self._needed(len(chosen), change):
                 break
-        return tuple(chosen)
+        return chosen
 
     def _needed(self, coins: int, change: Script) -> int:
-        fee = min(self._fee(self._weight(coins, change)), self._group.budget_sat)
-        return fee + dust_threshold(change) - self._surplus
+        """Of so many coins."""
+        return self._due(self._weight(coins, change)) + dust_threshold(change) - self._surplus
+
+    def _feerate(self, coins: tuple[WalletCoin, ...], change: Script) -> FeeratePerKw:
+        """What a transaction with these coins pays, of parent and child together."""
+        weight = self._weight(len(coins), change)
+        fee = min(self._due(weight), self._money(coins) - dust_threshold(change))
+        return rate(fee + self._parent_fee, weight + self._parent_weight)
+
+    def _money(self, coins: tuple[WalletCoin, ...]) -> int:
+        return self._surplus + sum(coin.value_sat for coin in coins)
+
+    def _due(self, weight: WeightUnits) -> int:
+        return min(self._fee(weight), self._group.budget_sat)
 
     def _weight(self, coins: int, change: Script | None) -> WeightUnits:
         outputs = [*self._outputs, TxOut(0, bytes(change or bytes(22)))]

@@ -112,6 +112,36 @@ def test_l10_an_empty_wallet_is_a_shortfall_that_names_the_sum() -> None:
     assert isinstance(paid, Draft)
 
 
+_coins = st.lists(st.integers(295, 20_000), min_size=1, max_size=6)
+_small_ones = st.lists(st.integers(200, 2_000), max_size=100)
+
+
+@given(_coins, _small_ones, st.integers(253, 20_000), st.booleans())
+def test_l10_small_coins_in_the_wallet_never_lower_a_feerate(
+    coins: list[int], small: list[int], feerate: int, is_child: bool
+) -> None:
+    item = bump(40_000) if is_child else second_level(1, value_sat=500_000)
+    group = Group.alone(item, FeeratePerKw(feerate))
+    without, dusted = (draft(group, wallet(*held), FLOOR) for held in (coins, [*coins, *small]))
+    if isinstance(without, Draft):
+        assert isinstance(dusted, Draft)
+        # Enough is enough, whichever coin it is.
+        assert dusted.feerate_per_kw >= min(without.feerate_per_kw, feerate)
+        assert len(dusted.coins) <= 20
+
+
+def test_l10_with_small_coins_alone_the_attempt_still_starts() -> None:
+    group = Group.alone(second_level(1, value_sat=2_000_000), FeeratePerKw(8_000))
+    drafted = draft(group, wallet(*[400] * 1_500), FLOOR)
+    assert isinstance(drafted, Draft)
+    assert len(drafted.coins) == 20
+    assert drafted.feerate_per_kw > 1_000
+    # Together they pay less for themselves than the first one by itself.
+    drafted = draft(group, wallet(8_000, *[400] * 1_500), FLOOR)
+    assert isinstance(drafted, Draft)
+    assert [coin.value_sat for coin in drafted.coins] == [8_000]
+
+
 @pytest.mark.parametrize(
     ("feerate", "own", "package"),
     [(1_000, 253, 1_000), (10_000, 253, 10_000), (40_000, 1_000, 40_000), (300, 253, 300)],
