@@ -19,7 +19,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
-from contractcourt.sweeping.drafts import Shortfall, rate
+from contractcourt.sweeping.drafts import FeeWallet, Shortfall, rate
 from contractcourt.sweeping.groups import (
     Group,
     GroupKind,
@@ -30,6 +30,7 @@ from contractcourt.sweeping.groups import (
 )
 from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
+from contractcourt.sweeping.means import is_short, within_means
 from contractcourt.units import BlockHeight, FeeratePerKw
 from storage import broadcasts, sweep_inputs
 from storage.broadcasts import Broadcast
@@ -228,19 +229,7 @@ class SweepRound:
 
         A signer that goes away stops only what it has not signed yet.
         """
-        planned: list[Planned] = []
-        next_ones: list[Group] = []
-        wallet = self._wallet.at(self._height)
-        for group in groups:
-            match plan(group, wallet, self._market):
-                case Shortfall() if planned:
-                    # Coins of this batch may be free again after it.
-                    next_ones.append(group)
-                case Shortfall() as short:
-                    self._findings.short(self._outgoing.rows(group), group, short)
-                case Planned() as new:
-                    planned.append(new)
-                    wallet = wallet.without(new.draft.coins)
+        planned, next_ones = self._planned(groups)
         ready: list[Ready] = []
         made, away = sign_planned(self._held, planned)
         for one in made:
@@ -258,6 +247,33 @@ class SweepRound:
         if away is not None:
             raise away
         return next_ones
+
+    def _planned(self, groups: Sequence[Group]) -> tuple[list[Planned], list[Group]]:
+        """What can be paid for; and what is tried after it, as its coins may be free again then."""
+        planned: list[Planned] = []
+        later: list[Group] = []
+        wallet = self._wallet.at(self._height)
+        left = deque(groups)
+        while left:
+            group = left.popleft()
+            made = plan(group, wallet, self._market)
+            if smaller := self._smaller(group, wallet, made):
+                left.extendleft(reversed(smaller))
+            elif isinstance(made, Planned):
+                planned.append(made)
+                wallet = wallet.without(made.draft.coins)
+            elif planned:
+                later.append(group)
+            else:
+                self._findings.short(self._outgoing.rows(group), group, made)
+        return planned, later
+
+    def _smaller(
+        self, group: Group, wallet: FeeWallet, made: Planned | Shortfall
+    ) -> Sequence[Group]:
+        if is_short(made.draft if isinstance(made, Planned) else made):
+            return within_means(group, wallet, self._market)
+        return ()
 
     def _judge(self, made: Ready, verdict: PublishResult) -> Sequence[Group]:
         """What to try instead of a transaction that was not taken."""

@@ -135,3 +135,19 @@ def test_l6_a_better_offer_that_is_not_signed_is_alarmed(
     assert world.in_mempool(htlc) == sent
     assert closed.row(htlc).state is SweepState.WANTED
     assert "not_signed" in world.alarms()
+
+
+def test_l10_a_group_that_the_wallet_cannot_pay_for_is_made_smaller(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """One coin pays for six of eight at the price of now."""
+    world = Sweeps(sweeper, devnet, 12_000)
+    values = [60_000 + number for number in range(8)]
+    closed = world.closed("short", Side.LOCAL, values)
+    htlcs = [closed.want(n, deadline=_DEADLINE, budget_sat=30_000) for n in range(1, 9)]
+    world.round(STARTED, price=2_900)
+    out = [world.feerate(htlc) >= 2_700 for htlc in htlcs]
+    assert out == [False] * 2 + [True] * 6
+    assert "lacks" in world.alarms()["fee_wallet_short"]
+    for htlc in htlcs[:2]:
+        assert "lacks" in (closed.row(htlc).reason or "")
