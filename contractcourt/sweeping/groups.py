@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
+from math import inf
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.contract import Contract, ContractKind
@@ -81,11 +82,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The groups, and those for which waiting is the better offer.
-
-    What has a deadline comes first, and of that what has most at stake: where the fee wallet is
-    short its coins go there (users_ask L10).
-    """
+    """The groups, the most urgent first, and those for which waiting is the better offer."""
 
     groups: tuple[Group, ...]
     waiting: tuple[SweepInput, ...]
@@ -100,7 +97,7 @@ def gather(
     """Group the inputs of one node as the rules above say; those in `alone` go alone."""
     together, waiting = _offers(items, market, height, alone)
     groups = [group for offers in together for group in _split(offers, market)]
-    groups.sort(key=lambda group: (not _hurries(group), -group.value_sat))
+    groups.sort(key=urgency)
     return Gathered(tuple(groups), tuple(waiting))
 
 
@@ -126,6 +123,16 @@ def raised(
             for count, rate in chain(found, all_in_one(offers, out)):
                 return _group(offers[:count], rate)
     return None
+
+
+def urgency(group: Group) -> tuple[float, int]:
+    """The less, the earlier: the nearest deadline, then the most at stake.
+
+    Where the fee wallet is short, its coins go there (users_ask L10).
+    """
+    deadlines = (curve.deadline(member) for member in group.members)
+    nearest = min((one for one in deadlines if one is not None), default=inf)
+    return nearest, -group.value_sat
 
 
 def offering(items: Iterable[SweepInput], feerate: FeeratePerKw, market: Market) -> list[Group]:
@@ -202,7 +209,3 @@ def _group(offers: Sequence[Offered], feerate: FeeratePerKw) -> Group:
     members = [offer.item for offer in offers]
     members.sort(key=lambda member: (-member.value_sat, member.outpoint))
     return Group(kind_of(members[0]), tuple(members), feerate)
-
-
-def _hurries(group: Group) -> bool:
-    return any(member.want.deadline is not None for member in group.members)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from contractcourt.events import PublishOutcome
 from contractcourt.sweeping.drafts import Shortfall, WalletCoin
-from contractcourt.sweeping.groups import Group, raised
+from contractcourt.sweeping.groups import Group, raised, urgency
 from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight
 from storage.broadcasts import Broadcast
@@ -39,22 +39,44 @@ def signed_raises(
     height: BlockHeight,
 ) -> Raises:
     """For those of these for which a better offer is due."""
+    planned, short = _planned(out, wallet, market, height)
+    made, away = sign_planned(held, planned)
+    ready = [one for one in made if isinstance(one, Ready)]
+    return Raises(ready, short, [one for one in made if isinstance(one, NotSigned)], away)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Coins that better offers need, which are as urgent as this."""
+
+    urgency: tuple[float, int]
+    coins: tuple[WalletCoin, ...]
+
+
+def reserved(
+    out: Iterable[Out], wallet: NodeWallet, market: Market, height: BlockHeight
+) -> list[Reserved]:
+    """What the better offers take that are due for these, the most urgent first."""
+    planned, _ = _planned(out, wallet, market, height)
+    return [Reserved(urgency(one.draft.group), one.draft.coins) for one in planned]
+
+
+def _planned(
+    out: Iterable[Out], wallet: NodeWallet, market: Market, height: BlockHeight
+) -> tuple[list[Planned], list[tuple[Group, Shortfall]]]:
     planned: list[Planned] = []
     short: list[tuple[Group, Shortfall]] = []
     taken: list[WalletCoin] = []
-    for broadcast, members in out:
-        group = _better_group(broadcast, members, market, height)
-        if group is None:
-            continue
+    better = [(each, _better_group(each, members, market, height)) for each, members in out]
+    due = [(broadcast, group) for broadcast, group in better if group is not None]
+    for broadcast, group in sorted(due, key=lambda pair: urgency(pair[1])):
         match plan(group, wallet.at(height, broadcast).without(taken), market, broadcast):
             case Shortfall() as missing:
                 short.append((group, missing))
             case Planned() as new:
                 taken += new.draft.coins
                 planned.append(new)
-    made, away = sign_planned(held, planned)
-    ready = [one for one in made if isinstance(one, Ready)]
-    return Raises(ready, short, [one for one in made if isinstance(one, NotSigned)], away)
+    return planned, short
 
 
 def _better_group(

@@ -19,7 +19,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
-from contractcourt.sweeping.drafts import FeeWallet, Shortfall, rate
+from contractcourt.sweeping.drafts import FeeWallet, Shortfall, WalletCoin, rate
 from contractcourt.sweeping.groups import (
     Group,
     GroupKind,
@@ -27,6 +27,7 @@ from contractcourt.sweeping.groups import (
     halves,
     kind_of,
     offering,
+    urgency,
 )
 from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
 from contractcourt.sweeping.market import Market
@@ -43,7 +44,7 @@ from tasks.signer_client import SignerUnavailable
 from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
 from tasks.sweeper.findings import Findings
 from tasks.sweeper.outgoing import Outgoing
-from tasks.sweeper.raises import Out, Raises, signed_raises
+from tasks.sweeper.raises import Out, Raises, Reserved, reserved, signed_raises
 from tasks.sweeper.wallet import NodeWallet
 
 #: What a contested output is offered from one try to the next.
@@ -80,6 +81,8 @@ class SweepRound:
         self._wallet = held.db.run(lambda conn: NodeWallet.read(conn, node))
         self._findings = Findings(held, node)
         self._outgoing = Outgoing(held, self._wallet, urgent=urgent)
+        #: Coins that what is out needs before what is free; None until somebody wants one.
+        self._reserved: list[Reserved] | None = None
 
     def run(self, *, since: int | None, position: int) -> None:
         """Sweep, then tend: everything, or what has changed since the last round.
@@ -103,6 +106,7 @@ class SweepRound:
             self._tend_what_is_out(since, signs=not isinstance(error, SignerUnavailable))
             raise
         self._tend_what_is_out(since)
+        self._reserved = []
         self._sweep_what_is_free(position)
 
     def sweep_these(self, outpoints: Sequence[OutPoint]) -> None:
@@ -145,19 +149,24 @@ class SweepRound:
 
     def _still_good(self, out: Sequence[Broadcast]) -> list[Out]:
         """With what is still wanted of what they spend; the others are taken back."""
-        spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
-        rows = self._held.db.run(lambda conn: sweep_inputs.these(conn, spent))
-        self._outgoing.remember(rows)
-        wanted = {stored.outpoint: stored for stored in rows}
         good: list[Out] = []
-        for broadcast in out:
-            members = [wanted[outpoint] for outpoint in broadcast.inputs if outpoint in wanted]
-            if not members or broadcast.last_outcome in _LOST:
+        for broadcast, members in self._with_members(out):
+            if _is_lost(broadcast, members):
                 self._take_back(broadcast, members)
             else:
                 good.append((broadcast, members))
             reach(CrashPoint.SWEEP_TENDED)
         return good
+
+    def _with_members(self, out: Sequence[Broadcast]) -> list[Out]:
+        spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
+        rows = self._held.db.run(lambda conn: sweep_inputs.these(conn, spent))
+        self._outgoing.remember(rows)
+        wanted = {stored.outpoint: stored for stored in rows}
+        return [
+            (one, [wanted[outpoint] for outpoint in one.inputs if outpoint in wanted])
+            for one in out
+        ]
 
     def _signed_raises(self, out: Sequence[Out]) -> Raises:
         return signed_raises(self._held, out, self._wallet, self._market, self._height)
@@ -256,8 +265,9 @@ class SweepRound:
         left = deque(groups)
         while left:
             group = left.popleft()
-            made = plan(group, wallet, self._market)
-            if smaller := self._smaller(group, wallet, made):
+            means = wallet.without(self._reserved_before(group))
+            made = plan(group, means, self._market)
+            if smaller := self._smaller(group, means, made):
                 left.extendleft(reversed(smaller))
             elif isinstance(made, Planned):
                 planned.append(made)
@@ -267,6 +277,23 @@ class SweepRound:
             else:
                 self._findings.short(self._outgoing.rows(group), group, made)
         return planned, later
+
+    def _reserved_before(self, group: Group) -> list[WalletCoin]:
+        """Coins that more urgent transactions need, which are out already."""
+        if group.kind is GroupKind.DIRECT:
+            return []
+        if self._reserved is None:
+            out = self._held.db.run(
+                lambda conn: broadcasts.to_tend(conn, self._node, urgent=self._urgent)
+            )
+            good = [
+                one
+                for one in self._with_members([o for o in out if self._wallet.pays_for(o)])
+                if not _is_lost(*one)
+            ]
+            self._reserved = reserved(good, self._wallet, self._market, self._height)
+        before = [one for one in self._reserved if one.urgency <= urgency(group)]
+        return [coin for one in before for coin in one.coins]
 
     def _smaller(
         self, group: Group, wallet: FeeWallet, made: Planned | Shortfall
@@ -327,6 +354,11 @@ class SweepRound:
         else:
             # Who sent it has raised the alarm; the next round tries again (users_ask L5).
             self._findings.note([group], reason)
+
+
+def _is_lost(out: Broadcast, members: Sequence[StoredSweep]) -> bool:
+    """Nothing of it is wanted any more, or a node has refused it."""
+    return not members or out.last_outcome in _LOST
 
 
 def _pays_enough_by_itself(group: Group) -> bool:

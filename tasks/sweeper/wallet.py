@@ -38,6 +38,10 @@ class NodeWallet:
         coins = tuple(coin for outpoint, coin in self._coins.items() if outpoint in usable)
         return FeeWallet(coins, self._change_script(height))
 
+    def pays_for(self, out: Broadcast) -> bool:
+        """One of its inputs is a coin of this wallet."""
+        return not self._coins.keys().isdisjoint(out.inputs)
+
     def take(self, coins: tuple[WalletCoin, ...]) -> None:
         """A stored broadcast spends these."""
         self._free -= {coin.outpoint for coin in coins}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chain.devnet.process import DevnetProcess
 from contractcourt.channel import Side
 from storage.sweep_inputs import SweepState
@@ -151,3 +153,31 @@ def test_l10_a_group_that_the_wallet_cannot_pay_for_is_made_smaller(
     assert "lacks" in world.alarms()["fee_wallet_short"]
     for htlc in htlcs[:2]:
         assert "lacks" in (closed.row(htlc).reason or "")
+
+
+def test_l10_the_only_coin_goes_to_the_nearest_deadline(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet, 60_000)
+    closed = world.closed("nearest", Side.LOCAL, [60_000, 50_000])
+    far = closed.want(1, deadline=_DEADLINE + 1_000, budget_sat=30_000)
+    near = closed.want(2, deadline=_DEADLINE, budget_sat=25_000)
+    world.round(_LAST, price=1_000)
+    assert world.in_mempool(near) is not None
+    assert world.in_mempool(far) is None
+
+
+@pytest.mark.parametrize("more_urgent", [True, False])
+def test_l10_a_better_offer_keeps_its_coin_from_what_is_less_urgent(
+    sweeper: Resources, devnet: DevnetProcess, more_urgent: bool
+) -> None:
+    world = Sweeps(sweeper, devnet, 2_000, 60_000)
+    closed = world.closed("rank", Side.LOCAL, [60_000, 50_000])
+    deadline = _DEADLINE + 100
+    out = closed.want(1, deadline=deadline, budget_sat=30_000)
+    world.round(STARTED, price=900)
+    assert 900 <= world.feerate(out) < 1_000
+    free = closed.want(2, deadline=deadline + (1 if more_urgent else -1), budget_sat=25_000)
+    world.round(STARTED + 1, price=8_000)
+    assert (world.feerate(out) >= 8_000) is more_urgent
+    assert (world.feerate(free) >= 8_000) is not more_urgent

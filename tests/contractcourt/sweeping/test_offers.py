@@ -108,11 +108,18 @@ def test_no_group_grows_beyond_what_nodes_relay() -> None:
 def test_deadlines_keep_apart_and_go_first() -> None:
     calm = Wanted(1, value_sat=9_000_000).item()
     soon = [Wanted(n, ContractKind.OFFERED_HTLC, deadline=130).item() for n in (2, 3)]
-    later = Wanted(4, ContractKind.OFFERED_HTLC, 900_000, deadline=160).item()
-    found = grouped([calm, *soon, later])
-    assert found[-1] == {calm.outpoint}
-    assert {soon[0].outpoint, soon[1].outpoint} in found
-    assert {later.outpoint} == found[0]  # of those in a hurry, the most at stake
+    later = [
+        Wanted(n, ContractKind.OFFERED_HTLC, value, deadline=160, txid=Txid(bytes([n]) * 32)).item()
+        for n, value in ((4, 900_000), (5, 950_000))
+    ]
+    found = grouped([calm, *later, *soon], (later[0].outpoint,))
+    # The nearest deadline first; of those with the same, the most at stake.
+    assert found == [
+        {soon[0].outpoint, soon[1].outpoint},
+        {later[1].outpoint},
+        {later[0].outpoint},
+        {calm.outpoint},
+    ]
 
 
 def test_h3_second_level_transactions_share_their_lock_time() -> None:
