@@ -29,22 +29,28 @@ from contractcourt.units import FeeratePerKw, Satoshi, WeightUnits
 
 #: A replacement for less than a twentieth more is not worth its relay.
 _STEP_PERCENT = 105
+#: What makes a feerate a higher one.
+_HIGHER = FeeratePerKw(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """A transaction to outbid: all of its fee, and the node's step on top (BIP 125 rules 3, 4).
 
-    `feerate_per_kw` is a package's, parent and child, for a bump.
+    Bitcoin Core asks for a higher feerate too, however much heavier the replacement is.
+    `feerate_per_kw` is a package's, parent and child, for a bump; the weight is the child's.
     """
 
     fee_sat: Satoshi
     feerate_per_kw: FeeratePerKw
     incremental: FeeratePerKw
+    weight: WeightUnits
 
     def least_fee(self, weight: WeightUnits) -> Satoshi:
         """What a replacement of this weight pays at least."""
-        return Satoshi(self.fee_sat + fee_for(self.incremental, weight))
+        step = self.fee_sat + fee_for(self.incremental, weight)
+        same_rate = -(-self.fee_sat * weight // self.weight)
+        return Satoshi(max(step, same_rate + fee_for(_HIGHER, weight)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,9 @@ class NotSigned:
 
 def to_outbid(out: Broadcast, market: Market) -> Replaced | None:
     """What a replacement of it has to pay; None of one whose price is not known."""
-    if out.fee_sat is None or out.feerate_per_kw is None:
+    if out.fee_sat is None or out.feerate_per_kw is None or out.weight is None:
         return None
-    return Replaced(out.fee_sat, out.feerate_per_kw, market.incremental)
+    return Replaced(out.fee_sat, out.feerate_per_kw, market.incremental, out.weight)
 
 
 def plan(

@@ -63,7 +63,7 @@ class FeeMarket:
         for old in self.out:
             told = market(price=price if self.knows_prices else None)
             members = [self.items[member.outpoint] for member in old.group.members]
-            replaced = Replaced(old.fee_sat, old.feerate_per_kw, told.incremental)
+            replaced = Replaced(old.fee_sat, old.feerate_per_kw, told.incremental, old.weight)
             group = raised(members, replaced, told, BlockHeight(self.height))
             if group is None:
                 continue

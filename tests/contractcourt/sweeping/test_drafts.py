@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contractcourt.channel import Side
@@ -171,11 +171,35 @@ def test_a_replacement_pays_all_of_the_old_fee_and_its_own_relay(
     feerate: int, old_fee: int, incremental: int
 ) -> None:
     group = Group.alone(Wanted(1, value_sat=200_000).item(), FeeratePerKw(feerate))
-    replaced = Replaced(Satoshi(old_fee), FeeratePerKw(0), FeeratePerKw(incremental))
+    step, weight = FeeratePerKw(incremental), WeightUnits(10**6)
+    replaced = Replaced(Satoshi(old_fee), FeeratePerKw(0), step, weight)
     drafted = draft(group, wallet(), FLOOR, replaced)
     assert isinstance(drafted, Draft)
     assert drafted.fee_sat >= old_fee + fee_for(FeeratePerKw(incremental), drafted.weight)
     assert drafted.fee_sat >= fee_for(FeeratePerKw(feerate), drafted.weight)
+
+
+@given(
+    st.booleans(),
+    st.integers(1_000, 20_000),
+    st.lists(st.integers(600, 4_000), min_size=1, max_size=12),
+    st.integers(253, 4_000),
+    st.integers(253, 8_000),
+)
+@example(True, 11_379, [923, 3_503], 1_934, 5_275)
+@example(True, 18_750, [637, 2_774], 1_636, 2_266)
+def test_l9_what_is_replaced_has_a_lower_feerate_child_and_package(
+    is_child: bool, budget_sat: int, coins: list[int], feerate: int, better: int
+) -> None:
+    item = bump(budget_sat) if is_child else second_level(1, value_sat=2 * budget_sat)
+    old = draft(Group.alone(item, FeeratePerKw(feerate)), wallet(*coins), FLOOR)
+    if not isinstance(old, Draft):
+        return
+    replaced = Replaced(old.fee_sat, old.feerate_per_kw, FeeratePerKw(250), old.weight)
+    new = draft(Group.alone(item, FeeratePerKw(better)), wallet(*coins), FLOOR, replaced)
+    if isinstance(new, Draft):
+        assert new.feerate_per_kw > old.feerate_per_kw
+        assert new.fee_sat * 4_000 // new.weight > old.fee_sat * 4_000 // old.weight
 
 
 @given(st.integers(0, 10**7), st.lists(st.integers(100, 2_000), min_size=1, max_size=64))

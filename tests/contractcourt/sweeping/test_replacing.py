@@ -37,7 +37,7 @@ def out(group: Group) -> Replaced:
     """The group's transaction, as it was sent."""
     made = draft(group, wallet(100_000), _FLOOR)
     assert isinstance(made, Draft)
-    return Replaced(made.fee_sat, made.feerate_per_kw, FeeratePerKw(250))
+    return Replaced(made.fee_sat, made.feerate_per_kw, FeeratePerKw(250), made.weight)
 
 
 def test_who_can_pay_more_travels_with_the_poor_while_it_could_leave_alone() -> None:
