@@ -335,8 +335,8 @@ class SweepRound:
             message = f"{group.members[0].outpoint}: its whole budget is not enough: {reason}"
             self._findings.alarm(self._outgoing.rows(group), AlarmKind.CONTESTED, message)
             return ()
-        higher = FeeratePerKw(group.feerate_per_kw * _CONTEST_PERCENT // 100)
-        return offering(group.members, higher, self._market)
+        higher = max(group.feerate_per_kw * _CONTEST_PERCENT // 100, group.feerate_per_kw + 1)
+        return offering(group.members, FeeratePerKw(higher), self._market)
 
     def _send_all_the_same(self, group: Group, made: Ready) -> None:
         """A test may be wrong where the real thing is taken: its word counts."""

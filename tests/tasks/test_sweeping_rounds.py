@@ -181,3 +181,15 @@ def test_l10_a_better_offer_keeps_its_coin_from_what_is_less_urgent(
     world.round(STARTED + 1, price=8_000)
     assert (world.feerate(out) >= 8_000) is more_urgent
     assert (world.feerate(free) >= 8_000) is not more_urgent
+
+
+@pytest.mark.parametrize("price", [0, 1])
+def test_an_offer_of_next_to_nothing_is_raised_until_the_node_takes_it(
+    sweeper: Resources, devnet: DevnetProcess, price: int
+) -> None:
+    world = Sweeps(sweeper, devnet)
+    closed = world.closed("nothing", Side.REMOTE, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    # The node asks for more than it says.
+    world.round(STARTED, price=price, floor=0)
+    assert 25 <= world.feerate(htlc) < 50
