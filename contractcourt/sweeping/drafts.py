@@ -145,6 +145,8 @@ class _Funded:
         #: What members bring in beyond what they move on: an anchor's 330 sat.
         self._surplus = group.value_in_sat - sum(output.value for output in self._outputs)
         self._parent_weight, self._parent_fee = _parent_of(group)
+        budgets = [member.want.budget_sat for member in group.members]
+        self._most = most_shared(budgets, self._own)
 
     def draft(self) -> Draft | Shortfall:
         change = self._wallet.change_script
@@ -154,8 +156,10 @@ class _Funded:
         weight, money = self._weight(len(coins), change), self._money(coins)
         due, spare = self._due(weight), money - dust_threshold(change)
         fee, least = Satoshi(min(due, spare)), self._fee(weight, self._floor)
+        # A larger coin would weigh less than several: the budgets would go further.
+        several = len(coins) > 1
         if fee < least:
-            return Shortfall(Satoshi(least - fee), wallet=spare < least)
+            return Shortfall(Satoshi(least - fee), wallet=several or spare < least)
         outputs = (*self._outputs, TxOut(money - fee, bytes(change)))
         tx = Transaction(
             version=2,
@@ -168,7 +172,7 @@ class _Funded:
         )
         offered = rate(fee + self._parent_fee, weight + self._parent_weight)
         shares = shares_of(fee, self._own)
-        missing = Satoshi(due - fee)
+        missing = Satoshi((self._fee(weight) if several else due) - fee)
         return Draft(self._group, tx, coins, fee, weight, offered, shares, missing)
 
     def _choose(self, change: Script) -> tuple[WalletCoin, ...]:
@@ -205,7 +209,7 @@ class _Funded:
         return self._surplus + sum(coin.value_sat for coin in coins)
 
     def _due(self, weight: WeightUnits) -> int:
-        return min(self._fee(weight), self._group.budget_sat)
+        return min(self._fee(weight), self._most)
 
     def _weight(self, coins: int, change: Script | None) -> WeightUnits:
         outputs = [*self._outputs, TxOut(0, bytes(change or bytes(22)))]
@@ -231,6 +235,16 @@ def shares_of(fee_sat: Satoshi, own_weights: Sequence[WeightUnits]) -> tuple[Sat
     shares = [fee_sat * weight // total for weight in own_weights]
     shares[0] += fee_sat - sum(shares)
     return tuple(Satoshi(share) for share in shares)
+
+
+def most_shared(budgets_sat: Sequence[Satoshi], own_weights: Sequence[WeightUnits]) -> Satoshi:
+    """The largest fee of which nobody's share passes its budget."""
+    total = sum(own_weights)
+    first, *others = budgets_sat
+    # What does not divide is less than a satoshi for each.
+    bearable = (max(first - len(others), 0), *others)
+    shared = zip(bearable, own_weights, strict=True)
+    return Satoshi(min(budget * total // weight for budget, weight in shared))
 
 
 def _sweep_script(group: Group) -> Script:

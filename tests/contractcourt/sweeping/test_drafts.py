@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from contractcourt.channel import Side
 from contractcourt.contract import ContractKind
 from contractcourt.effects import BumpCommitment
-from contractcourt.sweeping.drafts import Draft, Shortfall, draft, shares_of
+from contractcourt.sweeping.drafts import Draft, Shortfall, draft, most_shared, shares_of
 from contractcourt.sweeping.groups import Group, GroupKind
 from contractcourt.sweeping.inputs import dust_threshold, fee_for, parent_fee, parent_weight
 from contractcourt.sweeping.replacing import Replaced
@@ -91,6 +91,24 @@ def test_h4_second_level_transactions_keep_each_output_at_its_inputs_index(
         assert drafted.tx.outputs[index].value == value
         assert len(drafted.tx.outputs[index].script_pubkey) == 34
     assert len(drafted.tx.outputs) == len(values) + 1
+
+
+@given(
+    st.lists(st.integers(1_000, 20_000), min_size=1, max_size=6),
+    st.integers(253, 20_000),
+    st.lists(st.integers(600, 2_000), min_size=1, max_size=20),
+)
+@example([2_000, 12_000], 1_700, [900] * 20)
+def test_l8_nobody_pays_beyond_its_budget_for_the_coins_of_a_group(
+    values: list[int], feerate: int, coins: list[int]
+) -> None:
+    items = [second_level(n, value_sat=value) for n, value in enumerate(values)]
+    group = Group(GroupKind.SECOND_LEVEL, tuple(items), FeeratePerKw(feerate))
+    drafted = draft(group, wallet(*coins), FLOOR)
+    if isinstance(drafted, Draft):
+        assert sum(drafted.shares) == drafted.fee_sat
+        for item, share in zip(items, drafted.shares, strict=True):
+            assert share <= item.want.budget_sat
 
 
 def test_l8_with_half_of_the_fee_fundable_the_attempt_still_starts() -> None:
@@ -200,6 +218,17 @@ def test_l9_what_is_replaced_has_a_lower_feerate_child_and_package(
     if isinstance(new, Draft):
         assert new.feerate_per_kw > old.feerate_per_kw
         assert new.fee_sat * 4_000 // new.weight > old.fee_sat * 4_000 // old.weight
+
+
+@given(st.lists(st.tuples(st.integers(0, 5_000), st.integers(100, 2_000)), min_size=1))
+def test_the_most_that_is_shared_passes_no_budget(members: list[tuple[int, int]]) -> None:
+    budgets = [Satoshi(budget) for budget, _ in members]
+    own = [WeightUnits(weight) for _, weight in members]
+    most = most_shared(budgets, own)
+    assert all(a <= b for a, b in zip(shares_of(most, own), budgets, strict=True))
+    # No more than one satoshi each is left unused.
+    more = shares_of(Satoshi(most + sum(own)), own)
+    assert any(a > b for a, b in zip(more, budgets, strict=True))
 
 
 @given(st.integers(0, 10**7), st.lists(st.integers(100, 2_000), min_size=1, max_size=64))

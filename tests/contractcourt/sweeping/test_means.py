@@ -45,6 +45,21 @@ def test_l8_one_goes_as_well_as_it_can_where_the_price_is_too_high_for_any() -> 
     assert within_means(group, wallet(), market()) == []
 
 
+def test_l8_many_small_coins_that_the_poor_cannot_bear_keep_nobody_else_back() -> None:
+    """For each coin a transaction weighs more, and the poorest can pay its share no longer."""
+    group = group_of([50_000, 3_000], 1_400)
+    small = wallet(*[900] * 20)
+    assert is_short(draft(group, small, _FLOOR))
+    first, second = within_means(group, small, market())
+    assert first.members == group.members[:1]
+    assert second.members == group.members[1:]
+    made = draft(first, small, _FLOOR)
+    assert isinstance(made, Draft)
+    assert not made.pays_too_little
+    # A coin that is large enough by itself pays for both.
+    assert not is_short(draft(group, wallet(20_000), _FLOOR))
+
+
 @given(
     st.lists(st.integers(20_000, 500_000), min_size=2, max_size=12),
     st.integers(253, 20_000),
