@@ -13,7 +13,7 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import WatchOutpoint
 from contractcourt.events import SpendConfirmed
-from contractcourt.units import Script
+from contractcourt.units import Script, Txid
 from storage import watches
 from storage.database import Database
 from tests.chain.devnet_money import fund, send, spend
@@ -258,3 +258,45 @@ def test_thousands_of_watches_are_one_round(court: Watched, devnet: DevnetProces
 
 def node_at(url: str) -> closing[BitcoinCore]:
     return closing(BitcoinCore(url))
+
+
+#: Told before its funding is broadcast: nobody can say where it is made.
+_NOWHERE = OutPoint.of(Txid(b"\x07" * 32), 0)
+
+
+@pytest.fixture
+def patient(court: Watched) -> Iterator[Watcher]:
+    """One that searches as far as in production."""
+    with node_at(court.devnet.url) as chain:
+        yield Watcher(court.db, chain)
+
+
+def test_a_short_search_does_not_wait_for_a_long_one(court: Watched, patient: Watcher) -> None:
+    mine(court.devnet, count=300)
+    outpoint, height = spent_before(court, 1)
+    patient.settle()
+    court.watch(court.channel(), _NOWHERE)
+    patient.step()
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint, height - 1)
+    for _ in range(2):
+        patient.step()
+    assert court.told(channel_id) == [("spent", height)]
+    assert court.to_look_back() == 1
+
+
+def test_a_search_that_ends_at_a_pruned_block_stops_no_other(
+    court: Watched, patient: Watcher
+) -> None:
+    mine(court.devnet, count=60)
+    outpoint, height = spent_before(court, 1)
+    court.devnet.rpc("devnet_prune", height - 20)
+    patient.settle()
+    court.watch(court.channel(), _NOWHERE)
+    for _ in range(3):
+        patient.step()
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint, height - 1)
+    for _ in range(2):
+        patient.step()
+    assert court.told(channel_id) == [("spent", height)]

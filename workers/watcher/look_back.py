@@ -2,7 +2,9 @@
 
 First Postgres (another case may have seen it), then the UTXO set: an outpoint that is still there
 was not spent. Only for the others the chain is searched, a slice of blocks each round, so that
-new blocks never wait for old ones.
+new blocks never wait for old ones. Where an outpoint was made is known of most, and the search is
+short; it does not wait for one that nobody dated, which is long, and may end at a block that the
+node has pruned.
 """
 
 from __future__ import annotations
@@ -30,6 +32,26 @@ _WATCHES_A_ROUND = 2_000
 _BLOCKS_A_ROUND = 50
 
 
+class _Lane:
+    """Searches of one length, one at a time, and the watches that wait for the next."""
+
+    def __init__(self, obstacle: Obstacle) -> None:
+        self.obstacle = obstacle
+        self.waiting: dict[int, Watch] = {}
+        self.search: Search | None = None
+
+    @property
+    def ids(self) -> set[int]:
+        """Of all its watches."""
+        return {*self.waiting, *(self.search.watched if self.search else ())}
+
+    def keep_only(self, ids: set[int]) -> None:
+        """What was unwatched, or spent under the walk's eyes, needs no search."""
+        self.waiting = {one: watch for one, watch in self.waiting.items() if one in ids}
+        if self.search is not None:
+            self.search.keep_only(ids)
+
+
 class LookBack:
     """All looking back of one watcher. `step` is its part of a round.
 
@@ -55,9 +77,9 @@ class LookBack:
         self._most_blocks = most_blocks
         self._keep = keep
         self._wake = wake
-        self._waiting: dict[int, Watch] = {}
-        self._search: Search | None = None
-        self._obstacle = Obstacle(db, chain, AlarmKind.LOOK_BACK_BLOCKED)
+        self._dated, self._undated = self._lanes = [
+            _Lane(Obstacle(db, chain, AlarmKind.LOOK_BACK_BLOCKED)) for _ in range(2)
+        ]
 
     def step(self, epoch: int, cursor: Cursor) -> bool:
         """Sort out new watches and search a slice; whether more is to be done at once.
@@ -65,16 +87,20 @@ class LookBack:
         Raises ChainError, psycopg.Error or Fenced; nothing found is lost, it is found again.
         """
         self._sort_out(epoch, cursor)
-        if self._search is None and self._waiting:
-            self._search = Search(list(self._waiting.values()), cursor, self._most_blocks)
-            self._waiting.clear()
-        if self._search is None or self._obstacle.is_waited_for():
+        more = [self._search_a_slice(lane, epoch, cursor) for lane in self._lanes]
+        return any(more)
+
+    def _search_a_slice(self, lane: _Lane, epoch: int, cursor: Cursor) -> bool:
+        if lane.search is None and lane.waiting:
+            lane.search = Search(list(lane.waiting.values()), cursor, self._most_blocks)
+            lane.waiting.clear()
+        if lane.search is None or lane.obstacle.is_waited_for():
             return False
-        return self._go_on(self._search, epoch, cursor)
+        return self._go_on(lane, lane.search, epoch, cursor)
 
     def _sort_out(self, epoch: int, cursor: Cursor) -> None:
         """Settle every new watch that needs no search; the others wait for one."""
-        under_way = self._waiting.keys() | (self._search.watched.keys() if self._search else set())
+        under_way = self._dated.ids | self._undated.ids
         with self._db.transaction() as conn:
             asked = watches.to_look_back(conn, _WATCHES_A_ROUND + len(under_way))
             new = [watch for watch in asked if watch.id not in under_way]
@@ -82,20 +108,18 @@ class LookBack:
             if new:
                 # From here on the walk sees these outpoints, so a search may end at the cursor.
                 self._watchlist.refresh(conn)
-        self._drop_all_but({watch.id for watch in asked})
+        for lane in self._lanes:
+            lane.keep_only({watch.id for watch in asked})
         if not new:
             return
         gone = self._gone([watch for watch in new if watch.outpoint not in known])
-        self._waiting |= {watch.id: watch for watch in gone}
-        settled = [watch for watch in new if watch.id not in self._waiting]
+        for watch in gone:
+            lane = self._undated if watch.from_height is None else self._dated
+            lane.waiting[watch.id] = watch
+        to_search = {watch.id for watch in gone}
+        settled = [watch for watch in new if watch.id not in to_search]
         told = [(w.channel_id, known[w.outpoint]) for w in settled if w.outpoint in known]
         self._settle(settled, told, epoch, cursor)
-
-    def _drop_all_but(self, ids: set[int]) -> None:
-        """What was unwatched, or spent under the walk's eyes, needs no search."""
-        self._waiting = {one: watch for one, watch in self._waiting.items() if one in ids}
-        if self._search is not None:
-            self._search.keep_only(ids)
 
     def _gone(self, watched: Sequence[Watch]) -> list[Watch]:
         """Those whose output is not in the UTXO set although its transaction is mined."""
@@ -107,18 +131,18 @@ class LookBack:
         outputs = self._chain.tx_outs([watch.outpoint for watch in watched], mempool=mempool)
         return [watch for watch, output in zip(watched, outputs, strict=True) if output is None]
 
-    def _go_on(self, search: Search, epoch: int, cursor: Cursor) -> bool:
+    def _go_on(self, lane: _Lane, search: Search, epoch: int, cursor: Cursor) -> bool:
         if not self._stands(search):
-            self._search = None
+            lane.search = None
             return True
         try:
             search.go_on(self._chain, _BLOCKS_A_ROUND, self._keep)
         except UnreadableBlock as error:
-            self._obstacle.met(error)
+            lane.obstacle.met(error)
             return False
-        self._obstacle.passed()
+        lane.obstacle.passed()
         if search.is_over:
-            self._search = None
+            lane.search = None
             self._end(search, epoch, cursor)
         return True
 
