@@ -24,7 +24,8 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.market import market
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerUnavailable
-from tasks.sweeper.round import MadeWay, SweepRound
+from tasks.sweeper.desk import MadeWay
+from tasks.sweeper.round import SweepRound
 
 _log = structlog.get_logger()
 

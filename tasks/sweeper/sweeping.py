@@ -1,0 +1,196 @@
+"""What is free: grouped, tried on the Bitcoin node, and only then stored and sent.
+
+A group that is refused is halved until the member is found that is to blame (users_ask L6, L7).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+from chain.view import PublishResult
+from contractcourt.alarms import AlarmKind
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.effects import BumpCommitment
+from contractcourt.events import TAKEN, PublishOutcome
+from contractcourt.sweeping.drafts import FeeWallet, Shortfall, rate
+from contractcourt.sweeping.groups import Group, GroupKind, gather, halves, kind_of, offering
+from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
+from contractcourt.sweeping.means import is_short, within_means
+from contractcourt.units import FeeratePerKw
+from storage import broadcasts, sweep_inputs
+from storage.database import Connection
+from storage.sweep_inputs import StoredSweep
+from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
+from tasks.sweeper.desk import AT_ONCE, FAULTY, Desk
+from tasks.sweeper.tending import Tending
+
+#: What a contested output is offered from one try to the next.
+_CONTEST_PERCENT = 150
+#: A local matter of the node that was asked, perhaps of its test alone (users_ask B8).
+_LOCAL = frozenset({PublishOutcome.POLICY, PublishOutcome.UNKNOWN})
+
+
+class Sweeping:
+    """Of what no open transaction spends. Whatever is out and more urgent has its coins first."""
+
+    def __init__(self, desk: Desk, tending: Tending) -> None:
+        self._desk = desk
+        self._tending = tending
+
+    def these(self, outpoints: Sequence[OutPoint]) -> None:
+        """Those of these that are free, but for what is paid for by the fee wallet."""
+        free = self._desk.held.db.run(lambda conn: sweep_inputs.free_of(conn, outpoints))
+        self._sweep([row for row in free if kind_of(row.input) is GroupKind.DIRECT])
+
+    def run(self, since: int | None) -> None:
+        """All of it, or what changed since this transaction."""
+        after: StoredSweep | None = None
+        while page := self._desk.held.db.run(partial(self._free, since=since, after=after)):
+            self._sweep(page)
+            # Looking is dear when many channels close: one that is not full was the last.
+            if len(page) < sweep_inputs.PAGE:
+                return
+            after = page[-1]
+
+    def _free(
+        self, conn: Connection, since: int | None, after: StoredSweep | None
+    ) -> list[StoredSweep]:
+        return sweep_inputs.free(
+            conn, self._desk.node, urgent=self._desk.urgent, since=since, after=after
+        )
+
+    def _sweep(self, free: Sequence[StoredSweep]) -> None:
+        self._desk.outgoing.remember(free)
+        alone = {stored.outpoint for stored in free if stored.alone}
+        inputs = [stored.input for stored in free]
+        gathered = gather(inputs, self._desk.market, self._desk.height, alone)
+        waiting = [(self._desk.outgoing.row(item), item) for item in gathered.waiting]
+        self._desk.findings.wait(waiting, self._desk.market, self._desk.height)
+        enough = [group for group in gathered.groups if _pays_enough_by_itself(group)]
+        self._desk.findings.note(enough, "our commitment pays enough by itself")
+        self._carry([group for group in gathered.groups if not _pays_enough_by_itself(group)])
+
+    def _carry(self, groups: Sequence[Group]) -> None:
+        """So many at a time, the most pressing first, and what becomes of those before the next."""
+        left = deque(groups)
+        while left:
+            batch = [left.popleft() for _ in range(min(len(left), AT_ONCE))]
+            left.extendleft(reversed(self._attempt(batch)))
+            if left:
+                self._desk.make_way()
+
+    def _attempt(self, groups: Sequence[Group]) -> list[Group]:
+        """Sign, try, store and send these; the groups that are to be tried in their place.
+
+        A signer that goes away stops only what it has not signed yet.
+        """
+        planned, next_ones = self._planned(groups)
+        ready: list[Ready] = []
+        made, away = sign_planned(self._desk.held, planned)
+        for one in made:
+            match one:
+                case NotSigned(group, reason, lasting):
+                    next_ones += self._narrow_down(group, reason, faulty=lasting)
+                case Ready():
+                    ready.append(one)
+        judged = self._desk.outgoing.judged(ready)
+        accepted = [one for one, verdict in judged if verdict.outcome in TAKEN]
+        _, outrun = self._desk.outgoing.store_and_send(accepted)
+        next_ones += outrun
+        for tried, verdict in judged:
+            next_ones += self._judge(tried, verdict)
+        if away is not None:
+            raise away
+        return next_ones
+
+    def _planned(self, groups: Sequence[Group]) -> tuple[list[Planned], list[Group]]:
+        """What can be paid for; and what is tried after it, as its coins may be free again then."""
+        planned: list[Planned] = []
+        later: list[Group] = []
+        wallet = self._desk.wallet.at(self._desk.height)
+        left = deque(groups)
+        while left:
+            group = left.popleft()
+            means = wallet.without(self._tending.reserved_before(group))
+            made = plan(group, means, self._desk.market)
+            if smaller := self._smaller(group, means, made):
+                left.extendleft(reversed(smaller))
+            elif isinstance(made, Planned):
+                planned.append(made)
+                wallet = wallet.without(made.draft.coins)
+            elif planned:
+                later.append(group)
+            else:
+                self._desk.findings.short(self._desk.outgoing.rows(group), group, made)
+        return planned, later
+
+    def _smaller(
+        self, group: Group, wallet: FeeWallet, made: Planned | Shortfall
+    ) -> Sequence[Group]:
+        if is_short(made.draft if isinstance(made, Planned) else made):
+            return within_means(group, wallet, self._desk.market)
+        return ()
+
+    def _judge(self, made: Ready, verdict: PublishResult) -> Sequence[Group]:
+        """What to try instead of a transaction that was not taken."""
+        outcome, reason, group = verdict.outcome, verdict.reason, made.draft.group
+        if outcome in TAKEN:
+            return ()
+        if len(group.members) > 1:
+            return self._narrow_down(group, reason, faulty=outcome in FAULTY)
+        if outcome in _LOCAL:
+            self._send_all_the_same(group, made)
+        elif outcome in FAULTY:
+            self._desk.findings.quarantine(self._desk.outgoing.rows(group)[0], reason)
+        elif outcome in (PublishOutcome.DOUBLE_SPEND, PublishOutcome.FEE_TOO_LOW):
+            return self._raise_the_offer(group, reason)
+        else:
+            self._desk.findings.note([group], reason)
+        return ()
+
+    def _narrow_down(self, group: Group, reason: str, *, faulty: bool) -> Sequence[Group]:
+        """Halve it; of a single one say what is wrong with it."""
+        if len(group.members) > 1:
+            return halves(group, self._desk.market)
+        if faulty:
+            self._desk.findings.quarantine(self._desk.outgoing.rows(group)[0], reason)
+        else:
+            self._desk.findings.not_signed(self._desk.outgoing.rows(group), group, reason)
+        return ()
+
+    def _raise_the_offer(self, group: Group, reason: str) -> Sequence[Group]:
+        """Somebody else's transaction holds it in the mempool: outbid that, within the budget."""
+        if group.feerate_per_kw >= limit(group.members[0]):
+            message = f"{group.members[0].outpoint}: its whole budget is not enough: {reason}"
+            self._desk.findings.alarm(self._desk.outgoing.rows(group), AlarmKind.CONTESTED, message)
+            return ()
+        higher = max(group.feerate_per_kw * _CONTEST_PERCENT // 100, group.feerate_per_kw + 1)
+        return offering(group.members, FeeratePerKw(higher), self._desk.market)
+
+    def _send_all_the_same(self, group: Group, made: Ready) -> None:
+        """A test may be wrong where the real thing is taken: its word counts."""
+        sent_ones, _ = self._desk.outgoing.store_and_send([made])
+        if not sent_ones:
+            return
+        sent = self._desk.held.db.run(lambda conn: broadcasts.find(conn, made.signed.txid))
+        if sent is None or sent.last_outcome not in FAULTY | _LOCAL:
+            return
+        self._desk.held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
+        self._desk.wallet.give_back(sent)
+        reason = sent.last_reason or "refused"
+        if sent.last_outcome in FAULTY:
+            self._desk.findings.quarantine(self._desk.outgoing.rows(group)[0], reason)
+        else:
+            # Who sent it has raised the alarm; the next round tries again (users_ask L5).
+            self._desk.findings.note([group], reason)
+
+
+def _pays_enough_by_itself(group: Group) -> bool:
+    item = group.members[0]
+    if not isinstance(item.want, BumpCommitment):
+        return False
+    commitment = item.want.commitment
+    own = rate(parent_fee(item.channel, commitment), parent_weight(commitment))
+    return own >= group.feerate_per_kw

@@ -1,0 +1,138 @@
+"""What is out: sent again, outbid, and taken apart when a part of it is contested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from contractcourt.events import PublishOutcome
+from contractcourt.sweeping.drafts import WalletCoin
+from contractcourt.sweeping.groups import Group, GroupKind, urgency
+from storage import broadcasts, sweep_inputs
+from storage.broadcasts import Broadcast
+from storage.database import Connection
+from storage.sweep_inputs import StoredSweep
+from tasks.crash_points import CrashPoint, reach
+from tasks.sending import send
+from tasks.signer_client import SignerUnavailable
+from tasks.sweeper.desk import AT_ONCE, FAULTY, Desk
+from tasks.sweeper.raises import Out, Raises, Reserved, reserved, signed_raises
+
+#: Somebody else spends a part of it, or a part of it is gone.
+_CONTESTED = frozenset({PublishOutcome.DOUBLE_SPEND, PublishOutcome.MISSING_INPUTS})
+#: It can't confirm as it is, or nobody knows what keeps it.
+_LOST = _CONTESTED | FAULTY | {PublishOutcome.UNKNOWN}
+
+
+class Tending:
+    """Of what was sent before the round."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        #: Coins that what is out needs before what is free; None until somebody wants one.
+        self._reserved: list[Reserved] | None = None
+
+    def run(self, since: int | None, *, signs: bool = True) -> None:
+        """All of it, or what changed since this transaction.
+
+        A signer that is away keeps none of it back. `signs`: whether it may be there.
+        """
+        out = self._desk.held.db.run(
+            lambda conn: broadcasts.to_tend(
+                conn, self._desk.node, urgent=self._desk.urgent, since=since
+            )
+        )
+        out = [broadcast for broadcast in out if broadcast.id not in self._desk.outgoing.sent]
+        away: SignerUnavailable | None = None
+        for start in range(0, len(out), AT_ONCE):
+            if start:
+                self._desk.make_way()
+            good = self._still_good(out[start : start + AT_ONCE])
+            better = Raises()
+            if signs and away is None:
+                better = self._signed_raises(good)
+                away = better.away
+            sent, _ = self._desk.outgoing.store_and_send(self._desk.outgoing.taken(better.ready))
+            replaced = {one.replaces.id for one in sent if one.replaces is not None}
+            kept = [(one, members) for one, members in good if one.id not in replaced]
+            send(self._desk.held, [one for one, _ in kept])
+            self._take_back_what_is_refused(kept)
+            self._tell_what_is_not_raised(better)
+        self._reserved = []
+        if away is not None:
+            raise away
+
+    def _still_good(self, out: Sequence[Broadcast]) -> list[Out]:
+        """With what is still wanted of what they spend; the others are taken back."""
+        good: list[Out] = []
+        for broadcast, members in self._with_members(out):
+            if _is_lost(broadcast, members):
+                self._take_back(broadcast, members)
+            else:
+                good.append((broadcast, members))
+            reach(CrashPoint.SWEEP_TENDED)
+        return good
+
+    def _with_members(self, out: Sequence[Broadcast]) -> list[Out]:
+        spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
+        rows = self._desk.held.db.run(lambda conn: sweep_inputs.these(conn, spent))
+        self._desk.outgoing.remember(rows)
+        wanted = {stored.outpoint: stored for stored in rows}
+        return [
+            (one, [wanted[outpoint] for outpoint in one.inputs if outpoint in wanted])
+            for one in out
+        ]
+
+    def _signed_raises(self, out: Sequence[Out]) -> Raises:
+        return signed_raises(
+            self._desk.held, out, self._desk.wallet, self._desk.market, self._desk.height
+        )
+
+    def _tell_what_is_not_raised(self, raises: Raises) -> None:
+        """It stays out as it is."""
+        for group, missing in raises.short:
+            self._desk.findings.short(self._desk.outgoing.rows(group), group, missing)
+        for one in raises.unsigned:
+            self._desk.findings.not_signed(
+                self._desk.outgoing.rows(one.group), one.group, one.reason
+            )
+
+    def _take_back_what_is_refused(self, sent: Sequence[Out]) -> None:
+        """Somebody was quicker since the last look: the rest goes out again in this round."""
+        txids = [broadcast.txid for broadcast, _ in sent]
+        answered = self._desk.held.db.run(lambda conn: broadcasts.find_many(conn, txids))
+        for broadcast, members in sent:
+            if answered[broadcast.txid].last_outcome in _LOST:
+                self._take_back(broadcast, members)
+
+    def _take_back(self, out: Broadcast, members: Sequence[StoredSweep]) -> None:
+        """Whatever is still wanted of it is free again, each by itself."""
+
+        def take_back(conn: Connection) -> None:
+            broadcasts.abandon(conn, [out.id])
+            outpoints = [stored.outpoint for stored in members]
+            sweep_inputs.set_free(conn, outpoints, alone=len(members) > 1)
+
+        self._desk.held.db.run(take_back)
+        self._desk.wallet.give_back(out)
+
+    def reserved_before(self, group: Group) -> list[WalletCoin]:
+        """Coins that more urgent transactions need, which are out already."""
+        if group.kind is GroupKind.DIRECT:
+            return []
+        if self._reserved is None:
+            out = self._desk.held.db.run(
+                lambda conn: broadcasts.to_tend(conn, self._desk.node, urgent=self._desk.urgent)
+            )
+            good = [
+                one
+                for one in self._with_members([o for o in out if self._desk.wallet.pays_for(o)])
+                if not _is_lost(*one)
+            ]
+            self._reserved = reserved(good, self._desk.wallet, self._desk.market, self._desk.height)
+        before = [one for one in self._reserved if one.urgency <= urgency(group)]
+        return [coin for one in before for coin in one.coins]
+
+
+def _is_lost(out: Broadcast, members: Sequence[StoredSweep]) -> bool:
+    """Nothing of it is wanted any more, or a node has refused it."""
+    return not members or out.last_outcome in _LOST
