@@ -54,7 +54,6 @@ DELETE_FIRED = """
             OFFSET 0
         ) AS due))
 """
-DELETE_OF_CHANNELS = "DELETE FROM deadlines WHERE channel_id = ANY(%(channel_ids)s)"
 LIST = """
     SELECT d.channel_id, c.channel_point, d.height, d.reason, d.value_at_risk_sat
     FROM deadlines AS d JOIN channels AS c ON c.id = d.channel_id
@@ -123,11 +122,6 @@ def delete_fired(conn: Connection, fired: Iterable[tuple[int, BlockHeight]]) -> 
             "heights": [height for _, height in given],
         }
         conn.execute(DELETE_FIRED, facts)
-
-
-def delete_for_channels(conn: Connection, channel_ids: Sequence[int]) -> None:
-    """Nothing is left to wait for in these channels."""
-    conn.execute(DELETE_OF_CHANNELS, {"channel_ids": list(channel_ids)})
 
 
 def list_deadlines(

@@ -240,7 +240,7 @@ class TestDeadlines:
             assert deadlines.due(conn, height(130), 1) == [(channel_id, 110)]
             deadlines.delete_fired(conn, [(channel_id, height(110))])
             assert deadlines.due(conn, height(130), 10) == [(channel_id, 120)]
-            deadlines.delete_for_channels(conn, [channel_id])
+            deadlines.delete_fired(conn, [(channel_id, height(120))])
             assert deadlines.list_deadlines(conn) == []
 
     def test_listed_by_height_with_what_is_at_risk(self, db: Database, channel_id: int) -> None:
