@@ -93,6 +93,12 @@ class Channel(msgspec.Struct, frozen=True):
     sweep_script: Script
     key_ref: KeyRef
 
+    def funded_by(self, funding_outpoint: OutPoint, capacity_sat: Satoshi) -> Channel:
+        """The same channel on another funding output."""
+        return msgspec.structs.replace(
+            self, funding_outpoint=funding_outpoint, capacity_sat=capacity_sat
+        )
+
     @property
     def anchors(self) -> bool:
         return self.channel_type == ANCHORS_ZERO_FEE_HTLC

@@ -34,18 +34,15 @@ def hear_replacement(hearing: Hearing, event: FundingReplaced) -> None:
         splice = msgspec.structs.replace(
             splice, capacity_sat=event.capacity_sat or splice.capacity_sat
         )
-    elif event.funding_outpoint not in _fundings(hearing.case):
+    elif _may_be_new(hearing.case, event.funding_outpoint):
         splice = _told(splice, event.funding_outpoint, event.capacity_sat)
         hearing.want(WatchOutpoint(event.funding_outpoint, Script(b"")))
     hearing.change(splice=msgspec.structs.replace(splice, funding_txid_candidates=candidates))
 
 
-def _fundings(case: Case) -> set[OutPoint]:
-    """What funds the channel, and what did before."""
-    return {
-        case.channel.funding_outpoint,
-        *(retired.funding_outpoint for retired in case.retired_fundings),
-    }
+def _may_be_new(case: Case, outpoint: OutPoint) -> bool:
+    """It neither funds the channel nor did so before."""
+    return case.splice.find(outpoint) is not None or case.funding_at(outpoint) is None
 
 
 def _told(splice: Splice, outpoint: OutPoint, capacity_sat: Satoshi | None) -> Splice:
@@ -77,16 +74,14 @@ def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
         case.channel.funding_outpoint, case.channel.capacity_sat, event.txid, case.local_commitment
     )
     new = told.funding_outpoint
-    capacity = Satoshi(Transaction.parse(event.tx).outputs[new.vout].value)
-    channel = msgspec.structs.replace(case.channel, funding_outpoint=new, capacity_sat=capacity)
+    output = Transaction.parse(event.tx).outputs[new.vout]
     hearing.change(
-        channel=channel,
+        channel=case.channel.funded_by(new, Satoshi(output.value)),
         retired_fundings=(*case.retired_fundings, retired),
         local_commitment=told.local_commitment or case.local_commitment,
         splice=case.splice.without(new),
     )
-    script = Script(Transaction.parse(event.tx).outputs[new.vout].script_pubkey)
-    hearing.want(WatchOutpoint(new, script, event.height))
+    hearing.want(WatchOutpoint(new, Script(output.script_pubkey), event.height))
     hearing.notify("channel.funding_replaced", funding_outpoint=str(new), height=event.height)
 
 
@@ -122,12 +117,9 @@ def adopt_what_was_spent(hearing: Hearing) -> None:
         waited = depth_of(spend.tip_height, case.best_height) >= _PATIENCE
         if new is None or new.capacity_sat is None or not waited:
             continue
-        channel = msgspec.structs.replace(
-            case.channel, funding_outpoint=new.funding_outpoint, capacity_sat=new.capacity_sat
-        )
         others = case.splice.without(new.funding_outpoint).told
         hearing.change(
-            channel=channel,
+            channel=case.channel.funded_by(new.funding_outpoint, new.capacity_sat),
             local_commitment=new.local_commitment or case.local_commitment,
             splice=case.splice.telling(case.funding, *others),
         )
@@ -183,11 +175,7 @@ def _return_to(hearing: Hearing, position: int) -> None:
     for new in undone:
         hearing.want(UnwatchOutpoint(new.funding_outpoint))
     hearing.change(
-        channel=msgspec.structs.replace(
-            case.channel,
-            funding_outpoint=revived.funding_outpoint,
-            capacity_sat=revived.capacity_sat,
-        ),
+        channel=case.channel.funded_by(revived.funding_outpoint, revived.capacity_sat),
         retired_fundings=case.retired_fundings[:position],
         local_commitment=revived.local_commitment,
         splice=case.splice.telling(*case.splice.told, *undone),

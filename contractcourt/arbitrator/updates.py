@@ -132,11 +132,7 @@ def _with_funding(case: Case, funding: Funding) -> Case:
     """The case as that funding makes it. Raises OutOfOrder while its capacity is not known."""
     if funding.capacity_sat is None:
         raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
-    channel = msgspec.structs.replace(
-        case.channel,
-        funding_outpoint=funding.funding_outpoint,
-        capacity_sat=funding.capacity_sat,
-    )
+    channel = case.channel.funded_by(funding.funding_outpoint, funding.capacity_sat)
     return msgspec.structs.replace(case, channel=channel)
 
 
