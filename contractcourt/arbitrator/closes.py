@@ -237,13 +237,14 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
 def settle_upstream(hearing: Hearing, before: Case) -> None:
     """A close that was acted on before its full depth, as a breach is: fail upstream at that.
 
-    And whenever an output of a breach is out of the cheater's reach.
+    And whenever an output of a breach is out of the cheater's reach. What is closed by this very
+    event was settled as it closed.
     """
     case, spend = hearing.case, hearing.case.funding_spend
-    if spend is None or not case.closed:
+    if spend is None or not (before.closed and case.closed):
         return
     depth = required_depth(case.channel.capacity_sat)
-    was_buried = before.closed and depth_of(spend.height, before.best_height) >= depth
+    was_buried = depth_of(spend.height, before.best_height) >= depth
     settled = spend.kind is not CloseKind.BREACH or case.contracts == before.contracts
     if not (was_buried and settled):
         _settle_upstream(hearing, spend)
