@@ -142,9 +142,13 @@ def offering(items: Iterable[SweepInput], feerate: FeeratePerKw, market: Market)
 
 def halves(group: Group, market: Market) -> list[Group]:
     """Smaller groups at the same feerate, to find out which member is refused."""
-    middle = len(group.members) // 2
-    parts = (group.members[:middle], group.members[middle:])
-    return [half for part in parts for half in offering(part, group.feerate_per_kw, market)]
+    return parted(group, len(group.members) // 2, market)
+
+
+def parted(group: Group, count: int, market: Market) -> list[Group]:
+    """The first `count` members apart from the rest, at the same feerate."""
+    parts = (group.members[:count], group.members[count:])
+    return [one for part in parts for one in offering(part, group.feerate_per_kw, market)]
 
 
 def locktime(contract: Contract) -> int:

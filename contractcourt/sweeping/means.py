@@ -6,7 +6,7 @@ from bisect import bisect_left
 from dataclasses import replace
 
 from contractcourt.sweeping.drafts import Draft, FeeWallet, Shortfall, draft
-from contractcourt.sweeping.groups import Group, offering
+from contractcourt.sweeping.groups import Group, parted
 from contractcourt.sweeping.market import Market
 
 
@@ -29,8 +29,7 @@ def within_means(group: Group, wallet: FeeWallet, market: Market) -> list[Group]
     if len(members) == 1 or isinstance(_first(group, 1, wallet, market), Shortfall):
         return []
     paid = max(bisect_left(range(1, len(members)), True, key=is_too_dear), 1)
-    parts = (members[:paid], members[paid:])
-    return [one for part in parts for one in offering(part, group.feerate_per_kw, market)]
+    return parted(group, paid, market)
 
 
 def _first(group: Group, count: int, wallet: FeeWallet, market: Market) -> Draft | Shortfall:

@@ -116,10 +116,10 @@ def all_in_one(offers: Sequence[Offered], replaced: Replaced) -> Iterator[tuple[
     Those that were equals when they set out, and are no longer: their node's highest feerate was
     raised. Together they pay what the weakest of them can, if that is enough for a replacement.
     """
-    weights = _weights(offers)
+    fees, weights = _Fees(offers[0].item), _weights(offers)
     for count in range(len(offers), 0, -1):
         weakest = offers[count - 1].limit
-        if replaced.least_fee(weights[count]) <= _Fees(offers[0].item).at(weakest, weights[count]):
+        if replaced.least_fee(weights[count]) <= fees.at(weakest, weights[count]):
             yield count, min(weakest, max(offer.feerate_per_kw for offer in offers[:count]))
 
 
