@@ -10,6 +10,7 @@ from psycopg.rows import args_row
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
+from storage import turns
 from storage.database import Connection
 
 RAISE = """
@@ -18,8 +19,6 @@ RAISE = """
                          %(messages)b::text[])
     ON CONFLICT DO NOTHING
 """
-#: Rounds of both lanes may find out about one channel at the same time, in other words.
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
 OPEN = """
     SELECT id, message FROM alarms
     WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
@@ -117,7 +116,8 @@ def keep_raised(
 ) -> None:
     """One open alarm of this kind, which says what is so now."""
     facts = {"channel_id": channel_id, "node": node, "kind": kind, "message": message}
-    conn.execute(ONE_AT_A_TIME, {"key": f"alarm {channel_id} {node} {kind.value}"})
+    # Rounds of both lanes may find out about one channel at the same time, in other words.
+    turns.take(conn, f"alarm {channel_id} {node} {kind.value}")
     found = conn.execute(OPEN, facts).fetchall()
     if not found:
         raise_alarm(conn, channel_id, kind, message, node=node)

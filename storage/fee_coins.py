@@ -13,6 +13,7 @@ from psycopg.rows import args_row
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script
+from storage import turns
 from storage.database import Connection
 
 #: A coin that was seen before its block was known keeps its row.
@@ -47,8 +48,6 @@ FREE = f"""{_SELECT} AND c.node = %(node)s
         WHERE i.outpoint = c.outpoint AND b.state = 'open')
     ORDER BY c.value_sat DESC, c.outpoint
 """
-#: A worker may not change a coin, and so not lock its row.
-PAY = "SELECT pg_advisory_xact_lock(hashtextextended(%(wallet)s, 0))"
 FORGET_ALL = "DELETE FROM fee_wallet_coins"
 OUTPOINTS = "SELECT outpoint FROM fee_wallet_coins WHERE spent_height IS NULL"
 
@@ -118,8 +117,11 @@ def free(conn: Connection, node: str) -> list[FeeCoin]:
 
 
 def pay(conn: Connection, node: str) -> None:
-    """Until this transaction ends no other one spends coins of the node: it waits here."""
-    conn.execute(PAY, {"wallet": f"fee wallet of {node}"})
+    """Until this transaction ends no other one spends coins of the node: it waits here.
+
+    A worker may not change a coin, and so not lock its row.
+    """
+    turns.take(conn, f"fee wallet of {node}")
 
 
 def outpoints(conn: Connection) -> set[OutPoint]:

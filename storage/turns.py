@@ -1,0 +1,12 @@
+"""What only one transaction at a time may do, where no row stands for it that could be locked."""
+
+from __future__ import annotations
+
+from storage.database import Connection
+
+TAKE = "SELECT pg_advisory_xact_lock(hashtextextended(%(turn)s, 0))"
+
+
+def take(conn: Connection, turn: str) -> None:
+    """Have it until the transaction ends; whoever has it before is waited for."""
+    conn.execute(TAKE, {"turn": turn})
