@@ -20,18 +20,14 @@ SENT = """
         ORDER BY sent_at
         LIMIT %(limit)s)
 """
-RECEIPTS = """
-    DELETE FROM webhook_receipts WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM webhook_receipts
-        WHERE received_at < clock_timestamp() - make_interval(days => %(days)s)
+_OLD = """
+    DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM {table}
+        WHERE {since} < clock_timestamp() - make_interval(days => %(days)s)
         LIMIT %(limit)s))
 """
-TOLD_PREIMAGES = """
-    DELETE FROM told_preimages WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM told_preimages
-        WHERE told_at < clock_timestamp() - make_interval(days => %(days)s)
-        LIMIT %(limit)s))
-"""
+RECEIPTS = _OLD.format(table="webhook_receipts", since="received_at")
+TOLD_PREIMAGES = _OLD.format(table="told_preimages", since="told_at")
 #: Of channels that ended in that block or before it. Channel by channel on purpose: no plan may
 #: read all of `revoked_states`, the largest table but the docket.
 REVOKED_STATES = """
