@@ -8,7 +8,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.case import Case
 from contractcourt.effects import AskLocalPoint
 from contractcourt.events import LocalPointLearned
-from storage import alarms, docket, outbox
+from storage import docket, outbox
 from storage.database import Connection
 from storage.outbox import OutboxRow
 from tasks import wakeups
@@ -16,7 +16,8 @@ from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.errands import take
 from tasks.resources import Resources, resources
-from tasks.signer_client import SignerCallFailed, SignerUnavailable
+from tasks.signer_client import SignerCallFailed
+from tasks.signing import note_failure
 
 
 @app.task(name="contractcourt.ask_local_point")
@@ -52,9 +53,5 @@ def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
 
 
 def _note_failure(conn: Connection, row: OutboxRow, error: SignerCallFailed) -> None:
-    if isinstance(error, SignerUnavailable):
-        outbox.mark_unanswered(conn, row.id, str(error))
-        return
-    outbox.mark_refused(conn, row.id, str(error))
     message = f"the close can't be resolved before our point is known: {error}"
-    alarms.raise_alarm(conn, row.channel_id, AlarmKind.NO_LOCAL_POINT, message)
+    note_failure(conn, row, error, AlarmKind.NO_LOCAL_POINT, message)

@@ -22,7 +22,7 @@ from contractcourt.effects import PublishCommitment, PublishHtlcTransaction
 from contractcourt.signing import SigningRequest, commitment_request, contract_input, sweep_request
 from contractcourt.sweeping.drafts import rate
 from contractcourt.units import Satoshi, WeightUnits
-from storage import alarms, broadcasts, outbox, spends, sweep_inputs, sweep_rounds
+from storage import broadcasts, outbox, spends, sweep_inputs, sweep_rounds
 from storage.broadcasts import COMMITMENT, HTLC_TRANSACTION, Broadcast
 from storage.database import Connection
 from storage.outbox import OutboxRow
@@ -35,8 +35,8 @@ from tasks.errands import take
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources, resources
 from tasks.sending import send
-from tasks.signer_client import SignerCallFailed, SignerUnavailable
-from tasks.signing import sign
+from tasks.signer_client import SignerCallFailed
+from tasks.signing import note_failure, sign
 
 _log = structlog.get_logger()
 
@@ -162,12 +162,4 @@ def _note_failure(held: Resources, row: OutboxRow, channel: Channel, error: Exce
         kind=row.kind,
         error=str(error),
     )
-
-    def note(conn: Connection) -> None:
-        if isinstance(error, SignerUnavailable):
-            outbox.mark_unanswered(conn, row.id, str(error))
-        else:
-            outbox.mark_refused(conn, row.id, str(error))
-            alarms.raise_alarm(conn, row.channel_id, AlarmKind.NOT_SIGNED, str(error))
-
-    held.db.run(note)
+    held.db.run(lambda conn: note_failure(conn, row, error, AlarmKind.NOT_SIGNED, str(error)))

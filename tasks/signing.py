@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chain import consensus
+from contractcourt.alarms import AlarmKind
 from contractcourt.signing import SignedTransaction, SigningRequest
 from contractcourt.units import HexBytes
-from storage import tallies
+from storage import alarms, outbox, tallies
+from storage.database import Connection
+from storage.outbox import OutboxRow
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
 from tasks.signer_client import SignerCallFailed, SignerUnavailable
@@ -60,3 +63,14 @@ def _check_by_engine(request: SigningRequest, raw_tx: HexBytes) -> None:
     reason = consensus.verify_transaction(raw_tx, spent)
     if reason is not None:
         raise RefusedByEngine(f"the script engine rejects the transaction: {reason}")
+
+
+def note_failure(
+    conn: Connection, row: OutboxRow, error: Exception, kind: AlarmKind, message: str
+) -> None:
+    """An effect of the outbox waits for the signer, or was refused: then alarm."""
+    if isinstance(error, SignerUnavailable):
+        outbox.mark_unanswered(conn, row.id, str(error))
+    else:
+        outbox.mark_refused(conn, row.id, str(error))
+        alarms.raise_alarm(conn, row.channel_id, kind, message)
