@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import redis
 
+from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
+from storage.database import Database
 from tasks import resources
 from tasks.resources import Resources
+from tasks.settings import load_settings
+from tasks.signer_client import SignerClient
+from tasks.way import Way
 from tests.tasks.sweeps import worker_beside_a_signer
 from tests.tasks.test_urgent_lane import NOWHERE
 
@@ -43,3 +50,12 @@ def sweeper(
     """What a worker holds that sweeps."""
     with worker_beside_a_signer(database_url, redis_url, devnet, tmp_path, monkeypatch) as held:
         yield held
+
+
+@pytest.fixture
+def cut_off(db: Database, database_url: str) -> Iterator[Resources]:
+    """What a worker holds that reaches Postgres and nothing else."""
+    settings = load_settings(database_url=database_url)
+    nowhere = "http://127.0.0.1:9"
+    with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:
+        yield Resources(os.getpid(), settings, db, chain, signer, Way("redis://127.0.0.1:9"))

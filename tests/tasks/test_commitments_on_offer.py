@@ -5,13 +5,8 @@ The Bitcoin node and the signer are nowhere: whoever asked them would fail.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 
-from chain.bitcoin_core import BitcoinCore
 from chain.errors import ChainError
 from contractcourt.arbitrator import stakes
 from contractcourt.events import (
@@ -30,23 +25,12 @@ from tasks.arbitration import arbitrate
 from tasks.publish import publish
 from tasks.resources import Resources
 from tasks.sending import send
-from tasks.settings import load_settings
-from tasks.signer_client import SignerClient
-from tasks.way import Way
 from tests.spent import spent
 from tests.tasks.opened import open_channel
 from workers.simulation.channel import SimulatedChannel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
 _BLOCK, _HEIGHT = BlockHash(b"\x07" * 32), BlockHeight(200)
-
-
-@pytest.fixture
-def held(db: Database, database_url: str) -> Iterator[Resources]:
-    settings = load_settings(database_url=database_url)
-    nowhere = "http://127.0.0.1:9"
-    with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:
-        yield Resources(os.getpid(), settings, db, chain, signer, Way("redis://127.0.0.1:9"))
 
 
 def _hear(db: Database, channel_id: int, *events: Event) -> None:
@@ -96,30 +80,30 @@ def _state(db: Database, sent: Broadcast) -> BroadcastState:
 
 
 def test_l19_what_waits_to_be_signed_when_data_loss_shows_is_dropped(
-    db: Database, held: Resources
+    db: Database, cut_off: Resources
 ) -> None:
     sim, channel_id = open_channel(db, "dropped unsigned")
     _hear(db, channel_id, _ASKED, *_shown_and_taken_back(sim, 5))
     [waiting] = _wanted(db, channel_id)
-    publish(held, [waiting])
+    publish(cut_off, [waiting])
     assert _wanted(db, channel_id) == []
 
 
 def test_l19_what_was_sent_before_data_loss_showed_is_sent_no_more(
-    db: Database, held: Resources
+    db: Database, cut_off: Resources
 ) -> None:
     sim, channel_id = open_channel(db, "sent before")
     _hear(db, channel_id, _ASKED)
     ours = _stored(db, sim, channel_id)
     with pytest.raises(ChainError):
-        send(held, [ours])
+        send(cut_off, [ours])
     _hear(db, channel_id, *_shown_and_taken_back(sim, 5))
-    send(held, [ours])
+    send(cut_off, [ours])
     assert _state(db, ours) is BroadcastState.ABANDONED
 
 
 def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
-    db: Database, held: Resources
+    db: Database, cut_off: Resources
 ) -> None:
     sim, channel_id = open_channel(db, "late, not lost")
     move = sim.whole_move(0)
@@ -128,7 +112,7 @@ def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
     [first] = _wanted(db, channel_id)
     db.run(lambda conn: outbox.mark_sent(conn, first))
     _hear(db, channel_id, *_shown_and_taken_back(sim, 1))
-    send(held, [ours])
+    send(cut_off, [ours])
     assert _state(db, ours) is BroadcastState.ABANDONED
     _hear(db, channel_id, ChannelUpdated(move))
     [again] = _wanted(db, channel_id)
@@ -136,4 +120,4 @@ def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
     taken_up = _stored(db, sim, channel_id)
     assert (taken_up.txid, taken_up.state) == (ours.txid, BroadcastState.OPEN)
     with pytest.raises(ChainError):
-        send(held, [ours])
+        send(cut_off, [ours])

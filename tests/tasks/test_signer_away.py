@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import closing
-
-import pytest
-
-from chain.bitcoin_core import BitcoinCore
 from contractcourt.events import ForceCloseRequested
 from storage import alarms, docket, outbox
 from storage.database import Database
 from tasks.arbitration import arbitrate
 from tasks.publish import publish
 from tasks.resources import Resources
-from tasks.settings import load_settings
-from tasks.signer_client import SignerClient
-from tasks.way import Way
 from tests.tasks.opened import open_channel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
@@ -27,16 +17,8 @@ _UNTIL_DUE = """
 """
 
 
-@pytest.fixture
-def held(db: Database, database_url: str) -> Iterator[Resources]:
-    settings = load_settings(database_url=database_url)
-    nowhere = "http://127.0.0.1:9"
-    with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:
-        yield Resources(os.getpid(), settings, db, chain, signer, Way("redis://127.0.0.1:9"))
-
-
 def test_our_commitment_is_asked_for_every_few_seconds_however_long_the_signer_is_away(
-    db: Database, held: Resources
+    db: Database, cut_off: Resources
 ) -> None:
     _, channel_id = open_channel(db, "signer away")
     db.run(
@@ -49,7 +31,7 @@ def test_our_commitment_is_asked_for_every_few_seconds_however_long_the_signer_i
         waiting = outbox.unsent(conn, channel_id)
     [row] = [row for row in waiting if row.kind == "publish_commitment"]
     for _ in range(8):
-        publish(held, [row.id])
+        publish(cut_off, [row.id])
     with db.transaction() as conn:
         [(attempts, seconds)] = conn.execute(_UNTIL_DUE, {"id": row.id}).fetchall()
         assert (attempts, seconds <= outbox.AWAY_SECONDS) == (8, True)

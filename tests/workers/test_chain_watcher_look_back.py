@@ -271,17 +271,22 @@ def patient(court: Watched) -> Iterator[Watcher]:
         yield Watcher(court.db, chain)
 
 
+def assert_found_at_once(court: Watched, watcher: Watcher, outpoint: OutPoint, height: int) -> None:
+    """Its spend, of a watch that knows where it was made."""
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint, height - 1)
+    for _ in range(2):
+        watcher.step()
+    assert court.told(channel_id) == [("spent", height)]
+
+
 def test_a_short_search_does_not_wait_for_a_long_one(court: Watched, patient: Watcher) -> None:
     mine(court.devnet, count=300)
     outpoint, height = spent_before(court, 1)
     patient.settle()
     court.watch(court.channel(), _NOWHERE)
     patient.step()
-    channel_id = court.channel()
-    court.watch(channel_id, outpoint, height - 1)
-    for _ in range(2):
-        patient.step()
-    assert court.told(channel_id) == [("spent", height)]
+    assert_found_at_once(court, patient, outpoint, height)
     assert court.to_look_back() == 1
 
 
@@ -295,8 +300,4 @@ def test_a_search_that_ends_at_a_pruned_block_stops_no_other(
     court.watch(court.channel(), _NOWHERE)
     for _ in range(3):
         patient.step()
-    channel_id = court.channel()
-    court.watch(channel_id, outpoint, height - 1)
-    for _ in range(2):
-        patient.step()
-    assert court.told(channel_id) == [("spent", height)]
+    assert_found_at_once(court, patient, outpoint, height)
