@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,9 +40,10 @@ CONFIRMED_TWICE = """
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Everything that is wrong, in words."""
+    """Everything that is wrong, in words, and what is on record of the channels concerned."""
 
     lost: tuple[str, ...]
+    records: tuple[str, ...]
     doubled: tuple[str, ...]
     audit: str
 
@@ -55,18 +57,21 @@ def judge(
 ) -> Verdict:
     """Hold the court to its promises. `calm`: the end of each part without faults."""
     lost: list[str] = []
+    records: list[str] = []
     doubled: list[str] = []
     for actor in actors:
         end = end_of(court.client, actor.channel_point)
         name = f"{actor.channel_point} ({actor.act.title}, {actor.act.channel_type})"
-        lost += [f"{name}: {words}" for words in _differences(end, calm[actor.part])]
+        if differences := _differences(end, calm[actor.part]):
+            lost += [f"{name}: {words}" for words in differences]
+            records += _record(court, actor)
         if end.commitments > 1 or end.force_closes > 1:
             doubled.append(f"{name}: {end.commitments} commitments, {end.force_closes} requests")
     lost += court.client.db.run(lambda conn: _not_on_the_docket(conn, court.client.accepted))
     with psycopg.connect(court.client.endpoints["postgres"]) as conn:
         for query in (SPENT_TWICE, CONFIRMED_TWICE):
             doubled += [" ".join(row) for row in conn.execute(query)]
-    return Verdict(tuple(lost), tuple(doubled), _audit(court))
+    return Verdict(tuple(lost), tuple(records), tuple(doubled), _audit(court))
 
 
 def ends(court: PartedCourt, actors: Sequence[Actor]) -> dict[tuple[str, str], End]:
@@ -76,11 +81,23 @@ def ends(court: PartedCourt, actors: Sequence[Actor]) -> dict[tuple[str, str], E
 
 def _differences(end: End, calm: End) -> list[str]:
     """All that ended otherwise. How many transactions it took depends on who travelled along."""
+    mined = f"mined {dict(end.confirmed)} instead of {dict(calm.confirmed)}"
     return [
-        f"{field.name} {getattr(end, field.name)}, without faults {getattr(calm, field.name)}"
+        f"{field.name} {getattr(end, field.name)}, without faults {getattr(calm, field.name)}, "
+        + mined
         for field in fields(End)
         if field.name not in ("confirmed", "commitments")
         and getattr(end, field.name) != getattr(calm, field.name)
+    ]
+
+
+def _record(court: PartedCourt, actor: Actor) -> list[str]:
+    """What the channel's docket and its transactions tell of how it came to this end."""
+    entries = court.client.docket(actor.channel_point)["entries"]
+    sent = court.client.channel(actor.channel_point)["broadcasts"]
+    return [
+        *(f"{e['seq']} {e['created_at']} {e['type']} {e['idempotency_key']}" for e in entries),
+        *(json.dumps({k: v for k, v in one.items() if k != "tx"}) for one in sent),
     ]
 
 

@@ -38,7 +38,8 @@ class Report:
         for name, value in self._figures().items():
             table.add_row(name.replace("_", " "), str(value))
         console.print(table)
-        for words in (*self.verdict.lost, *self.verdict.doubled, self.verdict.audit):
+        verdict = self.verdict
+        for words in (*verdict.lost, *verdict.records, *verdict.doubled, verdict.audit):
             if words:
                 console.print(words, markup=False, soft_wrap=True)
         line = {"seed": self.seed, **self._figures(), "injected": dict(self.injected)}
