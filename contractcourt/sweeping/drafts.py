@@ -18,6 +18,7 @@ from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.bolt3 import weights
 from contractcourt.bolt3.commitment import to_local_script
 from contractcourt.bolt3.keys import commitment_keys
+from contractcourt.channel import Channel, LocalCommitment
 from contractcourt.effects import BumpCommitment
 from contractcourt.errors import LawError
 from contractcourt.sweeping.groups import Group, GroupKind, locktime
@@ -283,6 +284,11 @@ def _parent_of(group: Group) -> tuple[WeightUnits, Satoshi]:
         return WeightUnits(0), Satoshi(0)
     channel = group.members[0].channel
     return parent_weight(want.commitment), parent_fee(channel, want.commitment)
+
+
+def parent_rate(channel: Channel, commitment: LocalCommitment) -> FeeratePerKw:
+    """What our commitment pays by itself."""
+    return rate(parent_fee(channel, commitment), parent_weight(commitment))
 
 
 def rate(fee_sat: int, weight: int) -> FeeratePerKw:

@@ -8,8 +8,9 @@ import structlog
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.contract import ContractKind
+from contractcourt.effects import BumpCommitment
 from contractcourt.events import SweepGivenUp
-from contractcourt.sweeping.drafts import Shortfall
+from contractcourt.sweeping.drafts import Shortfall, parent_rate
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.sweeping.market import Market
@@ -22,6 +23,8 @@ from tasks.resources import Resources
 
 _log = structlog.get_logger()
 
+#: Why a commitment has no child.
+PAYS_ENOUGH = "our commitment pays enough by itself"
 #: Over as soon as a transaction is out.
 _PASSING = (
     AlarmKind.NOT_SIGNED,
@@ -59,19 +62,22 @@ class Findings:
         market: Market,
         height: BlockHeight,
     ) -> None:
-        """Too little to pay for themselves, now or for good; or no estimate and no hurry."""
+        """Too little to pay for themselves, now or for good; or no estimate and no hurry.
+
+        A commitment's child is never given up: nothing of the channel is lost yet, and all of it
+        depends on the commitment being mined.
+        """
         reasons, unworthy = {}, []
         for stored, item in waiting:
-            if limit(item) >= market.floor:
-                reasons[item.outpoint] = "no hurry: waiting for a fee estimate that it can pay"
+            calm = _why_it_can_wait(item, market)
+            if calm is not None:
+                reasons[item.outpoint] = calm
                 continue
-            words = (
-                f"{item.contract.kind} {item.outpoint} of {item.contract.value_sat} sat can pay "
-                f"{limit(item)} sat/kw, the mempool asks for {market.floor}"
-            )
-            if height >= stored.patience_ends():
+            words = _too_little(item, market)
+            is_child = isinstance(item.want, BumpCommitment)
+            if height >= stored.patience_ends() and not is_child:
                 self._give_up(stored, words)
-            elif item.contract.kind is ContractKind.ANCHOR:
+            elif item.contract.kind is ContractKind.ANCHOR and not is_child:
                 reasons[item.outpoint] = words
             else:
                 reasons[item.outpoint] = f"{words}; tried again as fees fall"
@@ -128,6 +134,25 @@ class Findings:
         """The signer or the script engine refuses the transaction."""
         message = f"{group.members[0].outpoint} of {group.value_in_sat} sat: {reason}"
         self.alarm(stored, AlarmKind.NOT_SIGNED, message)
+
+
+def _why_it_can_wait(item: SweepInput, market: Market) -> str | None:
+    """In words; None where less than the mempool's floor is all that it can pay."""
+    if limit(item) >= market.floor:
+        return "no hurry: waiting for a fee estimate that it can pay"
+    if isinstance(item.want, BumpCommitment):
+        own = parent_rate(item.channel, item.want.commitment)
+        return PAYS_ENOUGH if own >= market.floor else None
+    return None
+
+
+def _too_little(item: SweepInput, market: Market) -> str:
+    contract = item.contract
+    if isinstance(item.want, BumpCommitment):
+        what = f"our commitment {item.want.commitment.txid} with its child"
+    else:
+        what = f"{contract.kind} {contract.outpoint} of {contract.value_sat} sat"
+    return f"{what} can pay {limit(item)} sat/kw, the mempool asks for {market.floor}"
 
 
 def fee_wallet_short(node: str, group: Group, missing_sat: Satoshi) -> str:

@@ -14,9 +14,9 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
-from contractcourt.sweeping.drafts import FeeWallet, Shortfall, rate
+from contractcourt.sweeping.drafts import FeeWallet, Shortfall, parent_rate
 from contractcourt.sweeping.groups import Group, GroupKind, gather, halves, kind_of, offering
-from contractcourt.sweeping.inputs import limit, parent_fee, parent_weight
+from contractcourt.sweeping.inputs import limit
 from contractcourt.sweeping.means import is_short, within_means
 from contractcourt.units import FeeratePerKw
 from storage import broadcasts, sweep_inputs
@@ -24,6 +24,7 @@ from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
 from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
 from tasks.sweeper.desk import AT_ONCE, FAULTY, Desk
+from tasks.sweeper.findings import PAYS_ENOUGH
 from tasks.sweeper.tending import Tending
 
 #: What a contested output is offered from one try to the next.
@@ -69,7 +70,7 @@ class Sweeping:
         waiting = [(self._desk.outgoing.row(item), item) for item in gathered.waiting]
         self._desk.findings.wait(waiting, self._desk.market, self._desk.height)
         enough = [group for group in gathered.groups if _pays_enough_by_itself(group)]
-        self._desk.findings.note(enough, "our commitment pays enough by itself")
+        self._desk.findings.note(enough, PAYS_ENOUGH)
         self._carry([group for group in gathered.groups if not _pays_enough_by_itself(group)])
 
     def _carry(self, groups: Sequence[Group]) -> None:
@@ -191,6 +192,4 @@ def _pays_enough_by_itself(group: Group) -> bool:
     item = group.members[0]
     if not isinstance(item.want, BumpCommitment):
         return False
-    commitment = item.want.commitment
-    own = rate(parent_fee(item.channel, commitment), parent_weight(commitment))
-    return own >= group.feerate_per_kw
+    return parent_rate(item.channel, item.want.commitment) >= group.feerate_per_kw
