@@ -43,8 +43,11 @@ def _calm(item: SweepInput, market: Market, most: FeeratePerKw) -> FeeratePerKw 
     estimate = market.estimate(CALM)
     if estimate is None and isinstance(item.want, BumpCommitment):
         estimate = market.floor
-    asked = max(estimate or 0, item.feerate_per_kw)
-    return None if estimate is None or asked > most else FeeratePerKw(asked)
+    if estimate is None or estimate > most:
+        return None
+    # More may have been offered than it can pay now: for a commitment by this anchor, or before
+    # the node's highest feerate was lowered.
+    return FeeratePerKw(min(most, max(estimate, item.feerate_per_kw)))
 
 
 def _rising(

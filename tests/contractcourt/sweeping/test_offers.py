@@ -47,6 +47,16 @@ def test_l11_a_fallback_is_not_kept_when_estimates_are_back() -> None:
     assert curve.offer(item, market(price=5_000), BlockHeight(300)) == 5_000
 
 
+@pytest.mark.parametrize("price", [253, 5_000])
+def test_l7_more_was_offered_once_than_it_can_pay_now(price: int) -> None:
+    """The anchor of a commitment whose child is gone, or a highest feerate that was lowered."""
+    item = Wanted(1, offered=200_000).item()
+    assert price < limit(item) < 200_000
+    assert curve.offer(item, market(price=price), BlockHeight(300)) == limit(item)
+    assert curve.offer(item, market(), BlockHeight(300)) is None
+    assert curve.offer(item, market(price=200_000), BlockHeight(300)) is None
+
+
 @given(
     st.integers(254, 400),
     st.lists(st.one_of(st.none(), st.integers(25, 300_000)), min_size=150, max_size=150),
