@@ -34,7 +34,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budget_percent: _Percent = 50
     #: Of the peer's money on a revoked commitment; up to all of it (users_ask L17).
     breach_budget_percent: _Percent = 50
-    #: No fee rate beyond this, whatever the budget: 1,000 sat/vB.
+    #: No fee rate beyond this, whatever the budget: 1,000 sat/vB. Nor beyond what the signer signs,
+    #: 2,500 sat/vB.
     max_feerate_per_kw: Annotated[FeeratePerKw, msgspec.Meta(ge=253)] = FeeratePerKw(250_000)
     #: What can't pay for its own sweep for so long is given up, with a report.
     give_up_blocks: Annotated[Blocks, msgspec.Meta(ge=144)] = Blocks(4_032)

@@ -12,12 +12,16 @@ from contractcourt.channel import Channel, Direction, LocalCommitment, Side
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import BumpCommitment, SweepOutput
 from contractcourt.errors import LawError
+from contractcourt.sweep_rules import DEFAULT_FEE_POLICY
 from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi, Script, WeightUnits
 
 #: Version, counts, lock time, segwit marker and flag.
 OVERHEAD = 4 * (4 + 1 + 1 + 4) + 2
 #: A P2WPKH output and its spend: the fee wallet's coins and change.
 _CHANGE = 4 * (8 + 1 + 22)
+#: The signer signs nothing dearer. It weighs what is signed, which is a little lighter than the
+#: longest signatures that are reckoned with here: hence a twentieth less than its limit.
+_SIGNERS_LIMIT = FeeratePerKw(DEFAULT_FEE_POLICY.max_feerate_sat_vb * 250 * 95 // 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,4 +177,4 @@ def own_weight(item: SweepInput) -> WeightUnits:
 
 
 def _capped(item: SweepInput, feerate: int) -> FeeratePerKw:
-    return FeeratePerKw(min(feerate, item.max_feerate_per_kw))
+    return FeeratePerKw(min(feerate, item.max_feerate_per_kw, _SIGNERS_LIMIT))

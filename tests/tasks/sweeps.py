@@ -43,6 +43,7 @@ from workers.simulation.peer import Peer
 #: Where every fee curve begins.
 STARTED = BlockHeight(100)
 NODE = "alice"
+_USUAL = Policy()
 _SOME_BLOCK = BlockHash(b"\x01" * 32)
 
 
@@ -192,7 +193,9 @@ class Closed:
         contracts = build_contracts(sim.channel, kind, found, self._tx, STARTED)
         return next(one for one in contracts if one.htlc is not None and one.htlc.id == htlc_id)
 
-    def want(self, htlc_id: int, *, deadline: int, budget_sat: int) -> OutPoint:
+    def want(
+        self, htlc_id: int, *, deadline: int, budget_sat: int, policy: Policy = _USUAL
+    ) -> OutPoint:
         """Have it swept by then, for no more than this; the output."""
         contract = self._contract(htlc_id)
         effect = SweepOutput(
@@ -201,7 +204,7 @@ class Closed:
             deadline=BlockHeight(deadline),
             budget_sat=Satoshi(budget_sat),
         )
-        wish = Wish(self.sim.channel, effect, Policy())
+        wish = Wish(self.sim.channel, effect, policy)
         self._sweeps.held.db.run(lambda conn: sweep_inputs.want(conn, [(self.channel_id, wish)]))
         return contract.outpoint
 

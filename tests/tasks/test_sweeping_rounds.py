@@ -6,6 +6,8 @@ import pytest
 
 from chain.devnet.process import DevnetProcess
 from contractcourt.channel import Side
+from contractcourt.policy import Policy
+from contractcourt.units import FeeratePerKw
 from storage.sweep_inputs import SweepState
 from tasks.resources import Resources
 from tests.tasks.sweeps import STARTED, Sweeps
@@ -193,3 +195,16 @@ def test_an_offer_of_next_to_nothing_is_raised_until_the_node_takes_it(
     # The node asks for more than it says.
     world.round(STARTED, price=price, floor=0)
     assert 25 <= world.feerate(htlc) < 50
+
+
+def test_no_feerate_of_a_policy_is_beyond_what_the_signer_signs(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """In the last block before its deadline an HTLC is worth its whole budget."""
+    world = Sweeps(sweeper, devnet)
+    closed = world.closed("dear", Side.REMOTE, [580_000])
+    dearest = Policy(max_feerate_per_kw=FeeratePerKw(2_000_000))
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=580_000, policy=dearest)
+    world.round(_LAST, price=1_000)
+    assert closed.row(htlc).state is SweepState.WANTED
+    assert world.feerate(htlc) > 590_000
