@@ -84,7 +84,15 @@ RECORD_ATTEMPTS = """
         AS given (id, outcome, reason)
     WHERE b.id = given.id
 """
-ABANDON = "UPDATE broadcasts SET state = 'abandoned' WHERE id = ANY(%(ids)s) AND state = 'open'"
+#: One that is mined by now counts as confirmed, whatever whoever gives it up has seen of it.
+ABANDON = """
+    UPDATE broadcasts AS b
+    SET state = CASE WHEN EXISTS (
+        SELECT 1 FROM broadcast_inputs AS i JOIN spends AS s ON s.outpoint = i.outpoint
+        WHERE i.broadcast_id = b.id AND s.txid = b.txid AND NOT s.stale
+    ) THEN 'confirmed' ELSE 'abandoned' END
+    WHERE b.id = ANY(%(ids)s) AND b.state = 'open'
+"""
 #: A reorg may open both a sweep and the one that outbid it: the better offer stays.
 ABANDON_OUTBID = """
     UPDATE broadcasts AS b SET state = 'abandoned'

@@ -23,7 +23,7 @@ from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind, SweepOutput
 from contractcourt.policy import Policy
 from contractcourt.units import BlockHash, BlockHeight, Satoshi
-from storage import alarms, blocks, broadcasts, fee_coins, nodes, sweep_inputs
+from storage import alarms, blocks, broadcasts, fee_coins, nodes, spends, sweep_inputs
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.fee_coins import NewCoin
@@ -218,6 +218,15 @@ class Closed:
         """What it takes from our commitment by the preimage, in a block."""
         sim = self.sim
         self._sweeps.mine(Peer(sim).claim(sim.number, htlc_id, sim.preimage(htlc_id)))
+
+    def spent_by(self, tx: Transaction, outpoint: OutPoint) -> None:
+        """What the watcher stores of a block with this transaction."""
+        raw, height = tx.serialize(), BlockHeight(STARTED + 1)
+        self._sweeps.held.db.run(
+            lambda conn: spends.record(
+                conn, self.channel_id, outpoint, tx.txid(), raw, height, _SOME_BLOCK
+            )
+        )
 
     def row(self, outpoint: OutPoint) -> StoredSweep:
         """What is stored of this output."""

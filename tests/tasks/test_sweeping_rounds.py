@@ -8,9 +8,14 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.channel import Side
 from contractcourt.policy import Policy
 from contractcourt.units import FeeratePerKw
+from storage import broadcasts
+from storage.database import Connection
 from storage.sweep_inputs import SweepState
 from tasks.resources import Resources
-from tests.tasks.sweeps import STARTED, Sweeps
+from tasks.sweeper.desk import Desk
+from tasks.sweeper.tending import Tending
+from tests.contractcourt.sweeping.wanted import market
+from tests.tasks.sweeps import NODE, STARTED, Sweeps
 
 _DEADLINE = STARTED + 10
 _LAST = _DEADLINE - 1
@@ -208,3 +213,27 @@ def test_no_feerate_of_a_policy_is_beyond_what_the_signer_signs(
     world.round(_LAST, price=1_000)
     assert closed.row(htlc).state is SweepState.WANTED
     assert world.feerate(htlc) > 590_000
+
+
+def test_what_is_mined_while_a_round_is_under_way_counts_as_mined(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """The round began before the block, and tends what is out after it."""
+    world = Sweeps(sweeper, devnet)
+    closed = world.closed("meanwhile", Side.REMOTE, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    world.round(STARTED, price=1_000)
+    sweep = world.in_mempool(htlc)
+    assert sweep is not None
+    told = market(price=1_000)
+    tending = Tending(Desk.of(sweeper, NODE, STARTED, told, urgent=True))
+    closed.spent_by(sweep, htlc)
+    tending.run(None)
+
+    def state_and_fee(conn: Connection) -> tuple[str, int]:
+        found = broadcasts.find(conn, sweep.txid())
+        assert found is not None
+        return found.state, broadcasts.fees_paid(conn, closed.channel_id).get(htlc, 0)
+
+    state, fee = sweeper.db.run(state_and_fee)
+    assert (state, fee) == ("confirmed", 60_000 - sweep.outputs[0].value)
