@@ -67,6 +67,10 @@ class SignerUnavailable(SignerCallFailed):
     """The signer did not answer; ask again later."""
 
 
+class SignerFailed(SignerCallFailed):
+    """The signer answered that it could not do this; it is there for others. Ask again later."""
+
+
 class _Imported(msgspec.Struct):
     imported: str
 
@@ -94,7 +98,7 @@ class SignerClient:
         """The signed transaction.
 
         Raises:
-            SignerRefused, SignerKeysMissing, SignerUnavailable.
+            SignerRefused, SignerKeysMissing, SignerFailed, SignerUnavailable.
         """
         return _read(self._post("/v1/sign", encode(request)), SignedTransaction)
 
@@ -123,8 +127,9 @@ class SignerClient:
         body = b"[" + b",".join(body for _, body in together) + b"]"
         try:
             answers = _read(self._post("/v1/sign-many", body), list[SigningAnswer])
-        except SignerRefused:
-            # Nothing was looked at: one that can't be read must not stand for the others.
+        except (SignerRefused, SignerFailed):
+            # Nothing is signed: one that can't be read, or that the signer fails at, must not
+            # stand for the others.
             return [self._sign_this(request) for request, _ in together]
         if len(answers) != len(together):
             raise SignerUnavailable(_NOT_A_SIGNERS)
@@ -147,7 +152,7 @@ class SignerClient:
             commitment: any commitment of ours, if known; see `PointRequest`.
 
         Raises:
-            SignerRefused, SignerKeysMissing, SignerUnavailable.
+            SignerRefused, SignerKeysMissing, SignerFailed, SignerUnavailable.
         """
         body = encode(PointRequest(channel, number, commitment))
         return _read(self._post("/v1/points", body), PointAnswer).per_commitment_point
@@ -156,7 +161,7 @@ class SignerClient:
         """Hand over a key document as it stands in its file; returns what was imported.
 
         Raises:
-            SignerRefused, SignerUnavailable.
+            SignerRefused, SignerFailed, SignerUnavailable.
         """
         return _read(self._post("/v1/keys", document), _Imported).imported
 
@@ -221,7 +226,8 @@ def _failure(problem: SigningProblem) -> SignerCallFailed:
     if problem.status == _NOT_FOUND and name == "keys-missing":
         return SignerKeysMissing(problem.detail)
     if problem.status >= _SERVER_ERROR:
-        return SignerUnavailable(f"the signer failed ({name}): {problem.detail}")
+        kind = SignerFailed if problem.status == _SERVER_ERROR else SignerUnavailable
+        return kind(f"the signer failed ({name}): {problem.detail}")
     return SignerRefused(name, problem.detail)
 
 

@@ -13,7 +13,7 @@ from storage.database import Connection
 from storage.outbox import OutboxRow
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
-from tasks.signer_client import SignerCallFailed, SignerUnavailable
+from tasks.signer_client import SignerCallFailed, SignerFailed, SignerUnavailable
 
 
 def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
@@ -36,7 +36,8 @@ def sign_many(
         for request, answer in zip(requests, held.signer.sign_many(requests), strict=True)
     ]
     refusals = sum(
-        not isinstance(answer, SignedTransaction | SignerUnavailable) for answer in answers
+        not isinstance(answer, SignedTransaction | SignerFailed | SignerUnavailable)
+        for answer in answers
     )
     if refusals:
         held.db.run(lambda conn: tallies.add(conn, "signer_refusals", amount=refusals))
@@ -68,9 +69,10 @@ def _check_by_engine(request: SigningRequest, raw_tx: HexBytes) -> None:
 def note_failure(
     conn: Connection, row: OutboxRow, error: Exception, kind: AlarmKind, message: str
 ) -> None:
-    """An effect of the outbox waits for the signer, or was refused: then alarm."""
-    if isinstance(error, SignerUnavailable):
+    """An effect of the outbox waits for the signer, or was refused; alarm unless that is away."""
+    if isinstance(error, SignerFailed | SignerUnavailable):
         outbox.mark_unanswered(conn, row.id, str(error))
     else:
         outbox.mark_refused(conn, row.id, str(error))
+    if not isinstance(error, SignerUnavailable):
         alarms.raise_alarm(conn, row.channel_id, kind, message)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contractcourt.events import ForceCloseRequested
-from storage import alarms, docket, outbox
+from storage import alarms, docket, outbox, vault
 from storage.database import Database
+from storage.outbox import OutboxRow
 from tasks.arbitration import arbitrate
 from tasks.publish import publish
 from tasks.resources import Resources
@@ -17,22 +18,39 @@ _UNTIL_DUE = """
 """
 
 
-def test_our_commitment_is_asked_for_every_few_seconds_however_long_the_signer_is_away(
-    db: Database, cut_off: Resources
-) -> None:
-    _, channel_id = open_channel(db, "signer away")
+def _asked(db: Database, channel_id: int) -> OutboxRow:
+    """Our commitment, on its way to the signer."""
     db.run(
         lambda conn: docket.append(
             conn, channel_id, _ASKED, idempotency_key="asked", source="operator"
         )
     )
     arbitrate(db, [channel_id])
-    with db.transaction() as conn:
-        waiting = outbox.unsent(conn, channel_id)
+    waiting = db.run(lambda conn: outbox.unsent(conn, channel_id))
     [row] = [row for row in waiting if row.kind == "publish_commitment"]
+    return row
+
+
+def _asked_eight_times(held: Resources, row: OutboxRow) -> list[str]:
+    """It is asked for again within seconds after the last time too; the alarms that are raised."""
     for _ in range(8):
-        publish(cut_off, [row.id])
-    with db.transaction() as conn:
+        publish(held, [row.id])
+    with held.db.transaction() as conn:
         [(attempts, seconds)] = conn.execute(_UNTIL_DUE, {"id": row.id}).fetchall()
         assert (attempts, seconds <= outbox.AWAY_SECONDS) == (8, True)
-        assert alarms.list_open(conn, channel_id=channel_id) == []
+        return [alarm.kind for alarm in alarms.list_open(conn, channel_id=row.channel_id)]
+
+
+def test_our_commitment_is_asked_for_every_few_seconds_however_long_the_signer_is_away(
+    db: Database, cut_off: Resources
+) -> None:
+    _, channel_id = open_channel(db, "signer away")
+    assert _asked_eight_times(cut_off, _asked(db, channel_id)) == []
+
+
+def test_a_commitment_at_which_the_signer_fails_is_alarmed(sweeper: Resources) -> None:
+    sim, channel_id = open_channel(sweeper.db, "keys do not open")
+    record = f"channel/{sim.channel.channel_point}"
+    sweeper.db.run(lambda conn: vault.put_sealed(conn, record, b"\x01" + bytes(60)))
+    row = _asked(sweeper.db, channel_id)
+    assert _asked_eight_times(sweeper, row) == ["not_signed"]

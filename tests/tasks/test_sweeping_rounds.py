@@ -8,7 +8,7 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.channel import Side
 from contractcourt.policy import Policy
 from contractcourt.units import FeeratePerKw
-from storage import broadcasts
+from storage import broadcasts, vault
 from storage.database import Connection
 from storage.sweep_inputs import SweepState
 from tasks.resources import Resources
@@ -237,3 +237,20 @@ def test_what_is_mined_while_a_round_is_under_way_counts_as_mined(
 
     state, fee = sweeper.db.run(state_and_fee)
     assert (state, fee) == ("confirmed", 60_000 - sweep.outputs[0].value)
+
+
+def test_l6_keys_that_do_not_open_hold_up_no_other_channel(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """The signer answers that it failed, for one of many: it is not away."""
+    world = Sweeps(sweeper, devnet)
+    damaged, whole = (world.closed(name, Side.REMOTE, [60_000]) for name in ("damaged", "whole"))
+    held_back = damaged.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    later = whole.want(1, deadline=_DEADLINE + 1, budget_sat=30_000)
+    record = f"channel/{damaged.sim.channel.channel_point}"
+    sweeper.db.run(lambda conn: vault.put_sealed(conn, record, b"\x01" + bytes(60)))
+    for height in (STARTED, STARTED + 1):
+        world.round(height, price=1_000)
+        assert world.in_mempool(later) is not None
+        assert damaged.row(held_back).state is SweepState.WANTED
+        assert "does not open" in world.alarms()["not_signed"]

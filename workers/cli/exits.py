@@ -60,11 +60,12 @@ def explain() -> Iterator[None]:
 
 def _code_of(error: ContractCourtError) -> Exit:
     from tasks.settings import SettingsError
-    from tasks.signer_client import SignerUnavailable
+    from tasks.signer_client import SignerFailed, SignerUnavailable
 
     if isinstance(error, SettingsError):
         return Exit.USAGE
-    if isinstance(error, SignerUnavailable) or type(error).__name__ == "ChainUnavailable":
+    away = isinstance(error, SignerFailed | SignerUnavailable)
+    if away or type(error).__name__ == "ChainUnavailable":
         return Exit.UNAVAILABLE
     return Exit.FAILED
 
