@@ -260,8 +260,8 @@ def feerate_per_kw(btc_per_kvb: Decimal | int) -> FeeratePerKw:
 
 
 def _estimate(answer: Any) -> FeeratePerKw | None:
-    if isinstance(answer, RpcRefused):
-        raise answer
+    if isinstance(answer, RpcRefused):  # "Fee estimation disabled", under `-blocksonly`
+        return None
     return feerate_per_kw(answer["feerate"]) if "feerate" in answer else None
 
 

@@ -81,6 +81,9 @@ def test_b11_estimates_and_their_absence(
     assert chain.feerates([144]) == [309]  # 1234 sat/kvB are 308.5
     node.say["estimatesmartfee"] = said(release, "estimatesmartfee without an estimate")
     assert chain.feerates([144]) == [None]
+    # All releases say so under `-blocksonly`: it is no reason to sweep nothing.
+    node.say["estimatesmartfee"] = '{"code":-32603,"message":"Fee estimation disabled"}'
+    assert chain.feerates([2, 144]) == [None, None]
 
 
 @pytest.mark.parametrize("release", RELEASES)
