@@ -183,10 +183,11 @@ class StoredSweep:
             started_height=self.started_height,
             max_feerate_per_kw=self.wish.policy.max_feerate_per_kw,
             feerate_per_kw=self.feerate_per_kw,
+            patience_ends=self.patience_ends(),
         )
 
     def patience_ends(self) -> BlockHeight:
-        """When it is given up, if it can't pay for itself until then."""
+        """When it is given up, if it can't pay for itself until then; else it waits no longer."""
         patience: Blocks = self.wish.policy.give_up_blocks
         return BlockHeight(self.started_height + patience)
 

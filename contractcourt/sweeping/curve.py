@@ -1,9 +1,12 @@
 """What is offered for an input at a height: from the market's price up to the whole budget.
 
 Without a deadline nothing is lost by waiting: the offer follows the estimate for a day ahead,
-and without an estimate nothing is built (users_ask L11). With one, the offer rises in a straight
-line from the mempool's floor, and reaches all that the budget allows one block before the
-deadline; the estimate for the blocks that are left lifts it earlier. An offer never falls.
+and without an estimate, or with one that is beyond the budget, nothing is built (users_ask L11).
+Where patience has come to its end the mempool's floor stands for an estimate that is missing, and
+the whole budget for one that is beyond it: no case is ever stuck (L1). With a deadline, the
+offer rises in a straight line from the mempool's floor, and reaches all that the budget allows one
+block before the deadline; the estimate for the blocks that are left lifts it earlier. An offer
+never falls.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ def offer(item: SweepInput, market: Market, height: BlockHeight) -> FeeratePerKw
     if most < market.floor:
         return None
     if item.want.deadline is None:
-        return _calm(item, market, most)
+        return _calm(item, market, height, most)
     rising = _rising(item, market, height, most)
     return FeeratePerKw(min(most, max(rising, item.feerate_per_kw)))
 
@@ -39,11 +42,14 @@ def deadline(item: SweepInput) -> BlockHeight | None:
     return BlockHeight(max(item.want.deadline, item.started_height + RACE))
 
 
-def _calm(item: SweepInput, market: Market, most: FeeratePerKw) -> FeeratePerKw | None:
-    estimate = market.estimate(CALM)
-    if estimate is None and isinstance(item.want, BumpCommitment):
+def _calm(
+    item: SweepInput, market: Market, height: BlockHeight, most: FeeratePerKw
+) -> FeeratePerKw | None:
+    estimate, last = market.estimate(CALM), item.patience_ends
+    impatient = last is not None and height >= last
+    if estimate is None and (impatient or isinstance(item.want, BumpCommitment)):
         estimate = market.floor
-    if estimate is None or estimate > most:
+    if estimate is None or (estimate > most and not impatient):
         return None
     # More may have been offered than it can pay now: for a commitment by this anchor, or before
     # the node's highest feerate was lowered.

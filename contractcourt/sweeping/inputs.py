@@ -29,7 +29,8 @@ class SweepInput:
     """An output that the law wants spent, and what was offered for it so far.
 
     `started_height` is where its fee curve begins; `feerate_per_kw` the most that was ever
-    offered, which it never falls below again (users_ask L7).
+    offered, which it never falls below again (users_ask L7). Until `patience_ends` it can wait for
+    better times; None: for ever.
     """
 
     channel: Channel
@@ -37,6 +38,7 @@ class SweepInput:
     started_height: BlockHeight
     max_feerate_per_kw: FeeratePerKw
     feerate_per_kw: FeeratePerKw
+    patience_ends: BlockHeight | None = None
 
     @property
     def contract(self) -> Contract:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -45,6 +46,19 @@ def test_l11_a_fallback_is_not_kept_when_estimates_are_back() -> None:
     item = Wanted(1, offered=253).item()
     assert curve.offer(item, market(), BlockHeight(300)) is None
     assert curve.offer(item, market(price=5_000), BlockHeight(300)) == 5_000
+
+
+def test_l1_what_has_waited_for_long_waits_no_longer() -> None:
+    """A small output can pay the floor for ever, and never what a day ahead costs."""
+    small = replace(Wanted(1, value_sat=400).item(), patience_ends=BlockHeight(4_132))
+    dear = market(floor=25, price=1_000)
+    assert 25 < limit(small) < 1_000
+    assert curve.offer(small, dear, BlockHeight(4_131)) is None
+    assert curve.offer(small, dear, BlockHeight(4_132)) == limit(small)
+    # A node that makes no estimates.
+    large = replace(Wanted(1).item(), patience_ends=BlockHeight(4_132))
+    assert curve.offer(large, market(), BlockHeight(4_131)) is None
+    assert curve.offer(large, market(), BlockHeight(4_132)) == 253
 
 
 @pytest.mark.parametrize("price", [253, 5_000])
