@@ -16,7 +16,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.events import TAKEN, PublishOutcome, TransactionPublished
 from storage import alarms, broadcasts, cases, docket
-from storage.broadcasts import COMMITMENT, Broadcast
+from storage.broadcasts import BUMP, COMMITMENT, HTLC_TRANSACTION, Broadcast
 from storage.database import Connection
 from storage.docket import NewEntry
 from tasks import wakeups
@@ -24,6 +24,9 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
 
 _log = structlog.get_logger()
+
+#: Its own fault, or that of one of its inputs.
+FAULTY = frozenset({PublishOutcome.POLICY, PublishOutcome.INVALID})
 
 
 def send(held: Resources, open_ones: Sequence[Broadcast]) -> None:
@@ -83,7 +86,7 @@ def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]
         )
         docket.append_many(conn, news)
         for broadcast, answer in answered:
-            if answer.outcome is PublishOutcome.UNKNOWN:
+            if _is_alarming(broadcast, answer.outcome):
                 message = f"the Bitcoin node refuses {broadcast.txid}: {answer.reason}"
                 alarms.keep_raised(conn, broadcast.channel_id, AlarmKind.UNKNOWN_REFUSAL, message)
         reach(CrashPoint.OUTCOME_BEFORE_COMMIT)
@@ -94,6 +97,12 @@ def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]
         _log_attempt(broadcast, answer)
     if news:
         wakeups.wake([entry.channel_id for entry in news])
+
+
+def _is_alarming(broadcast: Broadcast, outcome: PublishOutcome) -> bool:
+    """Nobody else says so: the law does of our commitment, and the sweeper of what it has tried."""
+    untried = broadcast.purpose in (BUMP, HTLC_TRANSACTION)
+    return outcome is PublishOutcome.UNKNOWN or (untried and outcome in FAULTY)
 
 
 def _is_news(broadcast: Broadcast, outcome: PublishOutcome) -> bool:

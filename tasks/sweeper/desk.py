@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contractcourt.events import PublishOutcome
 from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight
 from tasks.resources import Resources
@@ -14,9 +13,6 @@ from tasks.sweeper.wallet import NodeWallet
 
 #: Transactions signed, tried, stored and sent together.
 AT_ONCE = 20
-
-#: Its own fault, or that of one of its inputs.
-FAULTY = frozenset({PublishOutcome.POLICY, PublishOutcome.INVALID})
 
 
 class MadeWay(Exception):

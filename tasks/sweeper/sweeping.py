@@ -22,8 +22,9 @@ from contractcourt.units import FeeratePerKw
 from storage import broadcasts, sweep_inputs
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
+from tasks.sending import FAULTY
 from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
-from tasks.sweeper.desk import AT_ONCE, FAULTY, Desk
+from tasks.sweeper.desk import AT_ONCE, Desk
 from tasks.sweeper.findings import PAYS_ENOUGH
 from tasks.sweeper.tending import Tending
 

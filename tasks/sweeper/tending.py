@@ -12,9 +12,9 @@ from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
 from tasks.crash_points import CrashPoint, reach
-from tasks.sending import send
+from tasks.sending import FAULTY, send
 from tasks.signer_client import SignerUnavailable
-from tasks.sweeper.desk import AT_ONCE, FAULTY, Desk
+from tasks.sweeper.desk import AT_ONCE, Desk
 from tasks.sweeper.raises import Out, Raises, Reserved, reserved, signed_raises
 
 #: Somebody else spends a part of it, or a part of it is gone.
