@@ -301,3 +301,43 @@ def test_a_search_that_ends_at_a_pruned_block_stops_no_other(
     for _ in range(3):
         patient.step()
     assert_found_at_once(court, patient, outpoint, height)
+
+
+def pruned_after_a_spend(court: Watched, watcher: Watcher) -> tuple[OutPoint, int]:
+    """An output and the height of its spend, twenty blocks above what the node has pruned."""
+    mine(court.devnet, count=60)
+    outpoint, height = spent_before(court, 1)
+    court.devnet.rpc("devnet_prune", height - 20)
+    watcher.settle()
+    return outpoint, height
+
+
+def test_what_a_search_found_is_told_although_it_stops_at_a_pruned_block(
+    court: Watched, patient: Watcher
+) -> None:
+    outpoint, height = pruned_after_a_spend(court, patient)
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint)
+    court.watch(court.channel(), _NOWHERE)
+    patient.settle()
+    assert court.told(channel_id) == [("spent", height)]
+    assert patient.woken == [channel_id]
+    for _ in range(5):
+        patient.step()
+    assert court.told(channel_id) == [("spent", height)], "told once"
+    assert court.to_look_back() == 1
+
+
+def test_a_search_that_stopped_at_a_pruned_block_keeps_no_later_watch_waiting(
+    court: Watched, patient: Watcher
+) -> None:
+    outpoint, height = pruned_after_a_spend(court, patient)
+    court.watch(court.channel(), _NOWHERE)
+    for _ in range(3):
+        patient.step()
+    channel_id = court.channel()
+    court.watch(channel_id, outpoint)
+    for _ in range(3):
+        patient.step()
+    assert court.told(channel_id) == [("spent", height)]
+    assert court.to_look_back() == 1

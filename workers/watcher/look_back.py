@@ -4,7 +4,7 @@ First Postgres (another case may have seen it), then the UTXO set: an outpoint t
 was not spent. Only for the others the chain is searched, a slice of blocks each round, so that
 new blocks never wait for old ones. Where an outpoint was made is known of most, and the search is
 short; it does not wait for one that nobody dated, which is long, and may end at a block that the
-node has pruned.
+node has pruned. What was found before such a block is told, and what came since is searched for.
 """
 
 from __future__ import annotations
@@ -91,10 +91,12 @@ class LookBack:
         return any(more)
 
     def _search_a_slice(self, lane: _Lane, epoch: int, cursor: Cursor) -> bool:
-        if lane.search is None and lane.waiting:
-            lane.search = Search(list(lane.waiting.values()), cursor, self._most_blocks)
+        if lane.waiting and (lane.search is None or lane.obstacle.stands):
+            stopped = {} if lane.search is None else lane.search.watched
+            asked = [*stopped.values(), *lane.waiting.values()]
+            lane.search = Search(asked, cursor, self._most_blocks)
             lane.waiting.clear()
-        if lane.search is None or lane.obstacle.is_waited_for():
+        elif lane.search is None or lane.obstacle.is_waited_for():
             return False
         return self._go_on(lane, lane.search, epoch, cursor)
 
@@ -139,21 +141,24 @@ class LookBack:
             search.go_on(self._chain, _BLOCKS_A_ROUND, self._keep)
         except UnreadableBlock as error:
             lane.obstacle.met(error)
+            # It may stand there for good, and what was found above it may have a deadline.
+            found = [w for w in search.watched.values() if w.outpoint in search.found]
+            self._end(search, found, epoch, cursor)
             return False
         lane.obstacle.passed()
         if search.is_over:
             lane.search = None
-            self._end(search, epoch, cursor)
+            self._end(search, list(search.watched.values()), epoch, cursor)
         return True
 
     def _stands(self, search: Search) -> bool:
         """No reorg went below its beginning; else what was read may be gone, and all is new."""
         return self._chain.block_hash(search.since.height) == search.since.hash
 
-    def _end(self, search: Search, epoch: int, cursor: Cursor) -> None:
+    def _end(self, search: Search, watched: Sequence[Watch], epoch: int, cursor: Cursor) -> None:
+        """Tell what was found for these of its watches; they are not searched for any more."""
         if not self._stands(search):
             return
-        watched = list(search.watched.values())
         told = [
             (w.channel_id, search.found[w.outpoint]) for w in watched if w.outpoint in search.found
         ]

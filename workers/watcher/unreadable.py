@@ -50,6 +50,11 @@ class Obstacle:
         self._rounds_left = 0
         self._may_have_alarm = True  # one that an earlier process raised, too
 
+    @property
+    def stands(self) -> bool:
+        """It was met and not passed since."""
+        return self._tries > 0
+
     def is_waited_for(self) -> bool:
         """Whether this round only waits. Ask once a round."""
         if not self._rounds_left:
