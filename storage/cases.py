@@ -15,9 +15,9 @@ from contractcourt.arbitrator import urgency
 from contractcourt.arbitrator.urgency import Revocation
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
-from contractcourt.codec import decode, encode
+from contractcourt.codec import MalformedRecord, decode, encode
 from storage.database import Connection
-from storage.errors import StaleCase, UnknownChannel
+from storage.errors import StaleCase, UnknownChannel, UnreadableRecord
 
 #: Row by row on purpose: `unapplied` is empty most of the time, statistics say so, and a plan
 #: made for an empty table reads all of it for each row of a burst. And from where the case stood:
@@ -240,4 +240,8 @@ def store_many(conn: Connection, cases: Iterable[StoredCase]) -> None:
 
 
 def _stored_case(channel_id: int, case_json: str, applied_seq: int, version: int) -> StoredCase:
-    return StoredCase(channel_id, decode(case_json, Case), applied_seq, version, applied_seq)
+    try:
+        case = decode(case_json, Case)
+    except MalformedRecord as error:
+        raise UnreadableRecord(f"the case of channel {channel_id}: {error}") from error
+    return StoredCase(channel_id, case, applied_seq, version, applied_seq)

@@ -19,10 +19,10 @@ from typing import Any, Literal, cast
 from psycopg.rows import args_row
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.codec import decode, encode
+from contractcourt.codec import MalformedRecord, decode, encode
 from contractcourt.events import Event
 from storage.database import Connection
-from storage.errors import BrokenDocket, UnknownChannel
+from storage.errors import BrokenDocket, UnknownChannel, UnreadableRecord
 
 Source = Literal["node", "chain", "court", "operator"]
 
@@ -313,10 +313,14 @@ def _known_keys(conn: Connection, new: Sequence[NewEntry]) -> dict[tuple[int, st
 def _docket_entry(
     channel_id: int, seq: int, payload: str, idempotency_key: str, source: str, created_at: datetime
 ) -> DocketEntry:
+    try:
+        event = decode(payload, cast("type[Any]", Event))
+    except MalformedRecord as error:
+        raise UnreadableRecord(f"docket entry {seq} of channel {channel_id}: {error}") from error
     return DocketEntry(
         channel_id=channel_id,
         seq=seq,
-        event=cast(Event, decode(payload, cast("type[Any]", Event))),
+        event=cast(Event, event),
         idempotency_key=idempotency_key,
         source=cast(Source, source),
         created_at=created_at,

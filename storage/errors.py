@@ -29,6 +29,10 @@ class StaleCase(StorageError):
     """Another worker stored this case since it was read; read it again."""
 
 
+class UnreadableRecord(StorageError):
+    """A case or a docket entry is of a version that this one can't read; let the newer one work."""
+
+
 class Fenced(StorageError):
     """The lease has another epoch by now: this process no longer leads and must not write."""
 

@@ -28,6 +28,7 @@ from storage import alarms, cases, channels, docket, nodes
 from storage.cases import StoredCase
 from storage.database import Connection, Database
 from storage.docket import Appended, NumberedEvent, Source
+from storage.errors import UnreadableRecord
 from storage.sweep_inputs import Wish
 from tasks import carrying_out
 from tasks.carrying_out import Advanced, Written
@@ -100,10 +101,10 @@ def _news(db: Database, stood: Mapping[int, int]) -> list[int]:
 
 
 def _step(db: Database, chunk: Sequence[int]) -> Outcome:
-    """One commit for the chunk; if the law itself breaks on one channel, one for each channel."""
+    """One commit for the chunk; if one channel can't be read, or the law breaks, one for each."""
     try:
         return db.run(lambda conn: apply_pending(conn, chunk))
-    except BrokenLaw as broken:
+    except (BrokenLaw, UnreadableRecord) as broken:
         if len(chunk) == 1:
             _set_aside(db, chunk[0], broken)
             return Outcome()

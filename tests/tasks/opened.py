@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.events import ChannelOpened, ChannelUpdated
+from contractcourt.codec import encode
+from contractcourt.events import (
+    ChannelOpened,
+    ChannelUpdated,
+    PublishOutcome,
+    TransactionPublished,
+)
 from contractcourt.units import Txid
-from storage import nodes
+from storage import docket, nodes
 from storage.database import Connection, Database
 from tasks import arbitration
 from workers.simulation.channel import SimulatedChannel
+
+_HEAD = "SELECT last_seq, last_hash FROM docket_heads WHERE channel_id = %(id)s"
+
+
+def append_unheard_of(conn: Connection, channel_id: int) -> None:
+    """An entry with an outcome that only a newer version knows, beside which this one works on."""
+    [(last_seq, last_hash)] = conn.execute(_HEAD, {"id": channel_id}).fetchall()
+    event = TransactionPublished(Txid(bytes(32)), PublishOutcome.ACCEPTED, "")
+    key, payload = "unheard of", encode(event).decode().replace('"accepted"', '"unheard_of"')
+    facts: dict[str, list[object]] = {
+        "channel_ids": [channel_id],
+        "seqs": [last_seq + 1],
+        "keys": [key],
+        "sources": ["chain"],
+        "kinds": ["transaction_published"],
+        "payloads": [payload],
+        "hashes": [docket.chained_hash(last_hash, last_seq + 1, key, "chain", payload)],
+    }
+    conn.execute(docket.INSERT_ENTRIES, facts)
 
 
 def open_channel(db: Database, name: str) -> tuple[SimulatedChannel, int]:

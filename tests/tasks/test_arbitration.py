@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from contractcourt.advance import Verdict, advance
+from contractcourt.alarms import AlarmKind
 from contractcourt.case import Case, State
 from contractcourt.channel import RevokedSecret
 from contractcourt.codec import encode
@@ -20,13 +21,13 @@ from contractcourt.events import (
     HeightReached,
 )
 from contractcourt.units import BlockHeight
-from storage import cases, channels, docket, outbox
+from storage import alarms, cases, channels, docket, outbox
 from storage.database import Database
 from storage.docket import NewEntry
 from tasks import arbitration, reconcile
 from tasks.arbitration import arbitrate
 from tests.spent import spent
-from tests.tasks.opened import open_channel
+from tests.tasks.opened import append_unheard_of, open_channel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
 
@@ -209,6 +210,35 @@ def test_c17_channels_on_which_the_law_breaks_do_not_fill_the_bound(
     assert left == [channel_id for _, channel_id in opened]
     monkeypatch.undo()
     assert arbitrate(db, left).applied == 3, "a version without the defect gets on with them"
+
+
+def test_an_entry_of_a_newer_version_stops_its_own_channel_alone(db: Database) -> None:
+    """Versions work side by side during an upgrade, and the older one may have to come back."""
+    _, newer = open_channel(db, "newer")
+    _, other = open_channel(db, "other")
+    db.run(lambda conn: append_unheard_of(conn, newer))
+    _append_heights(db, other, 1, 3)
+    assert arbitrate(db, [newer, other]).applied == 2
+    with db.transaction() as conn:
+        [alarm] = alarms.list_open(conn, channel_id=newer)
+        assert docket.unapplied_channels(conn, 0, 10) == [newer]
+    assert alarm.kind == AlarmKind.LAW_BROKEN
+
+
+def test_a_case_of_a_newer_version_stops_its_own_channel_alone(db: Database) -> None:
+    _, newer = open_channel(db, "newer case")
+    _, other = open_channel(db, "other case")
+    for channel_id in (newer, other):
+        _append_heights(db, channel_id, 1, 2)
+    with db.transaction() as conn:
+        conn.execute(
+            "UPDATE cases SET version = version + 1, case_json = replace(case_json, "
+            '\'"path":["DEFAULT"]\', \'"path":["UNHEARD_OF"]\') WHERE channel_id = %(id)s',
+            {"id": newer},
+        )
+    assert arbitrate(db, [newer, other]).applied == 1
+    with db.transaction() as conn:
+        assert docket.unapplied_channels(conn, 0, 10) == [newer]
 
 
 def test_large_cases_are_advanced_in_several_commits(
