@@ -16,9 +16,11 @@ from storage import cases, channels, docket, force_close_entry, htlc_index, told
 from storage.cases import StoredCase
 from storage.channels import ChannelRow
 from storage.database import Connection, Database
+from storage.errors import UnreadableRecord
 from storage.nodes import Node
 from tasks import arbitration
 from tasks.arbitration import Outcome
+from tasks.errors import BrokenLaw
 from workers.gateway import closing, updates
 from workers.gateway.addresses import unknown_channel
 from workers.gateway.court import Court
@@ -123,8 +125,7 @@ def apply(conn: Connection, message: Message, held: set[int]) -> Sequence[Place]
             holders = htlc_index.channels_with(conn, message.node.name, learned.payment_hash)
             event = learned.to_event()
             return [
-                _hear(conn, message, row.id, row.channel_point, event, held)
-                for row in channels.by_ids(conn, holders)
+                _share(conn, message, row, event, held) for row in channels.by_ids(conn, holders)
             ]
         case ForceCloseRequestedWebhook(data=wanted):
             row = _row(conn, message.node, wanted.channel_point)
@@ -205,6 +206,19 @@ def _hear(
         conn, channel_id, event, idempotency_key=message.key, source="node", seen=message.stood
     )
     return Place(channel_id, point, appended.seq, appended.duplicate, _wake_up(outcome))
+
+
+def _share(
+    conn: Connection, message: Message, row: ChannelRow, event: Event, held: set[int]
+) -> Place:
+    """`_hear` for one of many: where the case can't be advanced, its docket keeps the event."""
+    try:
+        with conn.transaction():
+            return _hear(conn, message, row.id, row.channel_point, event, held)
+    except (BrokenLaw, UnreadableRecord):
+        appended = docket.append(conn, row.id, event, idempotency_key=message.key, source="node")
+        wake_up = WakeUp(channels=(row.id,))
+        return Place(row.id, row.channel_point, appended.seq, appended.duplicate, wake_up)
 
 
 def _force_close(conn: Connection, message: Message, row: ChannelRow, reason: str) -> Place:

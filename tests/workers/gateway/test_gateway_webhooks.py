@@ -16,6 +16,7 @@ from contractcourt.units import Txid
 from storage import cases, channels, node_secrets
 from tests.model.world import after_splice
 from tests.storage.examples import WEBHOOK_SEAL
+from tests.tasks.opened import append_unheard_of
 from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import opened_data, update_data
@@ -237,6 +238,31 @@ def test_a_preimage_reaches_every_channel_that_holds_its_htlc(
     assert answer.status_code == 202
     assert answer.json()["channel_point"] == str(opened.funding_outpoint)
     assert case_of(gateway, opened).preimage_of(htlc.payment_hash) == preimage
+
+
+def test_a_channel_that_can_not_be_advanced_keeps_a_preimage_from_no_other(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """The parts of one payment come over several channels."""
+    other = channel_of("another part")
+    gateway.open(other)
+    gateway.update(other, other.first_update())
+    htlc = opened.htlc(3, Direction.RECEIVED, 20_000_000, 700)
+    gateway.update(opened, *opened.whole_move(0, htlc))
+    gateway.update(other, *other.whole_move(0, htlc))
+    with gateway.db.transaction() as conn:
+        stuck = channels.find(conn, opened.funding_outpoint)
+        assert stuck is not None
+        append_unheard_of(conn, stuck.id)
+    preimage = opened.preimage(3)
+    data = {"payment_hash": str(htlc.payment_hash), "preimage": str(preimage)}
+    assert gateway.send("preimage.learned", data).status_code == 202
+    assert case_of(gateway, other).preimage_of(htlc.payment_hash) == preimage
+    with gateway.db.transaction() as conn:
+        row = channels.find(conn, opened.funding_outpoint)
+    assert row is not None
+    assert row.last_seq == stuck.last_seq + 2, "its own docket keeps the preimage"
+    assert stuck.id in {channel for wake in gateway.wakes for channel in wake.channels}
 
 
 def test_a_preimage_that_nobody_waits_for_yet_is_taken(
