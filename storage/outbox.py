@@ -29,7 +29,7 @@ OutboxEffect = PublishCommitment | PublishHtlcTransaction | NotifyNode | AskLoca
 
 #: The longest wait between two attempts at what was refused.
 LONGEST_WAIT_SECONDS = 3600
-#: And at what nobody answered: who comes back may find transactions that have a deadline.
+#: And at what nobody could answer: who comes back may find transactions that have a deadline.
 AWAY_SECONDS = 10
 
 PUT = """
@@ -153,7 +153,7 @@ def mark_refused(conn: Connection, outbox_id: int, error: str) -> None:
 
 
 def mark_unanswered(conn: Connection, outbox_id: int, error: str) -> None:
-    """Nobody answered, which says nothing of the effect: due again in some seconds at most."""
+    """Nobody could answer, which says nothing of the effect: due again in some seconds at most."""
     _mark_failed(conn, outbox_id, error, AWAY_SECONDS)
 
 

@@ -13,7 +13,12 @@ from storage.database import Connection
 from storage.outbox import OutboxRow
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
-from tasks.signer_client import SignerCallFailed, SignerFailed, SignerUnavailable
+from tasks.signer_client import (
+    SignerCallFailed,
+    SignerFailed,
+    SignerKeysMissing,
+    SignerUnavailable,
+)
 
 
 def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
@@ -70,7 +75,8 @@ def note_failure(
     conn: Connection, row: OutboxRow, error: Exception, kind: AlarmKind, message: str
 ) -> None:
     """An effect of the outbox waits for the signer, or was refused; alarm unless that is away."""
-    if isinstance(error, SignerFailed | SignerUnavailable):
+    # Nobody tells when the signer can do it, and the row may have a deadline.
+    if isinstance(error, SignerFailed | SignerKeysMissing | SignerUnavailable):
         outbox.mark_unanswered(conn, row.id, str(error))
     else:
         outbox.mark_refused(conn, row.id, str(error))

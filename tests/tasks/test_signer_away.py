@@ -1,4 +1,4 @@
-"""A signer that comes back after hours finds what waits for it within seconds (users_ask L20)."""
+"""A signer that comes back, or gets its keys, finds within seconds what has waited for hours."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ def test_our_commitment_is_asked_for_every_few_seconds_however_long_the_signer_i
 ) -> None:
     _, channel_id = open_channel(db, "signer away")
     assert _asked_eight_times(cut_off, _asked(db, channel_id)) == []
+
+
+def test_so_it_is_however_long_its_keys_are_missing(sweeper: Resources) -> None:
+    """They may be imported when an HTLC has some blocks left."""
+    _, channel_id = open_channel(sweeper.db, "no keys")
+    assert _asked_eight_times(sweeper, _asked(sweeper.db, channel_id)) == ["not_signed"]
 
 
 def test_a_commitment_at_which_the_signer_fails_is_alarmed(sweeper: Resources) -> None:
