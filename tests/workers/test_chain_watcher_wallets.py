@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -11,11 +12,14 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
-from contractcourt.units import Script
+from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script, Txid
 from storage import fee_coins, fee_wallets
 from storage.database import Database
+from storage.fee_coins import NewCoin
 from tests.chain.devnet_money import ANYONE, OP_TRUE, fund
+from tests.contractcourt.bitcoin.test_block import block_of
 from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
+from workers.watcher import wallet_coins
 
 #: Scripts of the wallet that anybody may spend, so that the tests need no keys.
 OTHER = bytes(p2wsh(b"\x51\x51"))
@@ -131,3 +135,25 @@ def test_coins_from_before_the_first_start_are_found(court: Watched, chain: Bitc
     with court.db.transaction() as conn:
         [found] = [c for c in fee_coins.unspent(conn, "alice") if c.outpoint == coin]
     assert (found.index, found.script_pubkey) == (0, ANYONE)
+
+
+def test_a_wallet_that_anybody_fills_with_coins_does_not_stop_the_watcher(court: Watched) -> None:
+    """A transaction that says nothing to Postgres for 15 s is over, at every try again."""
+    import_wallet(court)
+    some = random.Random(1)
+    noise = some.randbytes(3_900_000)
+    raw = block_of(paying(OutPoint.of(Txid(bytes(32)), 0), (0, noise)))
+    with court.db.transaction() as conn:
+        made = [
+            NewCoin(
+                OutPoint.of(Txid(some.randbytes(32)), 0),
+                Script(ANYONE),
+                Satoshi(330),
+                BlockHeight(1),
+                BlockHash(bytes(32)),
+            )
+            for _ in range(60_000)
+        ]
+        fee_coins.add(conn, made)
+        wallet_coins.connect(conn, BlockHeight(2), BlockHash(bytes(32)), raw)
+        assert len(fee_coins.outpoints(conn)) == len(made)

@@ -1,8 +1,9 @@
 """The coins of the fee wallets, followed block by block, and looked for once in the UTXO set.
 
-A wallet has a few scripts and a few coins, so a block is first searched for their bytes as they
-stand, and only read when one occurs. Outputs of a coinbase are left out: they can't be spent for
-a hundred blocks, and a reorg destroys them for good.
+A wallet has a few scripts, so a block is searched for their bytes as they stand, and its outputs
+are only read when one occurs. Coins it may have in any number, for anybody may send it more.
+Outputs of a coinbase are left out: they can't be spent for a hundred blocks, and a reorg destroys
+them for good.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import structlog
 
 from chain.errors import ChainError
 from chain.view import ChainView, Scan
-from contractcourt.bitcoin.block import walk
+from contractcourt.bitcoin.block import spends_of, walk
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.errors import MalformedBlock
@@ -34,10 +35,11 @@ def connect(conn: Connection, height: BlockHeight, block_hash: BlockHash, raw: b
     if not scripts:
         return
     coins = {bytes(outpoint) for outpoint in fee_coins.outpoints(conn)}
-    if not any(needle in raw for needle in scripts | coins):
-        return
     try:
-        made, spent = _read(raw, scripts, coins, height, block_hash)
+        if any(script in raw for script in scripts):
+            made, spent = _read(raw, scripts, coins, height, block_hash)
+        else:
+            made, spent = [], [spend.outpoint for spend in spends_of(raw, coins)]
     except MalformedBlock as error:
         raise UnreadableBlock(height, block_hash, error) from error
     fee_coins.add(conn, made)
