@@ -57,7 +57,7 @@ _JUDGING = {
     "sweep_rounds": "SELECT INSERT UPDATE",
     # Its triggers count in the owner's name.
     "tallies": "SELECT",
-    "told_preimages": "SELECT",
+    "told_preimages": "SELECT INSERT",
     "unapplied": "SELECT INSERT DELETE",
     "watches": "SELECT INSERT UPDATE",
     "webhook_endpoints": "SELECT INSERT UPDATE",
@@ -94,7 +94,6 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
     Role.GATEWAY: {
         **_JUDGING,
         "leases": "SELECT",
-        "told_preimages": "SELECT INSERT",
         "webhook_receipts": "SELECT INSERT",
     },
     Role.WORKER: {

@@ -1,14 +1,15 @@
-"""Preimages that nodes told, kept for HTLCs that are told after them.
+"""Preimages that nodes or the chain told, kept for HTLCs that are told after them.
 
 A channel that holds the HTLC already has the preimage on its docket; here it waits for one whose
 `channel.updated` was overtaken. Neither may miss the other when both come at once, so they meet at
 a lock of their payment hash: whoever told the HTLC has it shared until the commit
-(`htlc_index.replace`), and whoever tells the preimage has it alone.
+(`htlc_index.replace`), and whoever tells the preimage has it alone. What the chain shows is kept
+without that lock: it would be held over the commit of many channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from contractcourt.units import PaymentHash, Secret
 from storage.database import Connection
@@ -19,6 +20,13 @@ MEET = f"SELECT pg_advisory_xact_lock({MEETING.format(payment_hash='%(payment_ha
 REMEMBER = """
     INSERT INTO told_preimages (node, payment_hash, preimage)
     VALUES (%(node)s, %(payment_hash)s, %(preimage)s)
+    ON CONFLICT (node, payment_hash) DO NOTHING
+"""
+KEEP = """
+    INSERT INTO told_preimages (node, payment_hash, preimage)
+    SELECT * FROM unnest(%(nodes)b::text[], %(hashes)s::bytea[], %(preimages)s::bytea[])
+        AS shown (node, payment_hash, preimage)
+    ORDER BY node, payment_hash
     ON CONFLICT (node, payment_hash) DO NOTHING
 """
 RECALL = """
@@ -36,6 +44,17 @@ def remember(conn: Connection, node: str, payment_hash: PaymentHash, preimage: S
     facts = {"node": node, "payment_hash": payment_hash, "preimage": preimage}
     conn.execute(MEET, facts)
     conn.execute(REMEMBER, facts)
+
+
+def keep(conn: Connection, shown: Sequence[tuple[str, PaymentHash, Secret]]) -> None:
+    """Keep what the chain showed, as (node, payment hash, preimage), in one statement."""
+    if shown:
+        facts = {
+            "nodes": [node for node, _, _ in shown],
+            "hashes": [payment_hash for _, payment_hash, _ in shown],
+            "preimages": [preimage for _, _, preimage in shown],
+        }
+        conn.execute(KEEP, facts)
 
 
 def recall(

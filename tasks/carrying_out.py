@@ -105,7 +105,7 @@ def _told_before(conn: Connection, advanced: Sequence[Advanced]) -> list[NewEntr
     ]
     told = told_preimages.recall(conn, ((c.after.channel.node, hashed) for c, hashed in new))
     return [
-        NewEntry(c.channel_id, PreimageLearned(hashed, told[key]), f"told:{hashed}", "node")
+        NewEntry(c.channel_id, PreimageLearned(hashed, told[key]), f"told:{hashed}", "court")
         for c, hashed in new
         if (key := (c.after.channel.node, hashed)) in told
     ]

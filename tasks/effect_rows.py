@@ -40,6 +40,7 @@ from storage import (
     htlc_index,
     outbox,
     revoked_states,
+    told_preimages,
     watches,
 )
 from storage.database import Connection
@@ -131,6 +132,9 @@ class EffectRows:
         does so in another order. Those whose own case waits for it are `answered` in this commit.
         """
         own = [*self._answers(conn), *told]
+        # First, for HTLCs that are told later; those that are known by now are sought after it.
+        shown = [(e.node, e.payment_hash, e.preimage) for _, e in self._shared]
+        told_preimages.keep(conn, shown)
         others = [entry for shared in self._shared for entry in self._shares(conn, *shared)]
         docket.append_many(conn, [*own, *others])
         self.answered.update(entry.channel_id for entry in own)
