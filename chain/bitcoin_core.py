@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
-from chain.errors import BlockUnavailable, RpcRefused
+from chain.errors import BlockUnavailable, RpcRefused, ScanAborted
 from chain.json_rpc import JsonRpc
 from chain.refusals import outcome_of
 from chain.sense import must_make_sense
@@ -200,9 +200,14 @@ class BitcoinCore:
         }
 
     def scan(self, scripts: Sequence[Script]) -> Scan:
-        """Search the whole UTXO set for outputs to these scripts: minutes, on mainnet."""
+        """Search the whole UTXO set for outputs to these scripts: minutes, on mainnet.
+
+        Raises ScanAborted when somebody aborted it at the node.
+        """
         wanted = [f"raw({script.hex()})" for script in scripts]
         told = self._rpc.call("scantxoutset", "start", wanted, timeout_seconds=_SCAN_SECONDS)
+        if told.get("success") is False:
+            raise ScanAborted
         outputs = tuple(_scanned(unspent) for unspent in told["unspents"])
         return Scan(BlockHash.parse(told["bestblock"]), outputs)
 

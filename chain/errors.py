@@ -34,6 +34,10 @@ class RpcRefused(ChainError):
         self.message = message
 
 
+class ScanAborted(ChainError):
+    """Somebody aborted the search of the UTXO set: what was found until then is not all."""
+
+
 class BlockUnavailable(ChainError):
     """A block of the best chain can't be read; it is never skipped."""
 

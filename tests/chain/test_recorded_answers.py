@@ -12,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.bitcoin_core import BitcoinCore, feerate_per_kw
-from chain.errors import ChainUnavailable, NodeStarting, RpcRefused, WrongCredentials
+from chain.errors import (
+    ChainUnavailable,
+    NodeStarting,
+    RpcRefused,
+    ScanAborted,
+    WrongCredentials,
+)
 from chain.readiness import Trouble, examine, troubles
 from chain.view import ChainState
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.units import BlockHash, BlockHeight
+from contractcourt.units import BlockHash, BlockHeight, Script
 from tests.chain.recorded_node import ANSWERS, RELEASES, RecordedNode, answers_of
 
 OUTPOINT = OutPoint(bytes(36))
@@ -141,6 +147,17 @@ class TestTroubles:
         with pytest.raises(error):
             chain.state()
         assert node.asked == 1  # an answer is an answer, it is not asked for again
+
+    def test_a_search_of_the_utxo_set_that_was_aborted_is_no_answer(
+        self, node: RecordedNode, chain: BitcoinCore
+    ) -> None:
+        """Its outputs are those that were met before somebody said `scantxoutset abort`."""
+        node.say["scantxoutset"] = (
+            '{"success":false,"txouts":8192,"height":100,"bestblock":"' + "11" * 32 + '",'
+            '"unspents":[],"total_amount":0.00000000}'
+        )
+        with pytest.raises(ScanAborted):
+            chain.scan([Script(b"\x51")])
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b"[]", b'{"result":1'])
     def test_what_is_no_json_rpc_is_no_answer(
