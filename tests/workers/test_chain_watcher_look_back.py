@@ -16,7 +16,7 @@ from contractcourt.events import SpendConfirmed
 from contractcourt.units import Script, Txid
 from storage import watches
 from storage.database import Database
-from tests.chain.devnet_money import fund, send, spend
+from tests.chain.devnet_money import ANYONE, fund, send, spend
 from tests.chain.overheard import Overheard
 from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
 from workers.chain_watcher import Step
@@ -143,6 +143,23 @@ def test_what_another_channel_saw_is_told_from_the_database(
     watcher.settle()
     assert court.told(first) == court.told(second) == [("spent", height)]
     assert not wire.named("gettxout")
+
+
+def test_a_watch_whose_transaction_has_a_number_of_before_is_seen_all_the_same(
+    court: Watched, watcher: Watcher
+) -> None:
+    """A standby that took over, or a server that crashed, gives its last numbers once more."""
+    court.funded_channel()
+    watcher.settle()
+    channel_id, outpoint = court.channel(), fund(court.devnet)
+    with court.db.transaction() as conn:
+        watches.add(conn, channel_id, WatchOutpoint(outpoint, Script(ANYONE)))
+        conn.execute("UPDATE watches SET changed_in = '3' WHERE channel_id = %s", (channel_id,))
+    watcher.settle()
+    assert court.to_look_back() == 0
+    height = mine(court.devnet, spending(outpoint))
+    watcher.settle()
+    assert court.told(channel_id) == [("spent", height)]
 
 
 def test_a_spend_under_the_walks_eyes_is_told_once(court: Watched, watcher: Watcher) -> None:

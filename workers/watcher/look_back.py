@@ -107,9 +107,8 @@ class LookBack:
             asked = watches.to_look_back(conn, _WATCHES_A_ROUND + len(under_way))
             new = [watch for watch in asked if watch.id not in under_way]
             known = spends.find_confirmed(conn, [w.outpoint for w in new]) if new else {}
-            if new:
-                # From here on the walk sees these outpoints, so a search may end at the cursor.
-                self._watchlist.refresh(conn)
+        # From here on the walk sees these outpoints, so a search may end at the cursor.
+        self._watchlist.hold(asked)
         for lane in self._lanes:
             lane.keep_only({watch.id for watch in asked})
         if not new:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from storage import watches
 from storage.database import Connection
+from storage.watches import Watch
 
 
 class Watchlist:
@@ -42,6 +45,15 @@ class Watchlist:
             for watch in changes.removed:
                 self._remove(bytes(watch.outpoint), watch.channel_id)
         self._position = position
+
+    def hold(self, watched: Iterable[Watch]) -> None:
+        """Have these on the list, whatever `refresh` has seen.
+
+        It goes by the numbers of transactions, and Postgres may use the last of them again after
+        a crash, or after a standby took over.
+        """
+        for watch in watched:
+            self._add(bytes(watch.outpoint), watch.channel_id)
 
     def _add(self, outpoint: bytes, channel_id: int) -> None:
         held = self._channels.get(outpoint, ())
