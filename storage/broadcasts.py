@@ -130,7 +130,13 @@ SETTLE = """
     WHERE b.id = judged.id AND b.state = judged.state_before AND judged.state <> b.state
     RETURNING b.id, b.channel_id, b.txid, b.state
 """
-
+#: Given up while the block that mined it was stored: what was to take its place tells of it.
+CONFIRM_WHAT_WAS_QUICKER = """
+    UPDATE broadcasts SET state = 'confirmed'
+    WHERE state = 'abandoned' AND txid = ANY(ARRAY(
+        SELECT s.txid FROM broadcast_inputs AS i JOIN spends AS s ON s.outpoint = i.outpoint
+        WHERE i.broadcast_id = ANY(%(conflicted)s) AND NOT s.stale))
+"""
 
 #: The purposes of what goes as both sides signed it.
 COMMITMENT, HTLC_TRANSACTION = "commitment", "htlc_transaction"
@@ -297,6 +303,9 @@ def settle(conn: Connection, node: str | None = None) -> list[Settled]:
     ]
     if any(one.state is BroadcastState.OPEN for one in settled):
         conn.execute(ABANDON_OUTBID, {"sweeper": _SWEEPER})
+    conflicted = [one.id for one in settled if one.state is BroadcastState.CONFLICTED]
+    if conflicted:
+        conn.execute(CONFIRM_WHAT_WAS_QUICKER, {"conflicted": conflicted})
     return settled
 
 

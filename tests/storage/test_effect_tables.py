@@ -320,6 +320,21 @@ class TestBroadcasts:
             broadcasts.settle(conn)
             assert self.states(conn, channel_id) == ["abandoned", "open"]
 
+    def test_one_that_is_outbid_while_its_block_is_stored_counts_as_mined(
+        self, db: Database, channel_id: int
+    ) -> None:
+        """Neither transaction sees what the other one writes."""
+        with db.transaction() as conn:
+            low = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
+        with db.transaction() as block:
+            self.spend(block, channel_id, 1, txid(50), block=1)
+            with db.transaction() as conn:
+                broadcasts.abandon(conn, [low.id])
+                self.insert(conn, channel_id, 51, 1, purpose=broadcasts.SWEEP)
+        with db.transaction() as conn:
+            broadcasts.settle(conn)
+            assert self.states(conn, channel_id) == ["confirmed", "conflicted"]
+
     def test_an_abandoned_one_stays_so_until_it_is_mined(
         self, db: Database, channel_id: int
     ) -> None:
