@@ -190,7 +190,7 @@ def _hear_local_point(hearing: Hearing, event: LocalPointLearned) -> None:
 
 def _look_again(hearing: Hearing, before: Case) -> None:
     """After each event: is an HTLC due, is the close final, did a contract move on?"""
-    machine.follow_funding(hearing)
+    machine.follow_newest(hearing)
     machine.decide_what_was_asked(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)
     offer.publish(hearing, before)

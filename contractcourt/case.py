@@ -57,7 +57,7 @@ STEPS_FORWARD = frozenset(
     }
 )
 #: Every step back: a reorg took a close, or a contract's spend, back; a preimage came late; or the
-#: funding moved, and what was decided is decided anew.
+#: funding moved, or a newer commitment of ours was told, and what was decided is decided anew.
 STEPS_BACK = frozenset(
     {
         *((closed, state) for closed in CLOSED_STATES for state in _BEFORE_THE_CLOSE),
@@ -72,7 +72,10 @@ COURT = "court"
 
 
 class ForceClose(msgspec.Struct, frozen=True):
-    """Our decision to publish our commitment: made once, kept until some close is final."""
+    """Our decision to publish our commitment: made once, kept until some close is final.
+
+    The commitment is another one when a splice moves the funding, or the node tells a newer.
+    """
 
     requested_at: str
     requested_by: str
@@ -80,8 +83,6 @@ class ForceClose(msgspec.Struct, frozen=True):
     commitment_number: int
     txid: Txid
     outcome: PublishOutcome | None = None
-    #: What it spends; None in cases of before splices were followed.
-    funding_outpoint: OutPoint | None = None
 
 
 class FundingSpend(msgspec.Struct, frozen=True):
@@ -214,7 +215,7 @@ class Case(msgspec.Struct, frozen=True):
     splice: Splice = Splice()
     retired_fundings: tuple[RetiredFunding, ...] = ()
     waiting_spends: tuple[SpendConfirmed, ...] = ()
-    #: Our commitments that were decided for fundings other than the present one.
+    #: Our commitments that were decided before the present one: any that was sent may confirm.
     decided_before: tuple[LocalCommitment, ...] = ()
     local_points: tuple[LocalPoint, ...] = ()
     wanted_local_point: int | None = None

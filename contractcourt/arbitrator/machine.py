@@ -12,7 +12,8 @@
 | WAITING_FULL_RESOLUTION | any, no contract left | FULLY_RESOLVED |
 | FULLY_RESOLVED | any | FULLY_RESOLVED |
 
-Only a reorg (`reopen`, `unresolve`) and a splice (`follow_funding`) go back: lnd cannot.
+Only a reorg (`reopen`, `unresolve`) and what makes another commitment of ours the newest on the
+funding (`follow_newest`) go back: lnd cannot.
 """
 
 from __future__ import annotations
@@ -187,7 +188,6 @@ def _decide_broadcast(
             reason=reason,
             commitment_number=commitment.number,
             txid=commitment.txid,
-            funding_outpoint=case.channel.funding_outpoint,
         ),
     )
     hearing.enter(State.BROADCAST_COMMIT)
@@ -205,16 +205,17 @@ def _decide_broadcast(
         )
 
 
-def follow_funding(hearing: Hearing) -> None:
-    """A splice, or its reorg, moved the funding: what was decided can't confirm any more.
+def follow_newest(hearing: Hearing) -> None:
+    """What was decided is not the newest on the present funding: it can't confirm, or is revoked.
 
-    The decision stands, for our commitment on the funding as it is now, once that is known.
+    A splice, or its reorg, moved the funding, or the node told a newer one. The decision stands,
+    for the newest on the funding as it is now, once that is known.
     """
     case = hearing.case
-    decided = case.force_close
-    if decided is None or decided.funding_outpoint in (None, case.channel.funding_outpoint):
+    decided, newest = case.force_close, offer.to_publish(case)
+    if decided is None or newest is None or case.funding_spend is not None:
         return
-    if case.funding_spend is not None or offer.to_publish(case) is None:
+    if decided.txid == newest.txid:
         return
     left = stakes.decided_commitment(case)
     if left is not None and left not in case.decided_before:

@@ -1,7 +1,8 @@
 """What of ours is on offer: the commitment that was decided, while nothing speaks against it.
 
 Whoever signs or sends one asks here first, each time (docs/decisions/0027). So what was published
-before the peer showed that we lost data, or before a splice moved the funding, is sent no more.
+before the peer showed that we lost data, a splice moved the funding, or the node told a newer one,
+is sent no more.
 """
 
 from __future__ import annotations
@@ -17,26 +18,23 @@ from contractcourt.units import Txid
 def to_publish(case: Case) -> LocalCommitment | None:
     """What a force close would publish; None while the node told none on the present funding.
 
-    Of our commitments on it the one that was decided before, or the newest: a funding that a reorg
-    brings back never gets a second one (P3). Fundings share their numbers: what lies behind a
-    commitment that is known on another one may be revoked, and is not published.
+    The newest: with it the node may reveal the secret of every one before it (F6). Fundings share
+    their numbers: what lies behind a commitment that is known on another one may be revoked too,
+    and is not published.
     """
-    funding = case.channel.funding_outpoint
-    decided = next((c for c in case.decided_before if c.spends == funding), None)
     newest = case.local_commitment
-    if decided is not None or newest is None:
-        return decided
+    if newest is None or newest.spends != case.channel.funding_outpoint:
+        return None
     behind = any(newest.number < other.number for other in case.held)
-    return None if behind or newest.spends != funding else newest
+    return None if behind else newest
 
 
 def on_offer(case: Case) -> Txid | None:
     """Our commitment that may be sent now; None while none was decided, or none may be sent."""
-    decided = case.force_close
-    if decided is None or we_lost_data(case):
+    decided, newest = case.force_close, to_publish(case)
+    if decided is None or newest is None or we_lost_data(case):
         return None
-    stands = decided.funding_outpoint in (None, case.channel.funding_outpoint)
-    return decided.txid if stands else None
+    return decided.txid if decided.txid == newest.txid else None
 
 
 def we_lost_data(case: Case) -> bool:

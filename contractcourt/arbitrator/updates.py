@@ -71,17 +71,26 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
     if not _is_news(funding.local_commitment, commitment):
         return
     _check_content(_with_funding(case, funding), commitment)
+    _warn_of_what_was_decided(hearing, commitment)
     if funding.funding_outpoint != case.channel.funding_outpoint:
         _keep_elsewhere(hearing, funding, commitment)
         return
     previous = stakes.decided_commitment(case) or case.local_commitment
     hearing.change(local_commitment=commitment, previous_local_commitment=previous)
-    if case.force_close is not None and not case.closed:
-        hearing.alarm(
-            AlarmKind.UPDATE_AFTER_FORCE_CLOSE,
-            f"the node accepted commitment {commitment.number} after commitment "
-            f"{case.force_close.commitment_number} was sent to be published; stop its channel",
-        )
+
+
+def _warn_of_what_was_decided(hearing: Hearing, commitment: LocalCommitment) -> None:
+    """With a newer one the node may reveal the secret of the one that was decided (F6)."""
+    case = hearing.case
+    decided = case.force_close
+    if decided is None or case.closed or commitment.number <= decided.commitment_number:
+        return
+    hearing.alarm(
+        AlarmKind.UPDATE_AFTER_FORCE_CLOSE,
+        f"the node accepted commitment {commitment.number} after commitment "
+        f"{decided.commitment_number} was decided, which may be revoked now and is sent no more; "
+        "stop its channel",
+    )
 
 
 def _is_news(known: LocalCommitment | None, commitment: LocalCommitment) -> bool:

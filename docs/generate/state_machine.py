@@ -17,7 +17,6 @@ import msgspec
 
 from contractcourt.arbitrator import machine
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import CLOSED_STATES, Case, ForceClose, State
 from contractcourt.contract import ContractStage
 from contractcourt.events import ForceCloseRequested, PublishOutcome
@@ -32,7 +31,7 @@ Edge = tuple[tuple[State, State], list[str]]
 _REORG = "a reorg takes"
 _REOPENED = f"{_REORG} the close back"
 _UNRESOLVED = f"{_REORG} a contract's spend back"
-_SPLICED = "a splice moves the funding"
+_SPLICED = "a splice moves the funding, or the node tells a newer commitment"
 #: What goes back begins with one of these.
 _BACK = (_REORG, _SPLICED)
 _ANSWERED = "the node says of our commitment: "
@@ -122,7 +121,8 @@ def write() -> str:
         "`contractcourt/arbitrator/machine.py`",
         _INTRODUCTION,
         fenced("mermaid", _drawn(grouped, back=False)),
-        "Only a reorg, when it takes from the chain what had moved the case, and a splice go back:",
+        "Only a reorg, when it takes from the chain what had moved the case, a splice, and a newer "
+        "commitment of ours go back:",
         fenced("mermaid", _drawn(grouped, back=True)),
         table(("from", "when", "to"), rows),
         "## Which trigger a close is",
@@ -160,11 +160,11 @@ def _stimuli() -> Iterator[tuple[str, Stimulus]]:
 
 
 def _splice(hearing: Hearing) -> None:
-    """What was decided was decided for another funding than our commitment spends now."""
-    decided, other = hearing.case.force_close, OutPoint.of(Txid(bytes(32)), 1)
+    """What was decided is not our newest commitment on the present funding."""
+    decided, other = hearing.case.force_close, Txid(bytes(32))
     if decided is not None and not hearing.case.closed:
-        hearing.change(force_close=msgspec.structs.replace(decided, funding_outpoint=other))
-        machine.follow_funding(hearing)
+        hearing.change(force_close=msgspec.structs.replace(decided, txid=other))
+        machine.follow_newest(hearing)
 
 
 def _possible(state: State) -> Iterator[Facts]:

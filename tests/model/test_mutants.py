@@ -10,7 +10,7 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from contractcourt.arbitrator import closes, following, machine, offer, stakes
+from contractcourt.arbitrator import closes, following, offer, stakes
 from contractcourt.arbitrator.classification import Classified
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
@@ -18,7 +18,7 @@ from contractcourt.case import Case, State
 from contractcourt.channel import STATIC_REMOTEKEY, Htlc, LocalCommitment
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import CloseKind, MarkChannelClosed
-from contractcourt.events import ForceCloseRequested, SpendUnconfirmed
+from contractcourt.events import SpendUnconfirmed
 from contractcourt.resolvers import breach, outgoing_htlc
 from contractcourt.units import BlockHeight, Blocks, Satoshi, Secret, Txid
 from tests.model.walk import LATER, stroll, walk
@@ -51,11 +51,8 @@ def _failed_at_its_expiry(
     return asked
 
 
-def _published_whenever_asked(
-    _: Callable[..., None], hearing: Hearing, asked: ForceCloseRequested
-) -> None:
-    if not hearing.case.closed:
-        machine._decide_broadcast(hearing, asked.requested_by, asked.reason)
+def _what_was_decided(case: Case) -> LocalCommitment | None:
+    return stakes.decided_commitment(case) or _the_newest(case)
 
 
 def _the_newest(case: Case) -> LocalCommitment | None:
@@ -131,11 +128,11 @@ MUTANTS = {
     "closes as the wrong kind after a reorg": Mutant(
         closes, "classify", _ours_after_a_reorg, "close is taken for", around=True
     ),
-    "publishes a second commitment": Mutant(
-        machine, "request", _published_whenever_asked, "two commitments", around=True
+    "publishes what it decided, whatever was told since": Mutant(
+        offer, "to_publish", _what_was_decided, "may be revoked"
     ),
-    "forgets what it decided when a splice is taken back": Mutant(
-        offer, "to_publish", _the_newest, "two commitments"
+    "publishes what lies behind another funding's": Mutant(
+        offer, "to_publish", _the_newest, "may be revoked"
     ),
     "publishes what it decided only once": Mutant(
         offer, "publish", _but_never_again, "ends in", around=True

@@ -110,11 +110,13 @@ def test_l19_what_was_decided_in_data_loss_is_published_once_the_node_explains_i
     channel_type: str,
 ) -> None:
     court, move = _ahead_of_what_was_told("decided, then explained", channel_type)
-    ours = court.force_close()
-    assert ours is not None
+    assert court.force_close() is not None
     assert court.published_commitments == 0
     court.tell(*move)
-    assert court.in_mempool(ours)
+    assert court.published_commitments == 1
+    assert court.case.force_close is not None
+    assert court.case.force_close.commitment_number == 1
+    assert court.in_mempool(court.case.force_close.txid)
     court.mine(20)
     assert court.close_kind == "local"
 

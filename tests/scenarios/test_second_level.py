@@ -38,7 +38,8 @@ def test_p3_what_was_decided_before_a_splice_that_a_reorg_took_back_is_claimed_f
     court.tell_splice(splice)
     court.tell(ChannelUpdate(local_commitment=_spliced(sim, splice).local_commitment()))
     court.refuse_publishing(True)
-    decided = court.force_close()
+    decided = sim.our_commitment_tx()
+    assert court.force_close() == decided.txid()
     # The node had accepted one more when it heard of the close.
     sim.move(1, offered)
     on_new = ChannelUpdate(local_commitment=_spliced(sim, splice).local_commitment())
@@ -47,11 +48,12 @@ def test_p3_what_was_decided_before_a_splice_that_a_reorg_took_back_is_claimed_f
     sim.move(1, offered)
     spliced = _spliced(sim, splice)
     court.tell(spliced.propose(), spliced.revoke(), spliced.accept())
-    court.reorg(1)
+    # It was sent once, so it may confirm.
+    court.reorg(1, [decided])
     court.refuse_publishing(False)
     court.mine(46)
     assert court.case.funding_spend is not None
-    assert court.case.funding_spend.txid == decided
+    assert court.case.funding_spend.txid == decided.txid()
     assert any(isinstance(effect, PublishHtlcTransaction) for effect in court.effects)
     assert court.contract_stages["second_level"] == "resolved"
     assert "htlc_unsigned" not in court.alarms()

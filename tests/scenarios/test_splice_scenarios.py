@@ -9,7 +9,7 @@ import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.channel import STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
 from contractcourt.events import ChannelUpdate, HeightReached, SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Txid
@@ -78,41 +78,75 @@ _UPDATED_IN_A_SPLICE = "splice told, splice signed, propose, revoke, splice, for
         "splice told, splice, force close, mine, reorg 1, splice, splice signed, mine, reorg 1",
     ],
 )
-def test_p3_a_reorg_of_the_splice_publishes_no_second_commitment(
+def test_p3_a_reorg_of_the_splice_brings_back_the_newest_on_the_old_funding(
     channel_type: str, order: str
 ) -> None:
     world = World.begin(channel_type)
     for name in order.split(", "):
         world = world.after(name, ACTIONS[name])
-    published: dict[OutPoint, set[Txid]] = {}
+    published: dict[OutPoint, dict[int, Txid]] = {}
     for effect in world.court.effects:
         if isinstance(effect, PublishCommitment):
-            published.setdefault(effect.funding_outpoint, set()).add(effect.commitment.txid)
-    assert [len(txids) for txids in published.values()] in ([1], [1, 1])
+            ours = published.setdefault(effect.funding_outpoint, {})
+            assert effect.commitment.number >= max(ours, default=0)
+            ours[effect.commitment.number] = effect.commitment.txid
     case = world.court.case
     assert case.force_close is not None
-    assert case.channel.funding_outpoint in published
-    assert published[case.channel.funding_outpoint] == {case.force_close.txid}
+    assert case.local_commitment is not None
+    on_this_one = published[case.channel.funding_outpoint]
+    assert max(on_this_one) == case.local_commitment.number
+    assert on_this_one[case.local_commitment.number] == case.force_close.txid
     world.court.mine(7)
     assert world.court.close_kind == "local"
 
 
-def test_p3_what_was_decided_stays_known_however_the_channel_goes_on() -> None:
-    """Its HTLCs can be claimed, its anchor be spent, and no other takes its place."""
+def _updated_after_a_force_close(
+    channel_type: str, *, in_one_message: bool
+) -> tuple[MemoryCourt, SimulatedChannel]:
+    """Commitment 1 was decided and refused; the node goes on to 3, which pays the peer."""
     court = MemoryCourt(restarts=True)
-    sim = SimulatedChannel("updated after a force close", ANCHORS_ZERO_FEE_HTLC)
+    sim = SimulatedChannel("updated after a force close", channel_type)
     court.begin(sim)
     offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
     court.tell(*sim.whole_move(0, offered))
     court.refuse_publishing(True)
-    decided = court.force_close()
-    court.tell(*sim.whole_move(1), *sim.whole_move(2))
+    court.force_close()
+    moves = [sim.whole_move(50_000_000), sim.whole_move(50_000_000)]
+    if in_one_message:
+        court.tell(*moves[0], *moves[1])
+    else:
+        for move in moves:
+            court.tell(*move)
     court.refuse_publishing(False)
+    return court, sim
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("in_one_message", [True, False])
+def test_f6_what_was_decided_is_sent_no_more_once_the_node_told_a_newer(
+    channel_type: str, in_one_message: bool
+) -> None:
+    """The peer holds the secret of what was decided, and would take all of it."""
+    court, sim = _updated_after_a_force_close(channel_type, in_one_message=in_one_message)
+    assert "update_after_force_close" in court.alarms()
     court.mine(8)
     assert court.close_kind == "local"
     assert court.case.funding_spend is not None
-    assert court.case.funding_spend.txid == decided
-    assert "offered_htlc" in court.contract_stages
+    assert court.case.funding_spend.txid == sim.our_commitment_tx(3).txid()
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("in_one_message", [True, False])
+def test_what_was_decided_before_a_newer_stays_known(
+    channel_type: str, in_one_message: bool
+) -> None:
+    """It was sent once, so it may confirm, and its HTLCs can be claimed then."""
+    court, sim = _updated_after_a_force_close(channel_type, in_one_message=in_one_message)
+    court.reorg(0, [sim.our_commitment_tx(1)])
+    court.mine(50)
+    assert court.close_kind == "local"
+    assert court.contract_stages["offered_htlc"] == "resolved"
+    assert "htlc_unsigned" not in court.alarms()
 
 
 def _moved(name: str, channel_type: str) -> tuple[MemoryCourt, SimulatedChannel]:

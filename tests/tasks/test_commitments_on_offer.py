@@ -102,11 +102,26 @@ def test_l19_what_was_sent_before_data_loss_showed_is_sent_no_more(
     assert _state(db, ours) is BroadcastState.ABANDONED
 
 
+def test_f6_what_was_sent_before_the_node_told_a_newer_is_sent_no_more(
+    db: Database, cut_off: Resources
+) -> None:
+    sim, channel_id = open_channel(db, "a newer was told")
+    _hear(db, channel_id, _ASKED)
+    ours = _stored(db, sim, channel_id)
+    [first] = _wanted(db, channel_id)
+    _hear(db, channel_id, ChannelUpdated(sim.whole_move(0)))
+    assert len(_wanted(db, channel_id)) == 2
+    publish(cut_off, [first])
+    send(cut_off, [ours])
+    assert _state(db, ours) is BroadcastState.ABANDONED
+    assert first not in _wanted(db, channel_id)
+
+
 def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
     db: Database, cut_off: Resources
 ) -> None:
     sim, channel_id = open_channel(db, "late, not lost")
-    move = sim.whole_move(0)
+    proposed, revoked, _ = sim.whole_move(0)
     _hear(db, channel_id, _ASKED)
     ours = _stored(db, sim, channel_id)
     [first] = _wanted(db, channel_id)
@@ -114,7 +129,7 @@ def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
     _hear(db, channel_id, *_shown_and_taken_back(sim, 1))
     send(cut_off, [ours])
     assert _state(db, ours) is BroadcastState.ABANDONED
-    _hear(db, channel_id, ChannelUpdated(move))
+    _hear(db, channel_id, ChannelUpdated((proposed, revoked)))
     [again] = _wanted(db, channel_id)
     assert again > first
     taken_up = _stored(db, sim, channel_id)
