@@ -237,8 +237,8 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
 def settle_upstream(hearing: Hearing, before: Case) -> None:
     """A close that was acted on before its full depth, as a breach is: fail upstream at that.
 
-    And whenever an output of a breach is out of the cheater's reach. What is closed by this very
-    event was settled as it closed.
+    And whenever an output of a breach is out of the cheater's reach, or the node tells an HTLC
+    late. What is closed by this very event was settled as it closed.
     """
     case, spend = hearing.case, hearing.case.funding_spend
     if spend is None or not (before.closed and case.closed):
@@ -246,8 +246,16 @@ def settle_upstream(hearing: Hearing, before: Case) -> None:
     depth = required_depth(case.channel.capacity_sat)
     was_buried = depth_of(spend.height, before.best_height) >= depth
     settled = spend.kind is not CloseKind.BREACH or case.contracts == before.contracts
-    if not (was_buried and settled):
+    if not (was_buried and settled) or _told_more(before, case):
         _settle_upstream(hearing, spend)
+
+
+def _told_more(before: Case, after: Case) -> bool:
+    """The node told a commitment: its HTLCs may stand on no output of the one that is mined."""
+    return (
+        before.local_commitment is not after.local_commitment
+        or before.remote_commitments is not after.remote_commitments
+    )
 
 
 def _settle_upstream(hearing: Hearing, spend: FundingSpend) -> None:

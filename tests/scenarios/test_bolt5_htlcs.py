@@ -184,6 +184,22 @@ def test_u3_an_htlc_without_an_output_is_failed_when_the_close_is_final(channel_
 
 
 @BOTH_TYPES
+def test_u3_an_htlc_that_is_told_after_the_close_is_failed_too(channel_type: str) -> None:
+    """The node's message of its newest offer was late: it is on no output of what was mined."""
+    court, sim = begun("u3, told late", channel_type)
+    theirs = sim.their_commitment_tx()
+    proposed, *_ = sim.whole_move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 40))
+    court.broadcast(theirs)
+    court.mine(20)
+    assert court.state == "FULLY_RESOLVED"
+    court.tell(proposed)
+    [told] = court.told("htlc.failed")
+    assert told["reason"] == "not_on_confirmed_commitment"
+    court.tell(proposed)
+    assert court.told("htlc.failed") == [told]
+
+
+@BOTH_TYPES
 def test_u5_nothing_undecided_is_failed_back(channel_type: str) -> None:
     """The peer's claim and ours are both possible: until one is buried nothing is said."""
     court, sim, expiry = with_htlc("u5", channel_type, Direction.OFFERED)
