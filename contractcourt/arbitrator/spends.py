@@ -15,6 +15,15 @@ from contractcourt.events import SpendConfirmed
 from contractcourt.resolvers import anchor, second_level
 from contractcourt.units import Blocks, Satoshi, Script
 
+#: Outputs with a delayed branch of the commitment's owner and one for the revocation key.
+_DELAYED_OUTPUTS = (
+    ContractKind.TO_LOCAL,
+    ContractKind.SECOND_LEVEL,
+    ContractKind.REVOKED_TO_LOCAL,
+    ContractKind.REVOKED_SECOND_LEVEL,
+)
+#: A signature, what OP_IF reads, and the script.
+_DELAYED_ITEMS = 3
 #: Outputs whose script is that of an HTLC.
 _HTLC_OUTPUTS = (
     ContractKind.OFFERED_HTLC,
@@ -24,12 +33,15 @@ _HTLC_OUTPUTS = (
 
 
 def is_ours(case: Case, contract: Contract, tx: Transaction) -> bool:
-    """Our key took it. Of an HTLC output the branch tells, wherever the money went."""
+    """Our key took it: the branch of the script tells, wherever the money went."""
     if contract.kind is ContractKind.ANCHOR:
         return anchor.is_spent_by_us(contract, tx)
+    if contract.kind is ContractKind.TO_REMOTE:
+        return True  # Nobody else has its key.
     read = read_spend(contract, tx)
-    if read is not None:
-        return read.by_owner == (contract.commitment_owner is Side.LOCAL)
+    by_owner = _by_delayed_branch(contract, tx) if read is None else read.by_owner
+    if by_owner is not None:
+        return by_owner == (contract.commitment_owner is Side.LOCAL)
     return all(o.script_pubkey == case.channel.sweep_script for o in tx.outputs)
 
 
@@ -37,9 +49,20 @@ def read_spend(contract: Contract, tx: Transaction) -> HtlcSpend | None:
     """How `tx` took the output of an HTLC; None for what is no such output on a commitment."""
     if contract.htlc is None or contract.kind not in _HTLC_OUTPUTS:
         return None
-    witness = next(i.witness for i in tx.inputs if i.outpoint == contract.outpoint)
     by_owner = offered_by_owner(contract.commitment_owner, contract.htlc)
-    return read_htlc_spend(witness, offered_by_owner=by_owner)
+    return read_htlc_spend(_witness(contract, tx), offered_by_owner=by_owner)
+
+
+def _by_delayed_branch(contract: Contract, tx: Transaction) -> bool | None:
+    """The owner took it after its delay, False by the revocation key; None where neither fits."""
+    witness = _witness(contract, tx)
+    if contract.kind not in _DELAYED_OUTPUTS or len(witness) != _DELAYED_ITEMS:
+        return None
+    return not any(witness[1])
+
+
+def _witness(contract: Contract, tx: Transaction) -> tuple[bytes, ...]:
+    return next(i.witness for i in tx.inputs if i.outpoint == contract.outpoint)
 
 
 def moved_output(

@@ -1,4 +1,4 @@
-"""Who took the output of an HTLC: the branch of its script tells, wherever the money went."""
+"""Who took an output: the branch of its script tells, wherever the money went."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import pytest
 
 from contractcourt.bitcoin.script import p2wpkh, p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxOut
+from contractcourt.bolt3 import witness
 from contractcourt.bolt3.commitment import to_local_script
 from contractcourt.bolt3.keys import commitment_keys
 from contractcourt.channel import Direction, Side
+from contractcourt.contract import Contract, ContractKind
 from tests.scenarios.memory import MemoryCourt
-from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT
+from tests.scenarios.others import taken
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
+
+_SIGNATURE = b"\x30" * 71
 
 
 def _closed(channel_type: str, direction: Direction, owner: Side) -> tuple[MemoryCourt, Peer]:
@@ -69,3 +74,51 @@ def test_what_the_peer_takes_stays_the_peers_though_it_pays_our_delayed_script(
     assert not told[-1]["ours"]
     assert court.told("htlc.failed") == []
     assert len(court.told("htlc.fulfilled")) == offered
+
+
+def _main_output(court: MemoryCourt, kind: ContractKind) -> Contract:
+    [found] = [contract for contract in court.case.contracts if contract.kind is kind]
+    return found
+
+
+def _take(court: MemoryCourt, contract: Contract, items: witness.Witness) -> bool:
+    """It is spent with this witness to a script that is nobody's; whether it is told as ours."""
+    tx = taken(contract.outpoint)
+    court.reorg(0, [replace(tx, inputs=(replace(tx.inputs[0], witness=items),))])
+    court.jump(10)
+    told = [t for t in court.told("contract.resolved") if t["contract"] == contract.kind]
+    return bool(told[-1]["ours"])
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("by_owner", [True, False])
+def test_l1_whose_to_local_is_the_branch_tells(channel_type: str, by_owner: bool) -> None:
+    """The node's own sweeper takes it to its wallet, or the peer by the revocation key."""
+    court, sim = begun("whose to_local", channel_type)
+    court.reorg(0, [sim.our_commitment_tx()])
+    court.jump(10)
+    to_local = _main_output(court, ContractKind.TO_LOCAL)
+    branch = witness.delayed if by_owner else witness.revoked_delayed
+    assert _take(court, to_local, branch(_SIGNATURE, to_local.script_pubkey)) is by_owner
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("by_owner", [True, False])
+def test_p1_whose_a_cheaters_to_local_is_the_branch_tells(
+    channel_type: str, by_owner: bool
+) -> None:
+    court, sim = begun("whose revoked to_local", channel_type)
+    court.tell(*sim.whole_move(50_000_000))
+    court.reorg(0, [sim.their_commitment_tx(0)])
+    revoked = _main_output(court, ContractKind.REVOKED_TO_LOCAL)
+    branch = witness.delayed if by_owner else witness.revoked_delayed
+    assert _take(court, revoked, branch(_SIGNATURE, revoked.script_pubkey)) is not by_owner
+
+
+@BOTH_TYPES
+def test_r2_r3_to_remote_is_ours_whatever_it_pays(channel_type: str) -> None:
+    court, sim = begun("whose to_remote", channel_type)
+    court.reorg(0, [sim.their_commitment_tx()])
+    court.jump(10)
+    to_remote = _main_output(court, ContractKind.TO_REMOTE)
+    assert _take(court, to_remote, (_SIGNATURE, bytes(to_remote.script_pubkey)))
