@@ -150,6 +150,7 @@ def _hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
 
 def _hear_what_waited(hearing: Hearing) -> None:
     """Spends that came before the node told enough, as if they came now."""
+    splices.retire_what_led_here(hearing)
     splices.adopt_what_was_spent(hearing)
     while (spend := splices.take_ready(hearing)) is not None:
         _hear_spend(hearing, spend)
@@ -190,6 +191,7 @@ def _hear_local_point(hearing: Hearing, event: LocalPointLearned) -> None:
 
 def _look_again(hearing: Hearing, before: Case) -> None:
     """After each event: is an HTLC due, is the close final, did a contract move on?"""
+    splices.adopt_where_it_goes_on(hearing, before)
     machine.follow_newest(hearing)
     machine.decide_what_was_asked(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from contractcourt.arbitrator.offer import to_publish
+from contractcourt.arbitrator.offer import goes_on_at, to_publish
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.events import ForceCloseRequested
@@ -106,8 +106,8 @@ def _too_late(conn: Connection, row: ChannelRow, case: Case) -> ForceCloseAnswer
 
 
 def _nothing_closes(case: Case) -> bool:
-    """There is no close yet, and nothing that a force close could publish."""
-    return case.funding_spend is None and to_publish(case) is None
+    """There is no close yet, and nothing that a force close could publish, now or a block later."""
+    return case.funding_spend is None and to_publish(case) is None and goes_on_at(case) is None
 
 
 def _closing_txid(case: Case) -> Txid | None:

@@ -172,11 +172,12 @@ def _decide_broadcast(
     case = hearing.case
     commitment = offer.to_publish(case)
     if commitment is None:
-        hearing.alarm(
-            AlarmKind.NO_LOCAL_COMMITMENT,
-            "cannot force close: the node never told its newest commitment on "
-            f"{case.channel.funding_outpoint}; send channel.updated",
-        )
+        if offer.goes_on_at(case) is None:
+            hearing.alarm(
+                AlarmKind.NO_LOCAL_COMMITMENT,
+                "cannot force close: the node never told its newest commitment on "
+                f"{case.channel.funding_outpoint}; send channel.updated",
+            )
         return
     if not offer.we_lost_data(case):  # The peer may hold an output that we don't know of (L14).
         htlcs.fail_dust_upstream(hearing)

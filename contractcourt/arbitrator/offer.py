@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.case import Case
+from contractcourt.case import Case, Funding
 from contractcourt.channel import LocalCommitment
 from contractcourt.effects import CloseKind, PublishCommitment
 from contractcourt.units import Txid
@@ -27,6 +27,22 @@ def to_publish(case: Case) -> LocalCommitment | None:
         return None
     behind = any(newest.number < other.number for other in case.held)
     return None if behind else newest
+
+
+def goes_on_at(case: Case) -> Funding | None:
+    """The new funding that alone has our newest commitment, though no splice to it was heard.
+
+    It replaced the first funding by fee, or the two sides use it before it is mined.
+    """
+    present = case.local_commitment
+    if present is None or present.spends != case.channel.funding_outpoint:
+        return None
+    newest = max(ours.number for ours in case.held)
+    for new in reversed(case.splice.told):
+        ours = new.local_commitment
+        if ours is not None and ours.number == newest > present.number:
+            return new
+    return None
 
 
 def on_offer(case: Case) -> Txid | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import closes
+from contractcourt.arbitrator import closes, htlcs, offer
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
@@ -95,19 +95,21 @@ def _new_funding(case: Case, event: SpendConfirmed) -> Funding | None:
 def hear_early_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     """A new funding was spent, and nothing was heard yet of the splice that makes it one (L22)."""
     _let_wait(hearing, event)
+    hearing.wake_at(final_height(event.tip_height, _PATIENCE), "a new funding was spent")
+    if is_replacement(hearing.case, event.txid):
+        return  # By the next splice in a row.
     hearing.alarm(
         AlarmKind.UNKNOWN_SPEND,
         f"transaction {event.txid} spent {event.outpoint}, which the node told as a new funding, "
         "but no splice to it was heard; it is judged when that is known, "
         f"or in {_PATIENCE} blocks",
     )
-    hearing.wake_at(final_height(event.tip_height, _PATIENCE), "a new funding was spent")
 
 
 def adopt_what_was_spent(hearing: Hearing) -> None:
     """Where no splice leads to a new funding that was spent, it replaced the old one by fee.
 
-    The old one was never mined then. It stays known like a new one: a reorg may mine it instead.
+    The old one was never mined then.
     """
     case = hearing.case
     if case.funding_spend is not None:
@@ -117,13 +119,65 @@ def adopt_what_was_spent(hearing: Hearing) -> None:
         waited = depth_of(spend.tip_height, case.best_height) >= _PATIENCE
         if new is None or new.capacity_sat is None or not waited:
             continue
-        others = case.splice.without(new.funding_outpoint).told
-        hearing.change(
-            channel=case.channel.funded_by(new.funding_outpoint, new.capacity_sat),
-            local_commitment=new.local_commitment or case.local_commitment,
-            splice=case.splice.telling(case.funding, *others),
-        )
+        _adopt(hearing, new, new.capacity_sat)
         return
+
+
+def adopt_where_it_goes_on(hearing: Hearing, before: Case) -> None:
+    """Ours is to be published, and the node tells its commitments on a new funding alone: go there.
+
+    With a block that comes after: until a splice is locked each state is told for the old funding
+    and for the new one, in whichever order.
+    """
+    case = hearing.case
+    wanted = case.asked or case.force_close or htlcs.some_action_due(case)
+    new = offer.goes_on_at(case) if wanted and case.funding_spend is None else None
+    if new is None or new.capacity_sat is None:
+        return
+    if case.best_height > before.best_height:
+        _adopt(hearing, new, new.capacity_sat)
+    else:
+        hearing.wake_at(case.best_height + 1, "our newest commitment is on a new funding")
+
+
+def _adopt(hearing: Hearing, new: Funding, capacity_sat: Satoshi) -> None:
+    """The old funding stays known like a new one: it may be mined instead, or spent by a splice."""
+    case = hearing.case
+    others = case.splice.without(new.funding_outpoint).told
+    hearing.change(
+        channel=case.channel.funded_by(new.funding_outpoint, capacity_sat),
+        local_commitment=new.local_commitment or case.local_commitment,
+        splice=case.splice.telling(case.funding, *others),
+    )
+
+
+def retire_what_led_here(hearing: Hearing) -> None:
+    """Splices to a funding that was gone to before they were mined: what they spend is old now."""
+    for spend in hearing.case.waiting_spends:
+        case = hearing.case
+        old = case.splice.find(spend.outpoint)
+        if old is None or old.capacity_sat is None or not _leads_here(case, spend):
+            continue
+        retired = case.retired_fundings
+        txids = [one.funding_outpoint.txid for one in retired]
+        # Before what its splice led to, in the order in which they follow each other.
+        at = txids.index(spend.txid) if spend.txid in txids else len(retired)
+        new = RetiredFunding(
+            old.funding_outpoint, old.capacity_sat, spend.txid, old.local_commitment
+        )
+        hearing.change(
+            retired_fundings=(*retired[:at], new, *retired[at:]),
+            splice=case.splice.without(old.funding_outpoint),
+            waiting_spends=tuple(s for s in case.waiting_spends if s != spend),
+        )
+        retire_what_led_here(hearing)
+        return
+
+
+def _leads_here(case: Case, spend: SpendConfirmed) -> bool:
+    """It made the present funding, or one that the present one replaced."""
+    known = (case.funding, *(retired.funding for retired in case.retired_fundings))
+    return any(spend.txid == one.funding_outpoint.txid for one in known)
 
 
 def _let_wait(hearing: Hearing, event: SpendConfirmed) -> None:

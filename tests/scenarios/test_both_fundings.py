@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.channel import Direction
 from contractcourt.effects import PublishCommitment
 from contractcourt.errors import CommitmentNumberRegression
-from contractcourt.events import ChannelUpdate
+from contractcourt.events import ChannelUpdate, SpendUnconfirmed
+from contractcourt.units import BlockHash, BlockHeight
 from tests.model.world import after_splice
 from tests.scenarios.memory import MemoryCourt
-from tests.scenarios.test_bolt5_closes import BOTH_TYPES
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
+from tests.scenarios.test_splice_scenarios import replaced_funding
+from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
 
 
@@ -59,7 +66,10 @@ def test_f6_no_revoked_commitment_is_published_when_a_reorg_takes_the_splice(
             court.tell(sim.accept())
     court.reorg(1)
     assert both.close() == ({sim.number} if told else set())
-    assert court.alarms() == (set() if told else {"no_local_commitment"})
+    # Only the newest will do, and if need be the splice has to be mined again for it.
+    court.mine()
+    assert both.close() == {sim.number}
+    assert court.alarms() == set()
 
 
 @BOTH_TYPES
@@ -86,3 +96,92 @@ def test_f6_what_lies_behind_on_the_new_funding_is_not_published(
         assert court.alarms() == {"no_local_commitment"}
         court.tell(both.ours_on_the_new_one())
         assert both.close() == {both.sim.number}
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("asked", [True, False])
+def test_u9_ours_is_published_on_a_funding_that_replaced_the_first_by_fee(
+    channel_type: str, asked: bool
+) -> None:
+    """No splice leads there: that our newest commitment spends it is all that tells of it."""
+    court, sim = begun("on a replaced funding", channel_type)
+    there = replaced_funding(court, sim)
+    offered = there.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 20)
+    court.tell(*there.whole_move(0, offered))
+    if asked:
+        court.force_close()
+    court.mine(25)
+    assert court.close_kind == "local"
+    assert court.case.channel.funding_outpoint == there.funding_outpoint
+    assert court.alarms() == set()
+    court.mine(40)
+    assert court.state == "FULLY_RESOLVED"
+    assert [told["reason"] for told in court.told("htlc.failed")] == ["timed_out"]
+
+
+def _used_before_it_is_mined(channel_type: str) -> tuple[MemoryCourt, list[Transaction]]:
+    """Two splices in a row; the node tells each state on the last funding alone."""
+    court, sim = begun("used before it is mined", channel_type)
+    splices, there = [], sim
+    for _ in range(2):
+        splices.append(there.splice_tx())
+        there = after_splice(there, splices[-1])
+        court.tell_splice(splices[-1])
+    court.tell(ChannelUpdate(local_commitment=there.local_commitment()))
+    court.tell(*there.whole_move(50_000_000))
+    court.force_close()
+    court.mine()
+    assert court.case.channel.funding_outpoint == there.funding_outpoint
+    assert court.case.force_close is not None
+    assert court.case.force_close.txid == there.our_commitment_tx().txid()
+    return court, splices
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("order", [*permutations(range(3))], ids=str)
+def test_s7_ours_is_published_on_a_splice_that_is_used_before_it_is_mined(
+    channel_type: str, order: tuple[int, ...]
+) -> None:
+    """And the two splices and our commitment are told in any order, taken back, and told again."""
+    court, splices = _used_before_it_is_mined(channel_type)
+    assert court.case.force_close is not None
+    last = court.case.channel.funding_outpoint
+    ours = court.chain.mempool[court.case.force_close.txid]
+    block = [*splices, ours]
+    height, block_hash = BlockHeight(court.height + 1), BlockHash(b"\x07" * 32)
+    for number in order:
+        outpoint = block[number].inputs[0].outpoint
+        court.hear(spent(outpoint, block[number], height, block_hash=block_hash))
+    assert court.case.funding_spend is not None
+    assert court.case.waiting_spends == ()
+    assert [one.replaced_by for one in court.case.retired_fundings] == [
+        splice.txid() for splice in splices
+    ]
+    for number in order:
+        outpoint, txid = block[number].inputs[0].outpoint, block[number].txid()
+        court.hear(SpendUnconfirmed(outpoint, txid, block_hash, BlockHeight(height - 1)))
+    assert court.case.funding_spend is None
+    court.reorg(0, block)
+    court.mine(60)
+    assert court.close_kind == "local"
+    assert court.case.channel.funding_outpoint == last
+    assert court.state == "FULLY_RESOLVED"
+    assert "unknown_spend" not in court.alarms()
+
+
+@BOTH_TYPES
+def test_s3_what_is_told_on_both_fundings_is_published_on_the_old_one(channel_type: str) -> None:
+    """The new one is told first each time, and may never be mined."""
+    both = OnBothFundings(channel_type)
+    court, sim = both.court, both.sim
+    court.tell(both.ours_on_the_new_one())
+    court.refuse_publishing(True)
+    court.force_close()
+    sim.move(50_000_000)
+    court.tell(sim.propose(), sim.revoke())
+    court.tell(both.ours_on_the_new_one())
+    court.tell(sim.accept())
+    court.refuse_publishing(False)
+    court.mine(8)
+    assert court.close_kind == "local"
+    assert court.case.channel.funding_outpoint == sim.funding_outpoint

@@ -299,7 +299,7 @@ def test_a_commitment_on_an_earlier_candidate_is_checked_by_its_own_capacity() -
     assert ours in court.case.held
 
 
-def _replaced_funding(court: MemoryCourt, sim: SimulatedChannel) -> SimulatedChannel:
+def replaced_funding(court: MemoryCourt, sim: SimulatedChannel) -> SimulatedChannel:
     """The channel on a funding that replaced the first one by fee: it spends nothing of ours."""
     output = TxOut(sim.capacity_sat, bytes(sim.funding_script_pubkey))
     replacement = Transaction(2, (TxIn(OutPoint.of(Txid(b"\x07" * 32), 0)),), (output,), 0)
@@ -316,7 +316,7 @@ def test_a_breach_on_a_funding_that_replaced_the_first_by_fee_is_punished(
     channel_type: str,
 ) -> None:
     court, sim = begun("replaced funding", channel_type)
-    there = _replaced_funding(court, sim)
+    there = replaced_funding(court, sim)
     there.move(100_000_000)
     court.tell(there.propose(), there.revoke(), there.accept())
     court.broadcast(there.their_commitment_tx(0))

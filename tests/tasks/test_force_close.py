@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -126,3 +128,21 @@ def test_p3_what_was_accepted_while_a_close_was_applied_is_decided_when_a_reorg_
     assert decided.txid == sim.local_commitment(0).txid
     assert _ask(db, channel_id, "two").outcome is ForceCloseOutcome.DROPPED
     assert _published(db, channel_id)
+
+
+def test_what_is_asked_for_on_a_funding_that_replaced_the_first_is_accepted(db: Database) -> None:
+    """The court has not moved there yet: it does so with the next block."""
+    sim, channel_id = open_channel(db, "replaced by fee")
+    there = replace(sim, funding_outpoint=OutPoint.of(Txid(b"\x09" * 32), 0))
+    first, moved = ChannelUpdate(local_commitment=there.local_commitment()), there.whole_move(0)
+    assert there.funding_outpoint is not None
+    replaced = FundingReplaced(there.funding_outpoint, (), Satoshi(sim.capacity_sat))
+    _hear(db, channel_id, replaced, ChannelUpdated((first, *moved)))
+    assert _ask(db, channel_id, "asked").outcome is ForceCloseOutcome.ACCEPTED
+    arbitrate(db, [channel_id])
+    assert not _published(db, channel_id)
+    _hear(db, channel_id, HeightReached(_HEIGHT))
+    assert _published(db, channel_id)
+    decided = _case(db, channel_id).force_close
+    assert decided is not None
+    assert decided.txid == there.our_commitment_tx().txid()
