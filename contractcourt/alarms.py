@@ -18,6 +18,7 @@ class AlarmKind(StrEnum):
     UNKNOWN_SPEND = "unknown_spend"
     BREACH_UNPUNISHED = "breach_unpunished"
     HTLC_UNSIGNED = "htlc_unsigned"
+    UNKNOWN_OUTPUT = "unknown_output"
     GIVEN_UP = "given_up"
 
     # -- What a node did or left out --

@@ -36,6 +36,14 @@ def build_contracts(
     return tuple(sorted((c for c in contracts if c is not None), key=lambda c: c.outpoint.vout))
 
 
+def has_unknown_output(channel: Channel, found: Classified, tx: Transaction) -> bool:
+    """Some output of this commitment is none of those that it should have by what was told."""
+    if found.owner is None:
+        return False
+    known = recognise_outputs(channel, found.owner, found.per_commitment_point, tx, found.htlcs)
+    return len(known) < len(tx.outputs)
+
+
 def _contract(
     channel: Channel,
     spend_kind: CloseKind,
