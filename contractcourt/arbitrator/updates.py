@@ -220,7 +220,7 @@ def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
     if commitment in known:
         return
     points.parse_point(commitment.per_commitment_point)
-    _check_numbers(hearing.case.channel, commitment)
+    _check_numbers(_largest(hearing.case), commitment)
     if known and commitment.number < known[0].number:
         raise CommitmentNumberRegression(
             f"remote commitment {commitment.number} lies behind {known[0].number}"
@@ -232,6 +232,17 @@ def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
             f"remote commitment {commitment.number} came before {known[-1].number + 1}"
         )
     hearing.change(remote_commitments=(*known, commitment))
+
+
+def _largest(case: Case) -> Channel:
+    """The channel on the largest of its fundings: until a splice is locked, which the court can't
+    see, the node may tell the peer's commitment with the balances of either.
+    """
+    known = (*case.splice.told, *(retired.funding for retired in case.retired_fundings))
+    capacities = (one.capacity_sat for one in known if one.capacity_sat is not None)
+    most = max(capacities, default=case.channel.capacity_sat)
+    channel = case.channel
+    return channel.funded_by(channel.funding_outpoint, max(most, channel.capacity_sat))
 
 
 def _hear_secret(hearing: Hearing, revoked: RevokedSecret) -> None:

@@ -185,3 +185,26 @@ def test_s3_what_is_told_on_both_fundings_is_published_on_the_old_one(channel_ty
     court.mine(8)
     assert court.close_kind == "local"
     assert court.case.channel.funding_outpoint == sim.funding_outpoint
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("bigger", [True, False])
+@pytest.mark.parametrize("mined", [True, False])
+@pytest.mark.parametrize("of_the_new_one", [True, False])
+def test_s3_the_peers_commitments_are_taken_with_the_balances_of_either_funding(
+    channel_type: str, bigger: bool, mined: bool, of_the_new_one: bool
+) -> None:
+    """A splice in or out; it is locked some blocks after the court saw it mined, or before."""
+    court, sim = begun("balances of either", channel_type)
+    capacity_sat = sim.capacity_sat + (200_000 if bigger else -200_000)
+    splice = sim.splice_tx(sim.capacity_sat - capacity_sat)
+    there = after_splice(sim, splice)
+    court.tell_splice(splice)
+    court.tell(ChannelUpdate(local_commitment=there.local_commitment()))
+    if mined:
+        court.broadcast(splice)
+        court.mine()
+    told = there if of_the_new_one else sim
+    told.move(50_000_000)
+    court.tell(told.propose(), told.revoke())
+    assert [theirs.number for theirs in court.case.remote_commitments] == [1]
