@@ -143,6 +143,8 @@ def adopt_where_it_goes_on(hearing: Hearing, before: Case) -> None:
 def _adopt(hearing: Hearing, new: Funding, capacity_sat: Satoshi) -> None:
     """The old funding stays known like a new one: it may be mined instead, or spent by a splice."""
     case = hearing.case
+    # A reorg of its splice may have ended the watch that came with the word of it.
+    hearing.want(WatchOutpoint(new.funding_outpoint, Script(b"")))
     others = case.splice.without(new.funding_outpoint).told
     hearing.change(
         channel=case.channel.funded_by(new.funding_outpoint, capacity_sat),

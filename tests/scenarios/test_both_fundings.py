@@ -208,3 +208,26 @@ def test_s3_the_peers_commitments_are_taken_with_the_balances_of_either_funding(
     told.move(50_000_000)
     court.tell(told.propose(), told.revoke())
     assert [theirs.number for theirs in court.case.remote_commitments] == [1]
+
+
+@BOTH_TYPES
+def test_l21_a_close_of_a_funding_that_is_gone_to_again_after_a_reorg_is_heard(
+    channel_type: str,
+) -> None:
+    """The reorg of its splice had ended the watch of it."""
+    both = OnBothFundings(channel_type)
+    court, sim = both.court, both.sim
+    court.tell(both.ours_on_the_new_one())
+    court.broadcast(both.splice)
+    court.mine()
+    sim.move(50_000_000)
+    there = both.on_the_new_one()
+    court.tell(there.propose(), there.revoke())
+    court.tell(both.ours_on_the_new_one())
+    court.force_close()
+    court.reorg(1)
+    court.mine()
+    assert court.case.channel.funding_outpoint == there.funding_outpoint
+    court.reorg(0, [both.splice, there.our_commitment_tx()])
+    court.mine(8)
+    assert court.close_kind == "local"
