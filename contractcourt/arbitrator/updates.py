@@ -14,31 +14,22 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.classification import commitment_number
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
+from contractcourt.arbitrator.told_commitment import check_commitment_numbers, checked
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.bolt3 import htlc as second_level
 from contractcourt.bolt3 import points, secrets
-from contractcourt.bolt3.commitment import (
-    BuiltCommitment,
-    build_commitment,
-    check_numbers,
-    is_trimmed,
-)
-from contractcourt.bolt3.scripts import funding_script
+from contractcourt.bolt3.commitment import is_trimmed
 from contractcourt.case import Case, Funding, KnownPreimage
 from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret, Side
 from contractcourt.effects import RememberRevokedState
 from contractcourt.errors import (
     CommitmentMismatch,
     CommitmentNumberRegression,
-    InvalidSignature,
     LawError,
     OutOfOrder,
     RevocationSecretMismatch,
     UnsupportedChannelType,
 )
 from contractcourt.events import ChannelUpdate, PreimageLearned
-from contractcourt.units import PublicKey
 
 #: Between our commitment_signed and the peer's revoke_and_ack two of theirs are valid.
 _MOST_UNREVOKED = 2
@@ -70,7 +61,7 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
     funding = _check_shape(case, commitment)
     if not _is_news(funding.local_commitment, commitment):
         return
-    _check_content(_with_funding(case, funding), commitment)
+    commitment = checked(_with_funding(case, funding), commitment)
     _warn_of_what_was_decided(hearing, commitment)
     if funding.funding_outpoint != case.channel.funding_outpoint:
         _keep_elsewhere(hearing, funding, commitment)
@@ -145,82 +136,12 @@ def _with_funding(case: Case, funding: Funding) -> Case:
     return msgspec.structs.replace(case, channel=channel)
 
 
-def _check_content(case: Case, commitment: LocalCommitment) -> None:
-    channel = case.channel
-    _check_numbers(channel, commitment)
-    tx = Transaction.parse(commitment.tx)
-    script = funding_script(channel.local.funding_pubkey, channel.remote.funding_pubkey)
-    digest = segwit_v0(tx, 0, script, channel.capacity_sat, SIGHASH_ALL)
-    if not points.verify(channel.remote.funding_pubkey, digest, commitment.remote_signature):
-        raise InvalidSignature(
-            "remote_signature does not verify over tx under the peer's funding_pubkey"
-        )
-    if commitment.per_commitment_point is None:
-        return
-    built = _rebuild(channel, Side.LOCAL, commitment, commitment.per_commitment_point)
-    if built.tx.txid() != commitment.txid:
-        raise CommitmentMismatch(
-            f"balances, htlcs, feerate and delays describe {built.tx.txid()}, "
-            f"but tx is {commitment.txid}"
-        )
-    _check_htlc_signatures(channel, commitment, built)
-
-
-def _rebuild(
-    channel: Channel,
-    owner: Side,
-    commitment: LocalCommitment | RemoteCommitment,
-    point: PublicKey,
-) -> BuiltCommitment:
-    return build_commitment(
-        channel,
-        owner,
-        commitment.number,
-        point,
-        commitment.feerate_per_kw,
-        commitment.to_local_msat,
-        commitment.to_remote_msat,
-        commitment.htlcs,
-    )
-
-
-def _check_htlc_signatures(
-    channel: Channel, commitment: LocalCommitment, built: BuiltCommitment
-) -> None:
-    """Without the peer's signature an HTLC on our own commitment can never be claimed."""
-    point = commitment.per_commitment_point
-    if point is None:
-        return
-    for output in built.outputs:
-        if output.htlc is None:
-            continue
-        if output.htlc.remote_signature is None:
-            raise InvalidSignature(f"htlc {output.htlc.id} has an output but no remote_signature")
-        if not second_level.verify_remote_signature(
-            channel, built, output, commitment.feerate_per_kw
-        ):
-            raise InvalidSignature(
-                f"remote_signature of {output.htlc.direction.value} htlc {output.htlc.id} "
-                "does not verify over its second-level transaction"
-            )
-
-
-def _check_numbers(channel: Channel, commitment: LocalCommitment | RemoteCommitment) -> None:
-    check_numbers(
-        channel,
-        commitment.number,
-        commitment.feerate_per_kw,
-        (commitment.to_local_msat, commitment.to_remote_msat),
-        commitment.htlcs,
-    )
-
-
 def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
     known = hearing.case.remote_commitments
     if commitment in known:
         return
     points.parse_point(commitment.per_commitment_point)
-    _check_numbers(_largest(hearing.case), commitment)
+    check_commitment_numbers(_largest(hearing.case), commitment)
     if known and commitment.number < known[0].number:
         raise CommitmentNumberRegression(
             f"remote commitment {commitment.number} lies behind {known[0].number}"

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from copy import copy
+from itertools import permutations
+
+import msgspec
+import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishHtlcTransaction
+from contractcourt.errors import InvalidSignature
 from contractcourt.events import ChannelUpdate
 from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun
 from workers.simulation.channel import Balances, SimulatedChannel
 
 _LARGE_MSAT = 40_000_000
@@ -26,6 +32,40 @@ def _spliced(sim: SimulatedChannel, splice: Transaction) -> SimulatedChannel:
         for then in sim.history
     ]
     return spliced
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize("order", [*permutations(range(4))], ids=str)
+def test_h2_h3_equal_parts_of_a_payment_may_be_told_in_any_order(
+    channel_type: str, direction: Direction, order: tuple[int, ...]
+) -> None:
+    """Each is claimed with the signature that the peer made for its own output."""
+    court, sim = begun("equal parts", channel_type)
+    part = sim.htlc(1, direction, _LARGE_MSAT, court.height + 30)
+    equal = [msgspec.structs.replace(part, id=number) for number in (1, 2, 3)]
+    sim.move(0, *equal, sim.htlc(4, direction, 2 * _LARGE_MSAT, court.height + 30))
+    ours = sim.local_commitment()
+    told = tuple(ours.htlcs[place] for place in order)
+    court.tell(sim.propose(), sim.revoke())
+    court.tell(ChannelUpdate(local_commitment=msgspec.structs.replace(ours, htlcs=told)))
+    court.broadcast(sim.our_commitment_tx())
+    court.mine(8)
+    claimed = [c.htlc for c in court.case.contracts if c.htlc is not None]
+    assert [c.remote_signature for c in claimed] == [c.remote_signature for c in ours.htlcs]
+    assert {c.id for c in claimed} == {1, 2, 3, 4}
+
+
+def test_a_signature_for_the_output_of_another_part_twice_is_refused() -> None:
+    court, sim = begun("one signature twice", STATIC_REMOTEKEY)
+    part = sim.htlc(1, Direction.OFFERED, _LARGE_MSAT, court.height + 30)
+    sim.move(0, part, msgspec.structs.replace(part, id=2))
+    ours = sim.local_commitment()
+    first, second = ours.htlcs
+    twice = msgspec.structs.replace(second, remote_signature=first.remote_signature)
+    wrong = msgspec.structs.replace(ours, htlcs=(first, twice))
+    with pytest.raises(InvalidSignature, match="does not verify"):
+        court.tell(ChannelUpdate(local_commitment=wrong))
 
 
 def test_p3_what_was_decided_before_a_splice_that_a_reorg_took_back_is_claimed_from() -> None:
