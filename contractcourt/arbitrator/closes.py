@@ -229,7 +229,7 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
         "channel.closed", kind=found.kind.value, txid=str(spend.txid), height=spend.height
     )
     telling.breach_seen(hearing)
-    _settle_upstream(hearing, spend, found)
+    _settle_upstream(hearing, spend)
     machine.run(hearing, machine.TRIGGER_OF[found.kind])
     following.launch(hearing)
 
@@ -247,7 +247,7 @@ def settle_upstream(hearing: Hearing, before: Case) -> None:
     was_buried = depth_of(spend.height, before.best_height) >= depth
     settled = spend.kind is not CloseKind.BREACH or case.contracts == before.contracts
     if not (was_buried and settled) or _told_more(before, case):
-        _settle_upstream(hearing, spend, classify(case, Transaction.parse(spend.tx)))
+        _settle_upstream(hearing, spend)
 
 
 def _told_more(before: Case, after: Case) -> bool:
@@ -258,7 +258,7 @@ def _told_more(before: Case, after: Case) -> bool:
     )
 
 
-def _settle_upstream(hearing: Hearing, spend: FundingSpend, found: Classified) -> None:
+def _settle_upstream(hearing: Hearing, spend: FundingSpend) -> None:
     """The commitment is buried: what nobody can claim from it fails upstream (U3, U8)."""
     case = hearing.case
     if spend.kind is not CloseKind.BREACH and spend.kind not in _HTLCS_KNOWN:
@@ -268,7 +268,7 @@ def _settle_upstream(hearing: Hearing, spend: FundingSpend, found: Classified) -
         hearing.wake_at(final_height(spend.height, depth), "the commitment is buried")
         return
     held = case.contracts
-    if spend.kind in _HTLCS_KNOWN and _told_otherwise(hearing, spend, found):
+    if spend.kind in _HTLCS_KNOWN and _told_otherwise(hearing, spend):
         return
     if spend.kind is CloseKind.BREACH:
         held = tuple(c for c in held if c.kind is ContractKind.REVOKED_HTLC and _is_open(c))
@@ -277,10 +277,10 @@ def _settle_upstream(hearing: Hearing, spend: FundingSpend, found: Classified) -
     htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(held))
 
 
-def _told_otherwise(hearing: Hearing, spend: FundingSpend, found: Classified) -> bool:
+def _told_otherwise(hearing: Hearing, spend: FundingSpend) -> bool:
     """An output is none of those that were told: it may be of any HTLC, so none is failed (L14)."""
-    tx = Transaction.parse(spend.tx)
-    if not contracts.has_unknown_output(hearing.case.channel, found, tx):
+    case, tx = hearing.case, Transaction.parse(spend.tx)
+    if not contracts.has_unknown_output(case.channel, classify(case, tx), tx):
         return False
     hearing.alarm(
         AlarmKind.UNKNOWN_OUTPUT,

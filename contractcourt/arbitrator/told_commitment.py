@@ -5,6 +5,8 @@ What does not fit raises a LawError: such a commitment, or an HTLC on it, could 
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -74,15 +76,21 @@ def _in_order(
     Parts of one payment may be alike in all but their ids. No rule says which of them comes first
     in the transaction, so that they may be told in any order.
     """
-    kept = [output for output in built.outputs if output.htlc is not None]
-    left, placed = list(commitment.htlcs), []
-    for output in kept:
-        found = _signed_for(channel, commitment, built, output, left)
-        left.remove(found)
-        placed.append(found)
-    if placed == [output.htlc for output in kept]:
+    alike: dict[tuple[object, ...], list[Htlc]] = defaultdict(list)
+    for htlc in commitment.htlcs:
+        alike[_likeness(htlc)].append(htlc)
+    built_in, placed = [], []
+    for output in built.outputs:
+        if output.htlc is not None:
+            candidates = alike[_likeness(output.htlc)]
+            found = _signed_for(channel, commitment, built, output, candidates)
+            candidates.remove(found)
+            built_in.append(output.htlc)
+            placed.append(found)
+    if placed == built_in:
         return commitment
-    return msgspec.structs.replace(commitment, htlcs=(*placed, *left))
+    trimmed = [htlc for left in alike.values() for htlc in left]
+    return msgspec.structs.replace(commitment, htlcs=(*placed, *trimmed))
 
 
 def _signed_for(
@@ -90,28 +98,24 @@ def _signed_for(
     commitment: LocalCommitment,
     built: BuiltCommitment,
     output: CommitmentOutput,
-    left: list[Htlc],
+    candidates: Sequence[Htlc],
 ) -> Htlc:
     """Which of these stands on `output`, by the peer's signature."""
-    wanted = _likeness(output.htlc)
-    alike = [htlc for htlc in left if _likeness(htlc) == wanted]
-    for htlc in alike:
+    for htlc in candidates:
         if htlc.remote_signature is None:
             raise InvalidSignature(f"htlc {htlc.id} has an output but no remote_signature")
         here = replace(output, htlc=htlc)
         if second_level.verify_remote_signature(channel, built, here, commitment.feerate_per_kw):
             return htlc
-    first = alike[0]
+    first = candidates[0]
     raise InvalidSignature(
         f"remote_signature of {first.direction.value} htlc {first.id} "
         "does not verify over its second-level transaction"
     )
 
 
-def _likeness(htlc: Htlc | None) -> tuple[object, ...]:
+def _likeness(htlc: Htlc) -> tuple[object, ...]:
     """What the rules order HTLCs by (B8)."""
-    if htlc is None:
-        return ()
     return htlc.direction, htlc.amount_msat // 1000, htlc.payment_hash, htlc.cltv_expiry
 
 
