@@ -6,6 +6,8 @@ close, its resolutions and the state go into one verdict, and so into one commit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import contracts, following, htlcs, machine, stakes, telling
 from contractcourt.arbitrator.classification import Classified, classify
@@ -17,6 +19,7 @@ from contractcourt.arbitrator.depth import (
 )
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3.recognition import CommitmentOutput
 from contractcourt.case import Case, FundingSpend
 from contractcourt.channel import Direction, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage
@@ -219,9 +222,9 @@ def _lacks_revoked_state(hearing: Hearing, found: Classified) -> bool:
 
 
 def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transaction) -> None:
-    resolutions = contracts.build_contracts(
-        hearing.case.channel, found.kind, found, tx, spend.height
-    )
+    channel = hearing.case.channel
+    outputs = contracts.recognised(channel, found, tx)
+    resolutions = contracts.build_contracts(channel, found, tx, spend.height, outputs)
     hearing.change(contracts=resolutions, wanted_local_point=None)
     hearing.want(MarkChannelClosed(found.kind, spend.txid, spend.height, resolutions))
     _announce(hearing, "final")
@@ -229,7 +232,8 @@ def _close(hearing: Hearing, spend: FundingSpend, found: Classified, tx: Transac
         "channel.closed", kind=found.kind.value, txid=str(spend.txid), height=spend.height
     )
     telling.breach_seen(hearing)
-    _settle_upstream(hearing, spend)
+    if _is_settled_now(hearing, spend):
+        _fail_missing(hearing, spend, tx, outputs)
     machine.run(hearing, machine.TRIGGER_OF[found.kind])
     following.launch(hearing)
 
@@ -246,8 +250,11 @@ def settle_upstream(hearing: Hearing, before: Case) -> None:
     depth = required_depth(case.channel.capacity_sat)
     was_buried = depth_of(spend.height, before.best_height) >= depth
     settled = spend.kind is not CloseKind.BREACH or case.contracts == before.contracts
-    if not (was_buried and settled) or _told_more(before, case):
-        _settle_upstream(hearing, spend)
+    due = not (was_buried and settled) or _told_more(before, case)
+    if due and _is_settled_now(hearing, spend):
+        tx = Transaction.parse(spend.tx)
+        outputs = contracts.recognised(case.channel, classify(case, tx), tx)
+        _fail_missing(hearing, spend, tx, outputs)
 
 
 def _told_more(before: Case, after: Case) -> bool:
@@ -258,37 +265,39 @@ def _told_more(before: Case, after: Case) -> bool:
     )
 
 
-def _settle_upstream(hearing: Hearing, spend: FundingSpend) -> None:
-    """The commitment is buried: what nobody can claim from it fails upstream (U3, U8)."""
-    case = hearing.case
+def _is_settled_now(hearing: Hearing, spend: FundingSpend) -> bool:
+    """The commitment is buried, and says which HTLCs nobody can claim from it (U3, U8)."""
     if spend.kind is not CloseKind.BREACH and spend.kind not in _HTLCS_KNOWN:
-        return
-    depth = required_depth(case.channel.capacity_sat)
-    if depth_of(spend.height, case.best_height) < depth:
+        return False
+    depth = required_depth(hearing.case.channel.capacity_sat)
+    if depth_of(spend.height, hearing.case.best_height) < depth:
         hearing.wake_at(final_height(spend.height, depth), "the commitment is buried")
-        return
-    held = case.contracts
-    if spend.kind in _HTLCS_KNOWN and _told_otherwise(hearing, spend):
-        return
+        return False
+    return True
+
+
+def _fail_missing(
+    hearing: Hearing, spend: FundingSpend, tx: Transaction, outputs: Sequence[CommitmentOutput]
+) -> None:
+    """Fail upstream what nobody can claim from it. `outputs`: those of `tx` that were told."""
+    held = hearing.case.contracts
     if spend.kind is CloseKind.BREACH:
         held = tuple(c for c in held if c.kind is ContractKind.REVOKED_HTLC and _is_open(c))
         if any(contract.htlc is None for contract in held):
             return  # It may be anybody's.
+    elif len(outputs) < len(tx.outputs):
+        _alarm_unknown_output(hearing, spend)
+        return  # It may be of any HTLC (L14).
     htlcs.fail_missing_upstream(hearing, contracts.htlc_ids_with_output(held))
 
 
-def _told_otherwise(hearing: Hearing, spend: FundingSpend) -> bool:
-    """An output is none of those that were told: it may be of any HTLC, so none is failed (L14)."""
-    case, tx = hearing.case, Transaction.parse(spend.tx)
-    if not contracts.has_unknown_output(case.channel, classify(case, tx), tx):
-        return False
+def _alarm_unknown_output(hearing: Hearing, spend: FundingSpend) -> None:
     hearing.alarm(
         AlarmKind.UNKNOWN_OUTPUT,
         f"commitment {spend.commitment_number} that is mined (transaction {spend.txid}) has an "
         "output that the node did not tell: if it is an HTLC's only the node can claim it, "
         "and no HTLC is failed upstream for not being there",
     )
-    return True
 
 
 def _is_open(contract: Contract) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contractcourt.arbitrator.classification import Classified
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
@@ -12,22 +14,36 @@ from contractcourt.effects import CloseKind
 from contractcourt.units import BlockHeight, Blocks, Satoshi, Script
 
 
+def recognised(
+    channel: Channel, found: Classified, tx: Transaction
+) -> tuple[CommitmentOutput, ...]:
+    """The outputs of a commitment that are as they were told; none of what is no commitment."""
+    if found.owner is None:
+        return ()
+    return recognise_outputs(channel, found.owner, found.per_commitment_point, tx, found.htlcs)
+
+
 def build_contracts(
-    channel: Channel, spend_kind: CloseKind, found: Classified, tx: Transaction, height: BlockHeight
+    channel: Channel,
+    found: Classified,
+    tx: Transaction,
+    height: BlockHeight,
+    outputs: Sequence[CommitmentOutput],
 ) -> tuple[Contract, ...]:
     """The contracts of a final close, in the order of the transaction's outputs.
+
+    `outputs`: those that are `recognised`.
 
     A cooperative close leaves none: its outputs are plain wallet outputs (M2). An unknown spend
     leaves one that nobody but the operator can resolve, so that it is never forgotten.
     """
-    if spend_kind is CloseKind.COOPERATIVE:
+    if found.kind is CloseKind.COOPERATIVE:
         return ()
     if found.owner is None:
         return (_unknown_spend(tx, height),)
-    outputs = recognise_outputs(channel, found.owner, found.per_commitment_point, tx, found.htlcs)
-    contracts = [_contract(channel, spend_kind, found, tx, height, o) for o in outputs]
+    contracts = [_contract(channel, found, tx, height, output) for output in outputs]
     known = {output.index for output in outputs}
-    if spend_kind is CloseKind.BREACH:
+    if found.kind is CloseKind.BREACH:
         contracts += [
             _revoked_output(found, tx, height, index)
             for index in range(len(tx.outputs))
@@ -36,23 +52,14 @@ def build_contracts(
     return tuple(sorted((c for c in contracts if c is not None), key=lambda c: c.outpoint.vout))
 
 
-def has_unknown_output(channel: Channel, found: Classified, tx: Transaction) -> bool:
-    """Some output of this commitment is none of those that it should have by what was told."""
-    if found.owner is None:
-        return False
-    known = recognise_outputs(channel, found.owner, found.per_commitment_point, tx, found.htlcs)
-    return len(known) < len(tx.outputs)
-
-
 def _contract(
     channel: Channel,
-    spend_kind: CloseKind,
     found: Classified,
     tx: Transaction,
     height: BlockHeight,
     output: CommitmentOutput,
 ) -> Contract | None:
-    kind = _kind_of(output, found.owner, breach=spend_kind is CloseKind.BREACH)
+    kind = _kind_of(output, found.owner, breach=found.kind is CloseKind.BREACH)
     if kind is None:
         return None
     return Contract(

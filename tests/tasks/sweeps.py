@@ -15,7 +15,7 @@ import pytest
 
 from chain.devnet.process import DevnetProcess
 from contractcourt.arbitrator.classification import Classified
-from contractcourt.arbitrator.contracts import build_contracts
+from contractcourt.arbitrator.contracts import build_contracts, recognised
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import STATIC_REMOTEKEY, Direction, Side
@@ -190,7 +190,8 @@ class Closed:
             kind, point = CloseKind.REMOTE, sim.theirs.point(number)
             htlcs = sim.history[number].htlcs
         found = Classified(kind, self._owner, number, point, htlcs)
-        contracts = build_contracts(sim.channel, kind, found, self._tx, STARTED)
+        outputs = recognised(sim.channel, found, self._tx)
+        contracts = build_contracts(sim.channel, found, self._tx, STARTED, outputs)
         return next(one for one in contracts if one.htlc is not None and one.htlc.id == htlc_id)
 
     def want(

@@ -11,7 +11,7 @@ from msgspec.structs import replace as with_fields
 
 from chain import consensus
 from contractcourt.arbitrator.classification import Classified
-from contractcourt.arbitrator.contracts import build_contracts
+from contractcourt.arbitrator.contracts import build_contracts, recognised
 from contractcourt.bitcoin import base58
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxOut
@@ -186,7 +186,8 @@ def anchor_of(sim: SimulatedChannel, commitment: LocalCommitment) -> Contract:
     """Our anchor, as the law names it."""
     closing = Classified(CloseKind.LOCAL, Side.LOCAL, 0, sim.ours.point(0), ())
     tx = Transaction.parse(commitment.tx)
-    found = build_contracts(sim.channel, CloseKind.LOCAL, closing, tx, BlockHeight(1))
+    outputs = recognised(sim.channel, closing, tx)
+    found = build_contracts(sim.channel, closing, tx, BlockHeight(1), outputs)
     return next(one for one in found if one.kind is ContractKind.ANCHOR)
 
 

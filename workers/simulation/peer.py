@@ -6,7 +6,7 @@ Its transactions are real: built by the same law from its side, signed with its 
 from __future__ import annotations
 
 from contractcourt.arbitrator.classification import Classified
-from contractcourt.arbitrator.contracts import build_contracts
+from contractcourt.arbitrator.contracts import build_contracts, recognised
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.commitment import build_commitment
 from contractcourt.bolt3.htlc import build_second_level
@@ -85,8 +85,9 @@ class Peer:
         return self._signed(tx, contract, preimage)
 
     def _contract(self, found: Classified, tx: Transaction, htlc_id: int) -> Contract:
-        contracts = build_contracts(self._sim.channel, found.kind, found, tx, BlockHeight(1))
-        for contract in contracts:
+        channel = self._sim.channel
+        outputs = recognised(channel, found, tx)
+        for contract in build_contracts(channel, found, tx, BlockHeight(1), outputs):
             if isinstance(contract.htlc, Htlc) and contract.htlc.id == htlc_id:
                 return contract
         raise NoSuchContract(f"no output for HTLC {htlc_id} on commitment {found.number}")
