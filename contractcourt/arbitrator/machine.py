@@ -213,10 +213,11 @@ def follow_newest(hearing: Hearing) -> None:
     for the newest on the funding as it is now, once that is known.
     """
     case = hearing.case
-    decided, newest = case.force_close, offer.to_publish(case)
-    if decided is None or newest is None or case.funding_spend is not None:
+    decided = case.force_close
+    if decided is None or case.funding_spend is not None:
         return
-    if decided.txid == newest.txid:
+    newest = offer.to_publish(case)
+    if newest is None or newest.txid == decided.txid:
         return
     left = stakes.decided_commitment(case)
     if left is not None and left not in case.decided_before:

@@ -34,11 +34,11 @@ def goes_on_at(case: Case) -> Funding | None:
 
     It replaced the first funding by fee, or the two sides use it before it is mined.
     """
-    present = case.local_commitment
-    if present is None or present.spends != case.channel.funding_outpoint:
+    present, told = case.local_commitment, case.splice.told
+    if not told or present is None or present.spends != case.channel.funding_outpoint:
         return None
     newest = max(ours.number for ours in case.held)
-    for new in reversed(case.splice.told):
+    for new in reversed(told):
         ours = new.local_commitment
         if ours is not None and ours.number == newest > present.number:
             return new
@@ -47,10 +47,11 @@ def goes_on_at(case: Case) -> Funding | None:
 
 def on_offer(case: Case) -> Txid | None:
     """Our commitment that may be sent now; None while none was decided, or none may be sent."""
-    decided, newest = case.force_close, to_publish(case)
-    if decided is None or newest is None or we_lost_data(case):
+    decided = case.force_close
+    if decided is None or we_lost_data(case):
         return None
-    return decided.txid if decided.txid == newest.txid else None
+    newest = to_publish(case)
+    return decided.txid if newest is not None and newest.txid == decided.txid else None
 
 
 def we_lost_data(case: Case) -> bool:

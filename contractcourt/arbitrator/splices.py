@@ -130,9 +130,10 @@ def adopt_where_it_goes_on(hearing: Hearing, before: Case) -> None:
     and for the new one, in whichever order.
     """
     case = hearing.case
-    wanted = case.asked or case.force_close or htlcs.some_action_due(case)
-    new = offer.goes_on_at(case) if wanted and case.funding_spend is None else None
+    new = offer.goes_on_at(case) if case.funding_spend is None else None
     if new is None or new.capacity_sat is None:
+        return
+    if not (case.asked or case.force_close or htlcs.some_action_due(case)):
         return
     if case.best_height > before.best_height:
         _adopt(hearing, new, new.capacity_sat)
