@@ -36,34 +36,34 @@ def connect(conn: Connection, height: BlockHeight, block_hash: BlockHash, raw: b
         return
     coins = {bytes(outpoint) for outpoint in fee_coins.outpoints(conn)}
     try:
-        if any(script in raw for script in scripts):
-            made, spent = _read(raw, scripts, coins, height, block_hash)
-        else:
-            made, spent = [], [spend.outpoint for spend in spends_of(raw, coins)]
+        made = _made(raw, scripts, height, block_hash)
+        coins |= {
+            bytes(coin.outpoint) for coin in made
+        }  # One of the same block may be spent in it.
+        spent = [spend.outpoint for spend in spends_of(raw, coins)]
     except MalformedBlock as error:
         raise UnreadableBlock(height, block_hash, error) from error
     fee_coins.add(conn, made)
     fee_coins.spend(conn, spent, height, block_hash)
 
 
-def _read(
-    raw: bytes, scripts: set[bytes], coins: set[bytes], height: BlockHeight, block_hash: BlockHash
-) -> tuple[list[NewCoin], list[OutPoint]]:
-    """What the block makes and what it spends; a coin of the same block may be spent in it."""
+def _made(
+    raw: bytes, scripts: set[bytes], height: BlockHeight, block_hash: BlockHash
+) -> list[NewCoin]:
+    """The coins that the block makes."""
+    if not any(script in raw for script in scripts):
+        return []
     made: list[NewCoin] = []
-    spent: list[OutPoint] = []
     for item in walk(raw)[1]:
-        spent += [OutPoint(outpoint) for outpoint in item.spends if outpoint in coins]
         if item.index == 0 or not any(script in item.raw for script in scripts):
             continue
         txid = item.txid()
         for vout, output in enumerate(Transaction.parse(item.raw).outputs):
             if output.script_pubkey in scripts and output.value > 0:
                 outpoint = OutPoint.of(txid, vout)
-                coins.add(bytes(outpoint))
                 script, value = Script(output.script_pubkey), Satoshi(output.value)
                 made.append(NewCoin(outpoint, script, value, height, block_hash))
-    return made, spent
+    return made
 
 
 class WalletScan:
