@@ -59,16 +59,20 @@ class SignerRefused(SignerCallFailed):
         self.detail = detail
 
 
-class SignerKeysMissing(SignerCallFailed):
+class SignerNotReady(SignerCallFailed):
+    """The signer can't do this now; ask again later."""
+
+
+class SignerKeysMissing(SignerNotReady):
     """The signer has no keys for this channel: run `contractcourt keys import FILE`."""
 
 
-class SignerUnavailable(SignerCallFailed):
-    """The signer did not answer; ask again later."""
+class SignerUnavailable(SignerNotReady):
+    """The signer did not answer."""
 
 
-class SignerFailed(SignerCallFailed):
-    """The signer answered that it could not do this; it is there for others. Ask again later."""
+class SignerFailed(SignerNotReady):
+    """The signer answered that it could not do this; it is there for others."""
 
 
 class _Imported(msgspec.Struct):

@@ -16,7 +16,7 @@ from tasks.resources import Resources
 from tasks.signer_client import (
     SignerCallFailed,
     SignerFailed,
-    SignerKeysMissing,
+    SignerNotReady,
     SignerUnavailable,
 )
 
@@ -76,7 +76,7 @@ def note_failure(
 ) -> None:
     """An effect of the outbox waits for the signer, or was refused; alarm unless that is away."""
     # Nobody tells when the signer can do it, and the row may have a deadline.
-    if isinstance(error, SignerFailed | SignerKeysMissing | SignerUnavailable):
+    if isinstance(error, SignerNotReady):
         outbox.mark_unanswered(conn, row.id, str(error))
     else:
         outbox.mark_refused(conn, row.id, str(error))

@@ -32,7 +32,7 @@ from storage.broadcasts import Broadcast
 from storage.signed import Price
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources
-from tasks.signer_client import SignerCallFailed, SignerFailed, SignerKeysMissing, SignerUnavailable
+from tasks.signer_client import SignerCallFailed, SignerNotReady, SignerUnavailable
 from tasks.signing import sign_many
 
 
@@ -113,7 +113,7 @@ def _made(
 ) -> Ready | NotSigned:
     if isinstance(answer, SignedTransaction):
         return Ready(planned.draft, answer, planned.replaces)
-    lasting = not isinstance(answer, SignerKeysMissing | SignerFailed)
+    lasting = not isinstance(answer, SignerNotReady)
     return NotSigned(planned.draft.group, str(answer), lasting)
 
 
