@@ -17,15 +17,10 @@ from storage.htlc_index import MEETING
 
 #: The lock is held before the row is written, and the row is committed before its HTLCs are sought.
 MEET = f"SELECT pg_advisory_xact_lock({MEETING.format(payment_hash='%(payment_hash)s::bytea')})"
-REMEMBER = """
-    INSERT INTO told_preimages (node, payment_hash, preimage)
-    VALUES (%(node)s, %(payment_hash)s, %(preimage)s)
-    ON CONFLICT (node, payment_hash) DO NOTHING
-"""
 KEEP = """
     INSERT INTO told_preimages (node, payment_hash, preimage)
     SELECT * FROM unnest(%(nodes)b::text[], %(hashes)s::bytea[], %(preimages)s::bytea[])
-        AS shown (node, payment_hash, preimage)
+        AS known (node, payment_hash, preimage)
     ORDER BY node, payment_hash
     ON CONFLICT (node, payment_hash) DO NOTHING
 """
@@ -41,18 +36,17 @@ def remember(conn: Connection, node: str, payment_hash: PaymentHash, preimage: S
 
     Waits for transactions that are just telling of such HTLCs, so hold no other lock.
     """
-    facts = {"node": node, "payment_hash": payment_hash, "preimage": preimage}
-    conn.execute(MEET, facts)
-    conn.execute(REMEMBER, facts)
+    conn.execute(MEET, {"payment_hash": payment_hash})
+    keep(conn, [(node, payment_hash, preimage)])
 
 
-def keep(conn: Connection, shown: Sequence[tuple[str, PaymentHash, Secret]]) -> None:
-    """Keep what the chain showed, as (node, payment hash, preimage), in one statement."""
-    if shown:
+def keep(conn: Connection, known: Sequence[tuple[str, PaymentHash, Secret]]) -> None:
+    """Keep what the chain showed, as (node, payment hash, preimage), and meet nobody."""
+    if known:
         facts = {
-            "nodes": [node for node, _, _ in shown],
-            "hashes": [payment_hash for _, payment_hash, _ in shown],
-            "preimages": [preimage for _, _, preimage in shown],
+            "nodes": [node for node, _, _ in known],
+            "hashes": [payment_hash for _, payment_hash, _ in known],
+            "preimages": [preimage for _, _, preimage in known],
         }
         conn.execute(KEEP, facts)
 
