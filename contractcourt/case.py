@@ -253,10 +253,17 @@ class Case(msgspec.Struct, frozen=True):
         return Funding(channel.funding_outpoint, channel.capacity_sat, self.local_commitment)
 
     def funding_at(self, outpoint: OutPoint) -> Funding | None:
-        """Until a splice is locked, commitments are signed for the old funding and the new ones."""
+        """What is known of the funding at `outpoint`; None where that is none of this channel."""
+        return next((one for one in self.fundings if one.funding_outpoint == outpoint), None)
+
+    @property
+    def fundings(self) -> tuple[Funding, ...]:
+        """The present one, the new ones that were told, and the old ones.
+
+        Until a splice is locked, commitments are signed for the old funding and the new ones.
+        """
         retired = (r.funding for r in self.retired_fundings)
-        known = (self.funding, *self.splice.told, *retired)
-        return next((one for one in known if one.funding_outpoint == outpoint), None)
+        return (self.funding, *self.splice.told, *retired)
 
     @property
     def held(self) -> tuple[LocalCommitment, ...]:

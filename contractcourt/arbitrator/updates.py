@@ -159,11 +159,8 @@ def _largest(case: Case) -> Channel:
     """The channel on the largest of its fundings: until a splice is locked, which the court can't
     see, the node may tell the peer's commitment with the balances of either.
     """
-    known = (*case.splice.told, *(retired.funding for retired in case.retired_fundings))
-    capacities = (one.capacity_sat for one in known if one.capacity_sat is not None)
-    most = max(capacities, default=case.channel.capacity_sat)
-    channel = case.channel
-    return channel.funded_by(channel.funding_outpoint, max(most, channel.capacity_sat))
+    capacities = (one.capacity_sat for one in case.fundings if one.capacity_sat is not None)
+    return case.channel.funded_by(case.channel.funding_outpoint, max(capacities))
 
 
 def _hear_secret(hearing: Hearing, revoked: RevokedSecret) -> None:

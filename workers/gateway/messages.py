@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-import msgspec
-
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
 from contractcourt.events import ChannelOpened, ChannelUpdated, Event
@@ -186,10 +184,8 @@ def _opened_as(conn: Connection, row: ChannelRow, channel: Channel) -> bool:
     if first and first[0].seq == 1:
         return first[0].event == ChannelOpened(channel)
     stored = cases.read(conn, row.id)
-    return stored is not None and channel == msgspec.structs.replace(
-        stored.case.channel,
-        funding_outpoint=channel.funding_outpoint,
-        capacity_sat=channel.capacity_sat,
+    return stored is not None and channel == stored.case.channel.funded_by(
+        channel.funding_outpoint, channel.capacity_sat
     )
 
 
