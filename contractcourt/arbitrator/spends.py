@@ -50,19 +50,15 @@ def read_spend(contract: Contract, tx: Transaction) -> HtlcSpend | None:
     if contract.htlc is None or contract.kind not in _HTLC_OUTPUTS:
         return None
     by_owner = offered_by_owner(contract.commitment_owner, contract.htlc)
-    return read_htlc_spend(_witness(contract, tx), offered_by_owner=by_owner)
+    return read_htlc_spend(tx.witness_of(contract.outpoint), offered_by_owner=by_owner)
 
 
 def _by_delayed_branch(contract: Contract, tx: Transaction) -> bool | None:
     """The owner took it after its delay, False by the revocation key; None where neither fits."""
-    witness = _witness(contract, tx)
+    witness = tx.witness_of(contract.outpoint)
     if contract.kind not in _DELAYED_OUTPUTS or len(witness) != _DELAYED_ITEMS:
         return None
     return not any(witness[1])
-
-
-def _witness(contract: Contract, tx: Transaction) -> tuple[bytes, ...]:
-    return next(i.witness for i in tx.inputs if i.outpoint == contract.outpoint)
 
 
 def moved_output(

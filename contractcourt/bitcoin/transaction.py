@@ -106,6 +106,10 @@ class Transaction:
         # Asked for with each output of a commitment that may have hundreds.
         return Txid(sha256d(self.serialize(with_witness=False)))
 
+    def witness_of(self, outpoint: OutPoint) -> tuple[bytes, ...]:
+        """Of the input that spends `outpoint`, which has to be one of them."""
+        return next(i.witness for i in self.inputs if i.outpoint == outpoint)
+
     def weight(self) -> WeightUnits:
         """Weight units (BIP 141)."""
         bare = len(self.serialize(with_witness=False))

@@ -39,7 +39,7 @@ def _given_up_height(hearing: Hearing, contract: Contract) -> BlockHeight:
 
 def is_spent_by_us(contract: Contract, tx: Transaction) -> bool:
     """Our key's branch holds a signature, the branch that is anybody's an empty item."""
-    witness = next(i.witness for i in tx.inputs if i.outpoint == contract.outpoint)
+    witness = tx.witness_of(contract.outpoint)
     return bool(witness) and witness[0] != b""
 
 
