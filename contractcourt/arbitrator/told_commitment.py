@@ -25,7 +25,6 @@ from contractcourt.bolt3.scripts import funding_script
 from contractcourt.case import Case
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.errors import CommitmentMismatch, InvalidSignature
-from contractcourt.units import PublicKey
 
 
 def checked(case: Case, commitment: LocalCommitment) -> LocalCommitment:
@@ -41,31 +40,22 @@ def checked(case: Case, commitment: LocalCommitment) -> LocalCommitment:
         )
     if commitment.per_commitment_point is None:
         return commitment
-    built = _rebuild(channel, Side.LOCAL, commitment, commitment.per_commitment_point)
+    built = build_commitment(
+        channel,
+        Side.LOCAL,
+        commitment.number,
+        commitment.per_commitment_point,
+        commitment.feerate_per_kw,
+        commitment.to_local_msat,
+        commitment.to_remote_msat,
+        commitment.htlcs,
+    )
     if built.tx.txid() != commitment.txid:
         raise CommitmentMismatch(
             f"balances, htlcs, feerate and delays describe {built.tx.txid()}, "
             f"but tx is {commitment.txid}"
         )
     return _in_order(channel, commitment, built)
-
-
-def _rebuild(
-    channel: Channel,
-    owner: Side,
-    commitment: LocalCommitment | RemoteCommitment,
-    point: PublicKey,
-) -> BuiltCommitment:
-    return build_commitment(
-        channel,
-        owner,
-        commitment.number,
-        point,
-        commitment.feerate_per_kw,
-        commitment.to_local_msat,
-        commitment.to_remote_msat,
-        commitment.htlcs,
-    )
 
 
 def _in_order(
