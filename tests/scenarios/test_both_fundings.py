@@ -39,6 +39,13 @@ class OnBothFundings:
     def ours_on_the_new_one(self) -> ChannelUpdate:
         return ChannelUpdate(local_commitment=self.on_the_new_one().local_commitment())
 
+    def move_on_the_new_one(self) -> None:
+        """One state more, told on the new funding alone."""
+        self.sim.move(50_000_000)
+        there = self.on_the_new_one()
+        self.court.tell(there.propose(), there.revoke())
+        self.court.tell(self.ours_on_the_new_one())
+
     def close(self) -> set[int]:
         """Force close; the numbers of what is published."""
         self.court.force_close()
@@ -58,10 +65,7 @@ def test_f6_no_revoked_commitment_is_published_when_a_reorg_takes_the_splice(
     court.broadcast(both.splice)
     court.mine()
     for _ in range(3):
-        sim.move(50_000_000)
-        there = both.on_the_new_one()
-        court.tell(there.propose(), there.revoke())
-        court.tell(both.ours_on_the_new_one())
+        both.move_on_the_new_one()
         if told:
             court.tell(sim.accept())
     court.reorg(1)
@@ -216,14 +220,12 @@ def test_l21_a_close_of_a_funding_that_is_gone_to_again_after_a_reorg_is_heard(
 ) -> None:
     """The reorg of its splice had ended the watch of it."""
     both = OnBothFundings(channel_type)
-    court, sim = both.court, both.sim
+    court = both.court
     court.tell(both.ours_on_the_new_one())
     court.broadcast(both.splice)
     court.mine()
-    sim.move(50_000_000)
+    both.move_on_the_new_one()
     there = both.on_the_new_one()
-    court.tell(there.propose(), there.revoke())
-    court.tell(both.ours_on_the_new_one())
     court.force_close()
     court.reorg(1)
     court.mine()
