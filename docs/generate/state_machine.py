@@ -31,9 +31,9 @@ Edge = tuple[tuple[State, State], list[str]]
 _REORG = "a reorg takes"
 _REOPENED = f"{_REORG} the close back"
 _UNRESOLVED = f"{_REORG} a contract's spend back"
-_SPLICED = "a splice moves the funding, or the node tells a newer commitment"
+_DECIDED_ANEW = "a splice moves the funding, or the node tells a newer commitment"
 #: What goes back begins with one of these.
-_BACK = (_REORG, _SPLICED)
+_BACK = (_REORG, _DECIDED_ANEW)
 _ANSWERED = "the node says of our commitment: "
 _REQUESTED = "force close requested"
 _INTRODUCTION = """\
@@ -156,10 +156,10 @@ def _stimuli() -> Iterator[tuple[str, Stimulus]]:
         )
     yield _REOPENED, machine.reopen
     yield _UNRESOLVED, machine.unresolve_if_open
-    yield _SPLICED, _splice
+    yield _DECIDED_ANEW, _newest_is_another
 
 
-def _splice(hearing: Hearing) -> None:
+def _newest_is_another(hearing: Hearing) -> None:
     """What was decided is not our newest commitment on the present funding."""
     decided, other = hearing.case.force_close, Txid(bytes(32))
     if decided is not None and not hearing.case.closed:
