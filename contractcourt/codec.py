@@ -5,7 +5,8 @@ Byte strings are hex, txids and block hashes display-order hex, outpoints `txid:
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -38,6 +39,12 @@ def _decode_hook(kind: type, value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=_encode_hook, order="deterministic")
 
 
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """Made once for each kind: taking a union apart costs many times what reading it does."""
+    return msgspec.json.Decoder(kind, dec_hook=_decode_hook)
+
+
 def encode(record: Any) -> bytes:
     """The JSON bytes of a law record; equal records give equal bytes."""
     return _encoder.encode(record)
@@ -51,9 +58,10 @@ def to_builtins(record: Any) -> Any:
 def decode(raw: bytes | str, kind: type[T]) -> T:
     """Read a record of `kind` (a Struct or a union). Raises MalformedRecord when it is none."""
     try:
-        return msgspec.json.decode(raw, type=kind, dec_hook=_decode_hook)
+        read = _decoder(cast(Any, kind)).decode(raw)
     except (msgspec.MsgspecError, ValueError) as error:
         raise MalformedRecord(str(error)) from error
+    return cast(T, read)
 
 
 def from_builtins(value: Any, kind: type[T]) -> T:
