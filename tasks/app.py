@@ -15,7 +15,7 @@ from celery.signals import (
 )
 
 from tasks import tracing
-from tasks.collector import leave_out_what_is_loaded
+from tasks.collector import collect_seldom
 
 app = Celery(
     "contractcourt",
@@ -68,7 +68,7 @@ def _read_the_engine_in(**_: Any) -> None:
 @worker_process_init.connect
 def _collect_less(**_: Any) -> None:
     """After the fork: what it brought along is no garbage."""
-    leave_out_what_is_loaded()
+    collect_seldom()
 
 
 @worker_process_init.connect

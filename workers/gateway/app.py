@@ -20,7 +20,7 @@ from storage.database import Database
 from storage.sight import Sight
 from tasks import backlog
 from tasks.backlog import Backlog
-from tasks.collector import leave_out_what_is_loaded
+from tasks.collector import collect_seldom
 from tasks.reserve import RESERVE
 from tasks.settings import Settings
 from tasks.signer_client import SignerClient
@@ -155,7 +155,7 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         server = _Server(config, stream)
-        leave_out_what_is_loaded()
+        collect_seldom()
         server.run()
         if not server.started:
             sys.exit(_NOT_STARTED)

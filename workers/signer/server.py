@@ -37,7 +37,7 @@ from contractcourt.signing import (
 )
 from storage.database import Database
 from storage.seal import Seal, load_seal_key
-from tasks.collector import leave_out_what_is_loaded
+from tasks.collector import collect_seldom
 from tasks.crash_points import CrashPoint, reach
 from tasks.settings import Settings
 from workers.signer.errors import (
@@ -227,7 +227,7 @@ def run(settings: Settings) -> None:
     signer = Signer(database, KeyRing(seal, mainnet=settings.network == "main"))
     app = create_app(signer, settings.required_signer_token)
     consensus.load()
-    leave_out_what_is_loaded()
+    collect_seldom()
     try:
         uvicorn.run(
             app,

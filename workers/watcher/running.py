@@ -18,7 +18,7 @@ from storage import lease
 from storage.database import Database
 from storage.errors import CursorMismatch, Fenced
 from storage.retries import is_retryable
-from tasks.collector import leave_out_what_is_loaded
+from tasks.collector import collect_seldom
 from tasks.logs import configure
 from tasks.settings import Settings
 from workers.chain_watcher import ChainWatcher, Step
@@ -66,7 +66,7 @@ def run(settings: Settings) -> None:
             stopping=stop.is_set,
         )
         failures = 0
-        leave_out_what_is_loaded()
+        collect_seldom()
         with watcher.heartbeat():
             while not stop.is_set():
                 step = _round(watcher.step)
