@@ -12,7 +12,7 @@ from contractcourt.arbitrator.htlcs import valid_htlcs
 from contractcourt.arbitrator.urgency import obscuring_factor
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import closing, numbers, points, secrets
-from contractcourt.bolt3.recognition import OutputKind, recognise_outputs
+from contractcourt.bolt3.recognition import tells_owner
 from contractcourt.case import Case
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.effects import CloseKind
@@ -124,10 +124,8 @@ def _pays_theirs(case: Case, tx: Transaction, commitment: RemoteCommitment) -> b
 
     All of them are known, and a commitment without any of them would have no output at all.
     """
-    # What needs no key derived settles most.
-    return any(
-        _tells_owner(case.channel, Side.REMOTE, point, tx, commitment.htlcs)
-        for point in (None, commitment.per_commitment_point)
+    return tells_owner(
+        case.channel, Side.REMOTE, commitment.per_commitment_point, tx, commitment.htlcs
     )
 
 
@@ -138,25 +136,9 @@ def _is_ours(case: Case, tx: Transaction, number: int) -> bool:
     until the signer has told our point, and beyond that where all scripts of the peer are known.
     """
     point = local_point(case, number)
-    if _tells_owner(case.channel, Side.LOCAL, point, tx):
+    if tells_owner(case.channel, Side.LOCAL, point, tx):
         return True
     revoked = _revoked_point(case, number)
-    if _tells_owner(case.channel, Side.REMOTE, revoked, tx, _recalled(case, number)):
+    if tells_owner(case.channel, Side.REMOTE, revoked, tx, _recalled(case, number)):
         return False
     return point is None or any(c.number == number for c in case.remote_commitments)
-
-
-def _tells_owner(
-    channel: Channel,
-    owner: Side,
-    point: PublicKey | None,
-    tx: Transaction,
-    htlcs: tuple[Htlc, ...] = (),
-) -> bool:
-    """Some output can only stand on this owner's commitment.
-
-    Anchors use the funding keys and so look alike on both sides' commitments.
-    """
-    anchors = (OutputKind.ANCHOR_LOCAL, OutputKind.ANCHOR_REMOTE)
-    found = recognise_outputs(channel, owner, point, tx, htlcs)
-    return any(output.kind not in anchors for output in found)

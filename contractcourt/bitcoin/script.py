@@ -38,21 +38,25 @@ class Op(IntEnum):
     CHECKSEQUENCEVERIFY = 0xB2
 
 
+#: Every byte by its number. Scripts are built by the dozen with each close.
+_BYTES = tuple(bytes([number]) for number in range(256))
+
+
 def build(*parts: Op | bytes | int) -> Script:
     """A script from opcodes, data (pushed) and numbers (pushed in their shortest form)."""
-    return Script(b"".join(_piece(part) for part in parts))
+    return Script(b"".join([_piece(part) for part in parts]))
 
 
 def _piece(part: Op | bytes | int) -> bytes:
     if isinstance(part, Op):
-        return bytes([part])
+        return _BYTES[part]
     return push(part) if isinstance(part, bytes) else push_number(part)
 
 
 def push(data: bytes) -> bytes:
     """The opcodes that push `data`. Raises ValueError beyond 520 bytes, which no script may."""
     if len(data) < Op.PUSHDATA1:
-        return bytes([len(data)]) + data
+        return _BYTES[len(data)] + data
     if len(data) <= 0xFF:
         return bytes([Op.PUSHDATA1, len(data)]) + data
     if len(data) <= 520:

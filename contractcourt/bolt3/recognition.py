@@ -5,7 +5,7 @@ Amounts and positions are never assumed: the transaction may not be the one our 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from contractcourt.bitcoin.script import p2wsh
@@ -22,7 +22,7 @@ from contractcourt.bolt3.keys import commitment_keys
 from contractcourt.channel import Channel, Direction, Htlc, Side
 from contractcourt.units import PublicKey, Satoshi, Script
 
-__all__ = ["CommitmentOutput", "OutputKind", "recognise_outputs"]
+__all__ = ["CommitmentOutput", "OutputKind", "recognise_outputs", "tells_owner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,36 @@ def recognise_outputs(
         if output.script_pubkey in by_script:
             found[index] = by_script[output.script_pubkey].at(index, output)
     return tuple(found[index] for index in sorted(found))
+
+
+def tells_owner(
+    channel: Channel,
+    owner: Side,
+    per_commitment_point: PublicKey | None,
+    tx: Transaction,
+    htlcs: Sequence[Htlc] = (),
+) -> bool:
+    """Some output of `tx` can only stand on this commitment of `owner`; see `recognise_outputs`.
+
+    Anchors use the funding keys and so look alike on both sides' commitments.
+
+    Raises InvalidPoint when the point, or a basepoint of the channel, is none.
+    """
+    present = {output.script_pubkey for output in tx.outputs}
+    own = _scripts_of_its_own(channel, owner, per_commitment_point, htlcs)
+    return any(script in present for script in own)
+
+
+def _scripts_of_its_own(
+    channel: Channel, owner: Side, point: PublicKey | None, htlcs: Sequence[Htlc]
+) -> Iterator[Script]:
+    """One after the other, for the first needs no key derived and settles most."""
+    yield to_remote_output(channel, owner)[0]
+    if point is not None:
+        keys = commitment_keys(channel, owner, point)
+        yield p2wsh(to_local_script(channel, keys))
+        for htlc in htlcs:
+            yield p2wsh(htlc_script(channel, keys, htlc))
 
 
 def _static(channel: Channel, owner: Side) -> list[_Expected]:
