@@ -1,7 +1,7 @@
 """The channels, their present state, and the resolutions that every closed one must have.
 
-`state` is written by `storage.cases` from the case itself; the marks here write the facts of a
-close. The schema demands at commit that the two agree, in whatever order they were written.
+`state` is written by `storage.cases` alone, from the case itself; the marks here write the facts of
+a close. The schema demands at commit that the two agree, in whatever order they were written.
 """
 
 from __future__ import annotations
@@ -58,37 +58,21 @@ COUNT_BY_STATE = "SELECT state, count(*) FROM channels GROUP BY state"
 INSERT_RESOLUTIONS = """
     INSERT INTO channel_resolutions (channel_id, close_kind, closing_txid, closed_height,
                                      resolutions)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(kinds)b::text[], %(txids)b::bytea[],
-                         %(heights)s::integer[], %(resolutions)b::text[]::jsonb[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(txids)s::bytea[],
+                         %(heights)s::integer[], %(resolutions)s::text[]::jsonb[])
     ON CONFLICT (channel_id) DO UPDATE SET
         close_kind = EXCLUDED.close_kind, closing_txid = EXCLUDED.closing_txid,
         closed_height = EXCLUDED.closed_height, resolutions = EXCLUDED.resolutions,
         created_at = EXCLUDED.created_at
 """
-SET_CLOSED = """
-    UPDATE channels SET state = 'CONTRACT_CLOSED'
-    WHERE id = ANY(%(channel_ids)s) AND closed_id IS NULL
-"""
 DELETE_RESOLUTIONS = "DELETE FROM channel_resolutions WHERE channel_id = %(channel_id)s"
-SET_REOPENED = """
-    UPDATE channels SET state = 'DEFAULT'
-    WHERE id = %(channel_id)s AND closed_id IS NOT NULL
-"""
 SET_RESOLVED_HEIGHT = """
     UPDATE channel_resolutions AS r SET fully_resolved_height = given.height
     FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[]) AS given (channel_id, height)
     WHERE r.channel_id = given.channel_id
 """
-SET_FULLY_RESOLVED = """
-    UPDATE channels SET state = 'FULLY_RESOLVED'
-    WHERE id = ANY(%(channel_ids)s) AND NOT fully_resolved
-"""
 CLEAR_RESOLVED_HEIGHT = """
     UPDATE channel_resolutions SET fully_resolved_height = NULL WHERE channel_id = %(channel_id)s
-"""
-SET_UNRESOLVED = """
-    UPDATE channels SET state = 'WAITING_FULL_RESOLUTION'
-    WHERE id = %(channel_id)s AND fully_resolved
 """
 
 
@@ -186,28 +170,22 @@ def mark_closed(conn: Connection, channel_id: int, closed: MarkChannelClosed) ->
 
 
 def mark_closed_many(conn: Connection, closes: Sequence[tuple[int, MarkChannelClosed]]) -> None:
-    """`mark_closed` for many channels, each at most once.
-
-    Cheapest after `cases.store_many`, which has written the states already.
-    """
+    """`mark_closed` for many channels, each at most once."""
     if not closes:
         return
-    channel_ids = [channel_id for channel_id, _ in closes]
     facts = {
-        "channel_ids": channel_ids,
+        "channel_ids": [channel_id for channel_id, _ in closes],
         "kinds": [closed.kind.value for _, closed in closes],
         "txids": [closed.closing_txid for _, closed in closes],
         "heights": [closed.height for _, closed in closes],
         "resolutions": [encode(closed.resolutions).decode() for _, closed in closes],
     }
     conn.execute(INSERT_RESOLUTIONS, facts)
-    conn.execute(SET_CLOSED, {"channel_ids": channel_ids})
 
 
 def mark_reopened(conn: Connection, channel_id: int) -> None:
     """A reorg took the close back: forget its facts. The docket keeps them."""
     conn.execute(DELETE_RESOLUTIONS, {"channel_id": channel_id})
-    conn.execute(SET_REOPENED, {"channel_id": channel_id})
 
 
 def mark_fully_resolved(conn: Connection, channel_id: int, height: BlockHeight) -> None:
@@ -217,19 +195,18 @@ def mark_fully_resolved(conn: Connection, channel_id: int, height: BlockHeight) 
 
 def mark_fully_resolved_many(conn: Connection, ends: Iterable[tuple[int, BlockHeight]]) -> None:
     """`mark_fully_resolved` for many channels, each at most once."""
-    facts = list(ends)
-    if not facts:
-        return
-    channel_ids = [channel_id for channel_id, _ in facts]
-    heights = [height for _, height in facts]
-    conn.execute(SET_RESOLVED_HEIGHT, {"channel_ids": channel_ids, "heights": heights})
-    conn.execute(SET_FULLY_RESOLVED, {"channel_ids": channel_ids})
+    given = list(ends)
+    if given:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _ in given],
+            "heights": [height for _, height in given],
+        }
+        conn.execute(SET_RESOLVED_HEIGHT, facts)
 
 
 def mark_unresolved(conn: Connection, channel_id: int) -> None:
     """A reorg took back a contract's spend: the channel is closed but not fully resolved."""
     conn.execute(CLEAR_RESOLVED_HEIGHT, {"channel_id": channel_id})
-    conn.execute(SET_UNRESOLVED, {"channel_id": channel_id})
 
 
 def channel_row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.case import Case
+from contractcourt.case import Case, State
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, Channel, ChannelSide, KeyRef, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
 from contractcourt.effects import CloseKind, MarkChannelClosed
@@ -107,6 +107,11 @@ def open_channel(conn: Connection, number: int = 1, node: str = NODE) -> int:
     docket.append(conn, channel_id, ChannelOpened(facts), idempotency_key="open", source="node")
     cases.insert(conn, channel_id, Case(facts), applied_seq=1)
     return channel_id
+
+
+def set_state(conn: Connection, channel_id: int, state: State) -> None:
+    """As `storage.cases` does with the case's own."""
+    conn.execute("UPDATE channels SET state = %s WHERE id = %s", (state.value, channel_id))
 
 
 def give_coins(conn: Connection, node: str, *values_sat: int) -> None:

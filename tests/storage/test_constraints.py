@@ -11,7 +11,7 @@ from contractcourt.case import State
 from contractcourt.contract import ContractStage
 from contractcourt.units import BlockHeight
 from storage import cases, channels, contracts, docket
-from storage.database import Database
+from storage.database import Connection, Database
 from tests.storage import examples
 from tests.storage.blocked import wait_for_a_blocked_session
 
@@ -21,6 +21,16 @@ CLOSED = ("CONTRACT_CLOSED", "WAITING_FULL_RESOLUTION", "FULLY_RESOLVED")
 def state_of(db: Database, channel_id: int) -> State:
     with db.transaction() as conn:
         return channels.by_ids(conn, [channel_id])[0].state
+
+
+def close(conn: Connection, channel_id: int) -> None:
+    channels.mark_closed(conn, channel_id, examples.closed())
+    examples.set_state(conn, channel_id, State.CONTRACT_CLOSED)
+
+
+def resolve(conn: Connection, channel_id: int) -> None:
+    channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+    examples.set_state(conn, channel_id, State.FULLY_RESOLVED)
 
 
 @pytest.mark.parametrize("state", CLOSED)
@@ -36,7 +46,7 @@ def test_p2_resolutions_of_a_closed_channel_cannot_be_deleted(
     db: Database, channel_id: int
 ) -> None:
     with db.transaction() as conn:
-        channels.mark_closed(conn, channel_id, examples.closed())
+        close(conn, channel_id)
     with pytest.raises(psycopg.errors.ForeignKeyViolation), db.transaction() as conn:
         conn.execute("DELETE FROM channel_resolutions")
     assert state_of(db, channel_id) is State.CONTRACT_CLOSED
@@ -59,14 +69,14 @@ def test_p2_a_close_cannot_be_taken_back_beside_its_resolutions(
     db: Database, channel_id: int
 ) -> None:
     with db.transaction() as conn:
-        channels.mark_closed(conn, channel_id, examples.closed())
+        close(conn, channel_id)
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction() as conn:
         conn.execute("UPDATE channels SET state = 'DEFAULT'")
 
 
 def test_fully_resolved_needs_its_height(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
-        channels.mark_closed(conn, channel_id, examples.closed())
+        close(conn, channel_id)
     with pytest.raises(psycopg.errors.ForeignKeyViolation), db.transaction() as conn:
         conn.execute("UPDATE channels SET state = 'FULLY_RESOLVED'")
 
@@ -75,12 +85,12 @@ def test_fully_resolved_with_an_unresolved_contract_cannot_be_committed(
     db: Database, channel_id: int
 ) -> None:
     with db.transaction() as conn:
-        channels.mark_closed(conn, channel_id, examples.closed())
+        close(conn, channel_id)
         contracts.replace(conn, channel_id, (examples.contract(5),))
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction() as conn:
-        channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+        resolve(conn, channel_id)
     with db.transaction() as conn:
-        channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+        resolve(conn, channel_id)
         conn.execute("UPDATE contracts SET stage = 'resolved'")
     assert state_of(db, channel_id) is State.FULLY_RESOLVED
 
@@ -90,9 +100,9 @@ def test_a_fully_resolved_channel_takes_no_unresolved_contract(
 ) -> None:
     resolved = examples.contract(5, ContractStage.RESOLVED)
     with db.transaction() as conn:
-        channels.mark_closed(conn, channel_id, examples.closed())
+        close(conn, channel_id)
         contracts.replace(conn, channel_id, (resolved,))
-        channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+        resolve(conn, channel_id)
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction() as conn:
         conn.execute("UPDATE contracts SET stage = 'spent'")
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction() as conn:

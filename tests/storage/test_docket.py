@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.case import State
 from contractcourt.events import ChannelOpened
 from storage import alarms, cases, channels, docket
 from storage.database import Database
@@ -108,6 +109,7 @@ def test_c8_an_append_never_waits_for_a_worker_at_the_case(db: Database, channel
         held = cases.lock_one(working, channel_id)
         assert append(db, channel_id, 10) == Appended(2, duplicate=False)
         channels.mark_closed(working, channel_id, examples.closed())
+        examples.set_state(working, channel_id, State.CONTRACT_CLOSED)
         assert append(db, channel_id, 11) == Appended(3, duplicate=False)
         # What arrived meanwhile is seen before the case is let go.
         assert [e.seq for e in docket.pending(working, {channel_id: 1}, 10)] == [2, 3]

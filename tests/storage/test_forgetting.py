@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from contractcourt.case import State
 from contractcourt.channel import Direction, Htlc
 from contractcourt.effects import AskLocalPoint
 from contractcourt.units import BlockHeight, Millisatoshi, PaymentHash, Secret
@@ -68,6 +69,7 @@ def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: D
         for channel_id, height in ((long_over, 300), (just_over, 301)):
             channels.mark_closed(conn, channel_id, examples.closed())
             channels.mark_fully_resolved(conn, channel_id, BlockHeight(height))
+            examples.set_state(conn, channel_id, State.FULLY_RESOLVED)
         assert forgetting.revoked_states(BlockHeight(300))(conn) == 1
         asked = [(c, 7) for c in (long_over, just_over, still_open)]
         kept = revoked_states.recall(conn, asked)

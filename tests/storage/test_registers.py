@@ -109,6 +109,7 @@ class TestChannels:
         with db.transaction() as conn:
             others = [examples.open_channel(conn, number) for number in (2, 3)]
             channels.mark_closed(conn, others[0], examples.closed())
+            examples.set_state(conn, others[0], State.CONTRACT_CLOSED)
             ids = [channel_id, *others]
             assert [row.id for row in channels.list_channels(conn, limit=2)] == ids[:2]
             assert [row.id for row in channels.list_channels(conn, after=ids[1])] == ids[2:]
@@ -126,14 +127,12 @@ class TestChannels:
             row = channels.by_ids(conn, [channel_id])[0]
             assert (row.close_kind, row.closing_txid) == (CloseKind.LOCAL, txid(9))
             assert (row.closed_height, row.fully_resolved_height) == (106, 300)
-            assert row.state is State.FULLY_RESOLVED
             channels.mark_unresolved(conn, channel_id)
             row = channels.by_ids(conn, [channel_id])[0]
-            assert row.state is State.WAITING_FULL_RESOLUTION
-            assert row.fully_resolved_height is None
+            assert (row.closed_height, row.fully_resolved_height) == (106, None)
             channels.mark_reopened(conn, channel_id)
             row = channels.by_ids(conn, [channel_id])[0]
-            assert (row.state, row.closing_txid) == (State.DEFAULT, None)
+            assert (row.closed_height, row.closing_txid) == (None, None)
 
 
 class TestContracts:
