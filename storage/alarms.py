@@ -15,8 +15,8 @@ from storage.database import Connection
 
 RAISE = """
     INSERT INTO alarms (channel_id, node, kind, message)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(nodes)b::text[], %(kinds)b::text[],
-                         %(messages)b::text[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(nodes)s::text[], %(kinds)s::text[],
+                         %(messages)s::text[])
     ON CONFLICT DO NOTHING
 """
 OPEN = """

@@ -80,7 +80,7 @@ RECORD_ATTEMPTS = """
     SET last_outcome = given.outcome, last_reason = given.reason, attempts = b.attempts + 1,
         first_attempt_at = coalesce(b.first_attempt_at, clock_timestamp()),
         last_attempt_at = clock_timestamp()
-    FROM unnest(%(ids)s::bigint[], %(outcomes)b::text[], %(reasons)b::text[])
+    FROM unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(reasons)s::text[])
         AS given (id, outcome, reason)
     WHERE b.id = given.id
 """

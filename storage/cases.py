@@ -35,8 +35,8 @@ _DELETE_APPLIED = """
 INSERT_CASES = f"""
     WITH given AS (
         SELECT *, 0 AS applied_from
-        FROM unnest(%(channel_ids)s::bigint[], %(cases)b::text[],
-                    %(applied_seqs)s::bigint[], %(states)b::text[],
+        FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
+                    %(applied_seqs)s::bigint[], %(states)s::text[],
                     %(factors)s::bigint[], %(revoked_below)s::bigint[])
             AS row (channel_id, case_json, applied_seq, state, obscuring_factor, revoked_below)
     ), applied AS ({_DELETE_APPLIED.format(source="given")}), shown AS (
@@ -89,9 +89,9 @@ FIND_CASE = f"""
 """
 STORE_CASES = f"""
     WITH given AS (
-        SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)b::text[],
+        SELECT * FROM unnest(%(channel_ids)s::bigint[], %(cases)s::text[],
                              %(applied_seqs)s::bigint[], %(versions)s::bigint[],
-                             %(states)b::text[], %(revoked_below)s::bigint[],
+                             %(states)s::text[], %(revoked_below)s::bigint[],
                              %(applied_froms)s::bigint[])
             AS row (channel_id, case_json, applied_seq, version, state, revoked_below,
                     applied_from)

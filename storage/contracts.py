@@ -18,7 +18,7 @@ DELETE_OTHERS = """
     DELETE FROM contracts AS c
     WHERE c.channel_id = ANY(%(replaced)s)
       AND NOT EXISTS (
-          SELECT 1 FROM unnest(%(channel_ids)s::bigint[], %(outpoints)b::bytea[])
+          SELECT 1 FROM unnest(%(channel_ids)s::bigint[], %(outpoints)s::bytea[])
               AS given (channel_id, outpoint)
           WHERE given.channel_id = c.channel_id AND given.outpoint = c.outpoint)
 """
@@ -27,8 +27,8 @@ UPSERT = """
         channel_id, outpoint, kind, value_sat, stage, confirmed_height, maturity_height,
         payment_hash, cltv_expiry, spend_txid, spend_height, ours)
     SELECT * FROM unnest(
-        %(channel_ids)s::bigint[], %(outpoints)b::bytea[], %(kinds)b::text[],
-        %(values)s::bigint[], %(stages)b::text[], %(confirmed)s::integer[],
+        %(channel_ids)s::bigint[], %(outpoints)s::bytea[], %(kinds)s::text[],
+        %(values)s::bigint[], %(stages)s::text[], %(confirmed)s::integer[],
         %(maturities)s::integer[], %(payment_hashes)s::bytea[], %(expiries)s::bigint[],
         %(spend_txids)s::bytea[], %(spend_heights)s::integer[], %(ours)s::boolean[])
     ON CONFLICT (channel_id, outpoint) DO UPDATE SET
@@ -58,7 +58,7 @@ CLAIMABLE_BY_HASH = """
 """
 REVOKED = """
     SELECT c.channel_id
-    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)b::bytea[]) AS given (channel_id, outpoint)
+    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)s::bytea[]) AS given (channel_id, outpoint)
     JOIN contracts AS c USING (channel_id, outpoint)
     WHERE c.kind IN ('revoked_to_local', 'revoked_htlc', 'revoked_second_level')
 """

@@ -16,6 +16,7 @@ from typing import TypeVar
 import psycopg
 from psycopg.abc import Query
 from psycopg.rows import TupleRow
+from psycopg.types.array import ListBinaryDumper
 from psycopg_pool import ConnectionPool
 
 from storage.errors import ForkedPool
@@ -171,3 +172,6 @@ class Database:
 
     def _configure(self, connection: PatientConnection) -> None:
         connection.answer_seconds = self._answer_seconds
+        # Lists go to Postgres in binary. As text, which psycopg would choose, each element is
+        # searched for what must be escaped: 48 us for an outpoint instead of 0.3.
+        connection.adapters.register_dumper(list, ListBinaryDumper)

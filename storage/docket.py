@@ -43,15 +43,15 @@ LOCK_HEADS = """
 """
 FIND_KEYS = """
     SELECT d.channel_id, d.idempotency_key, d.seq
-    FROM unnest(%(channel_ids)s::bigint[], %(keys)b::text[]) AS given (channel_id, key)
+    FROM unnest(%(channel_ids)s::bigint[], %(keys)s::text[]) AS given (channel_id, key)
     JOIN docket AS d ON d.channel_id = given.channel_id AND d.idempotency_key = given.key
 """
 #: Its trigger moves the heads and fills `unapplied`.
 INSERT_ENTRIES = """
     INSERT INTO docket (channel_id, seq, idempotency_key, source, kind, payload, hash)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(seqs)s::bigint[], %(keys)b::text[],
-                         %(sources)b::text[], %(kinds)b::text[], %(payloads)b::text[],
-                         %(hashes)b::bytea[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(seqs)s::bigint[], %(keys)s::text[],
+                         %(sources)s::text[], %(kinds)s::text[], %(payloads)s::text[],
+                         %(hashes)s::bytea[])
 """
 _ENTRY_COLUMNS = "d.channel_id, d.seq, d.payload, d.idempotency_key, d.source, d.created_at"
 PENDING = f"""

@@ -38,7 +38,7 @@ PUT = """
            CASE WHEN given.kind = 'notify_node'
                 THEN (SELECT node FROM channels WHERE id = given.channel_id) END,
            CASE WHEN %(done)s THEN clock_timestamp() END
-    FROM unnest(%(channel_ids)s::bigint[], %(kinds)b::text[], %(effects)b::text[])
+    FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(effects)s::text[])
         WITH ORDINALITY AS given (channel_id, kind, effect, place)
     ORDER BY place
     RETURNING id

@@ -15,7 +15,7 @@ from storage.database import Connection
 
 REMEMBER = """
     INSERT INTO revoked_states (channel_id, number, htlcs)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(numbers)s::bigint[], %(htlcs)b::bytea[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(numbers)s::bigint[], %(htlcs)s::bytea[])
     ON CONFLICT (channel_id, number) DO NOTHING
 """
 #: Row by row by the key, however many rows of these channels there are.

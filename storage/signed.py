@@ -18,9 +18,9 @@ INSERT = """
                                 feerate_per_kw, parent_txid, urgent)
         SELECT c.id, c.node, g.purpose, g.txid, g.raw_tx, g.fee_sat, g.weight, g.feerate_per_kw,
                g.parent_txid, g.urgent
-        FROM unnest(%(channel_ids)s::bigint[], %(purposes)b::text[], %(txids)b::bytea[],
-                    %(raw_txs)b::bytea[], %(fees)s::bigint[], %(weights)s::integer[],
-                    %(feerates)s::bigint[], %(parents)b::bytea[], %(urgent)s::boolean[])
+        FROM unnest(%(channel_ids)s::bigint[], %(purposes)s::text[], %(txids)s::bytea[],
+                    %(raw_txs)s::bytea[], %(fees)s::bigint[], %(weights)s::integer[],
+                    %(feerates)s::bigint[], %(parents)s::bytea[], %(urgent)s::boolean[])
             WITH ORDINALITY AS g (channel_id, purpose, txid, raw_tx, fee_sat, weight,
                                   feerate_per_kw, parent_txid, urgent, place)
         JOIN channels AS c ON c.id = g.channel_id
@@ -30,7 +30,7 @@ INSERT = """
     )
     INSERT INTO broadcast_inputs (broadcast_id, position, outpoint, channel_id, fee_sat)
     SELECT stored.id, i.position, i.outpoint, i.channel_id, i.fee_sat
-    FROM unnest(%(spenders)b::bytea[], %(positions)s::integer[], %(outpoints)b::bytea[],
+    FROM unnest(%(spenders)s::bytea[], %(positions)s::integer[], %(outpoints)s::bytea[],
                 %(input_channel_ids)s::bigint[], %(input_fees)s::bigint[])
         AS i (txid, position, outpoint, channel_id, fee_sat)
     JOIN stored USING (txid)

@@ -17,8 +17,8 @@ from storage.database import Connection
 
 RECORD = """
     INSERT INTO spends AS s (channel_id, outpoint, txid, raw_tx, height, block_hash)
-    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(outpoints)b::bytea[], %(txids)b::bytea[],
-                         %(raw_txs)b::bytea[], %(heights)s::integer[], %(block_hashes)b::bytea[])
+    SELECT * FROM unnest(%(channel_ids)s::bigint[], %(outpoints)s::bytea[], %(txids)s::bytea[],
+                         %(raw_txs)s::bytea[], %(heights)s::integer[], %(block_hashes)s::bytea[])
     ON CONFLICT (outpoint, block_hash) DO UPDATE SET stale = false WHERE s.stale
 """
 _COLUMNS = "channel_id, outpoint, txid, raw_tx, height, block_hash"

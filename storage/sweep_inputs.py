@@ -31,8 +31,8 @@ WANT = """
     SELECT given.outpoint, given.channel_id, given.node, given.want,
            given.deadline IS NOT NULL, given.deadline, given.value_sat,
            coalesce((SELECT height FROM chain_cursor), 0)
-    FROM unnest(%(outpoints)b::bytea[], %(channel_ids)s::bigint[], %(nodes)b::text[],
-                %(wants)b::text[], %(deadlines)s::integer[], %(values)s::bigint[])
+    FROM unnest(%(outpoints)s::bytea[], %(channel_ids)s::bigint[], %(nodes)s::text[],
+                %(wants)s::text[], %(deadlines)s::integer[], %(values)s::bigint[])
         AS given (outpoint, channel_id, node, want, deadline, value_sat)
     ON CONFLICT (outpoint) DO UPDATE
     SET want = EXCLUDED.want, urgent = EXCLUDED.urgent, deadline = EXCLUDED.deadline,
@@ -94,12 +94,12 @@ QUARANTINED = f"{_SELECT} WHERE w.state = 'quarantined' ORDER BY w.outpoint LIMI
 OFFERED = """
     UPDATE sweep_inputs AS w
     SET feerate_per_kw = greatest(w.feerate_per_kw, given.feerate), reason = NULL
-    FROM unnest(%(outpoints)b::bytea[], %(feerates)s::bigint[]) AS given (outpoint, feerate)
+    FROM unnest(%(outpoints)s::bytea[], %(feerates)s::bigint[]) AS given (outpoint, feerate)
     WHERE w.outpoint = given.outpoint
 """
 NOTE = """
     UPDATE sweep_inputs AS w SET reason = given.reason
-    FROM unnest(%(outpoints)b::bytea[], %(reasons)b::text[]) AS given (outpoint, reason)
+    FROM unnest(%(outpoints)s::bytea[], %(reasons)s::text[]) AS given (outpoint, reason)
     WHERE w.outpoint = given.outpoint AND w.reason IS DISTINCT FROM given.reason
 """
 SET_FREE = """

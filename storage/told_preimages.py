@@ -19,14 +19,14 @@ from storage.htlc_index import MEETING
 MEET = f"SELECT pg_advisory_xact_lock({MEETING.format(payment_hash='%(payment_hash)s::bytea')})"
 KEEP = """
     INSERT INTO told_preimages (node, payment_hash, preimage)
-    SELECT * FROM unnest(%(nodes)b::text[], %(hashes)s::bytea[], %(preimages)s::bytea[])
+    SELECT * FROM unnest(%(nodes)s::text[], %(hashes)s::bytea[], %(preimages)s::bytea[])
         AS known (node, payment_hash, preimage)
     ORDER BY node, payment_hash
     ON CONFLICT (node, payment_hash) DO NOTHING
 """
 RECALL = """
     SELECT t.node, t.payment_hash, t.preimage
-    FROM unnest(%(nodes)b::text[], %(hashes)s::bytea[]) AS asked (node, payment_hash)
+    FROM unnest(%(nodes)s::text[], %(hashes)s::bytea[]) AS asked (node, payment_hash)
     JOIN told_preimages AS t ON t.node = asked.node AND t.payment_hash = asked.payment_hash
 """
 

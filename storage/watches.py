@@ -20,7 +20,7 @@ from storage.database import Connection
 ADD = """
     INSERT INTO watches AS w (channel_id, outpoint, script_pubkey, from_height)
     SELECT * FROM unnest(
-        %(channel_ids)s::bigint[], %(outpoints)b::bytea[], %(scripts)b::bytea[],
+        %(channel_ids)s::bigint[], %(outpoints)s::bytea[], %(scripts)s::bytea[],
         %(heights)s::integer[]) AS given (channel_id, outpoint, script_pubkey, from_height)
     ORDER BY outpoint, channel_id
     ON CONFLICT (outpoint, channel_id) DO UPDATE SET
@@ -33,7 +33,7 @@ ADD = """
 REMOVE = """
     UPDATE watches AS w
     SET removed_at = clock_timestamp(), changed_in = pg_current_xact_id()
-    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)b::bytea[])
+    FROM unnest(%(channel_ids)s::bigint[], %(outpoints)s::bytea[])
         AS given (channel_id, outpoint)
     WHERE w.channel_id = given.channel_id AND w.outpoint = given.outpoint
       AND w.removed_at IS NULL
