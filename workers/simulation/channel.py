@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import msgspec
 
@@ -13,7 +12,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wpkh
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
-from contractcourt.bolt3 import derivation, points, secrets
+from contractcourt.bolt3 import derivation, points
 from contractcourt.bolt3.closing import build_closing
 from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment
 from contractcourt.bolt3.htlc import build_second_level, remote_sighash
@@ -21,7 +20,6 @@ from contractcourt.bolt3.scripts import funding_script, funding_script_pubkey
 from contractcourt.channel import (
     ANCHORS_ZERO_FEE_HTLC,
     Channel,
-    ChannelSide,
     Direction,
     Htlc,
     KeyRef,
@@ -33,7 +31,6 @@ from contractcourt.channel import (
 from contractcourt.events import ChannelUpdate
 from contractcourt.units import (
     BlockHeight,
-    Blocks,
     FeeratePerKw,
     HexBytes,
     Millisatoshi,
@@ -44,68 +41,16 @@ from contractcourt.units import (
     Secret,
     Signature,
 )
+from workers.simulation.keys import BASE_SECRETS, Keys, from_seed, public_key
 
 _DUST_SAT = 354
 #: Announced by our node: the delay on the peer's outputs.
 _THEIR_DELAY = 8
 
-_SECRETS = ("funding", "revocation_base", "payment", "delayed_payment_base", "htlc_base")
-
-
 _OTHER_WAY = {
     Direction.OFFERED: Direction.RECEIVED,
     Direction.RECEIVED: Direction.OFFERED,
 }
-
-
-#: One channel is asked for the same few keys again and again.
-_once = lru_cache(maxsize=256)
-
-
-def _from_seed(seed: str) -> Secret:
-    return Secret(hashlib.sha256(seed.encode()).digest())
-
-
-_public_key = _once(points.public_key)
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The secrets of one side, BOLT 3's names."""
-
-    seed: str
-
-    def secret(self, name: str) -> Secret:
-        """One of the five base secrets, or `commitment_seed`."""
-        return _from_seed(f"{self.seed}/{name}")
-
-    def point(self, number: int) -> PublicKey:
-        """The per-commitment point of commitment `number`."""
-        return _public_key(self.revoke(number))
-
-    def revoke(self, number: int) -> Secret:
-        """The per-commitment secret of commitment `number`."""
-        return _commitment_secret(self.secret("commitment_seed"), number)
-
-    def side(self, to_self_delay: int, dust_limit_sat: int) -> ChannelSide:
-        """The public facts of this side."""
-        funding, revocation, payment, delayed, htlc = (
-            _public_key(self.secret(name)) for name in _SECRETS
-        )
-        return ChannelSide(
-            funding_pubkey=funding,
-            revocation_basepoint=revocation,
-            payment_basepoint=payment,
-            delayed_payment_basepoint=delayed,
-            htlc_basepoint=htlc,
-            to_self_delay=Blocks(to_self_delay),
-            dust_limit_sat=Satoshi(dust_limit_sat),
-        )
-
-
-@_once
-def _commitment_secret(seed: Secret, number: int) -> Secret:
-    return secrets.generate_from_seed(seed, secrets.secret_index(number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +121,7 @@ class SimulatedChannel:
     @property
     def sweep_script(self) -> Script:
         """Where our node's owner wants its money, one script for each node."""
-        return p2wpkh(_public_key(_from_seed(f"wallet of {self.node}")))
+        return p2wpkh(public_key(from_seed(f"wallet of {self.node}")))
 
     @property
     def funding_script_pubkey(self) -> Script:
@@ -185,7 +130,7 @@ class SimulatedChannel:
 
     def _funding_keys(self) -> tuple[PublicKey, PublicKey]:
         ours, theirs = self.ours.secret("funding"), self.theirs.secret("funding")
-        return _public_key(ours), _public_key(theirs)
+        return public_key(ours), public_key(theirs)
 
     def funded(self, outpoint: OutPoint) -> SimulatedChannel:
         """The funding transaction exists."""
@@ -216,7 +161,7 @@ class SimulatedChannel:
 
     def key_document(self) -> dict[str, str]:
         """What `keys import` takes."""
-        named = {f"{name}_key": str(self.ours.secret(name)) for name in _SECRETS}
+        named = {f"{name}_key": str(self.ours.secret(name)) for name in BASE_SECRETS}
         seed = str(self.ours.secret("commitment_seed"))
         return {"channel_point": str(self.funding_outpoint), "commitment_seed": seed, **named}
 
@@ -355,7 +300,7 @@ class SimulatedChannel:
 
     def preimage(self, number: int) -> Secret:
         """The preimage of HTLC `number`."""
-        return _from_seed(f"{self.seed}/preimage {number}")
+        return from_seed(f"{self.seed}/preimage {number}")
 
     # -- what either side could publish --
 
@@ -374,7 +319,7 @@ class SimulatedChannel:
     def cooperative_tx(self, fee_sat: int = 500) -> Transaction:
         """A cooperative close of the newest balances."""
         held = self.history[-1]
-        their_wallet = p2wpkh(points.public_key(_from_seed(f"{self.seed}/their wallet")))
+        their_wallet = p2wpkh(public_key(from_seed(f"{self.seed}/their wallet")))
         outputs = [
             (held.to_local_msat // 1000 - fee_sat, self.sweep_script),
             (held.to_remote_msat // 1000, their_wallet),
