@@ -187,13 +187,15 @@ def _wanted_depth(case: Case, spend: FundingSpend) -> Blocks:
     depth = closing_depth(spend.kind, case.channel.capacity_sat)
     if not case.preimages:
         return depth
-    found = classify(case, Transaction.parse(spend.tx))
+    tx = Transaction.parse(spend.tx)
     final = final_height(spend.height, depth)
+    amounts = {output.value for output in tx.outputs}  # An HTLC that has none of them is dust.
     hurries = any(
         htlc.direction is Direction.RECEIVED
+        and htlc.amount_msat // 1000 in amounts
         and case.preimage_of(htlc.payment_hash) is not None
         and final >= stakes.last_commitment_height(case.policy, htlc)
-        for htlc in found.htlcs
+        for htlc in classify(case, tx).htlcs
     )
     return Blocks(1) if hurries else depth
 

@@ -103,3 +103,18 @@ def test_a_reorg_takes_a_hurried_close_back(channel_type: str) -> None:
     court.chain.mempool.clear()
     court.mine(40)
     assert court.state == "FULLY_RESOLVED"
+
+
+def test_dust_has_no_claim_that_could_come_late() -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("hurried dust", capacity_sat=_CAPACITY_SAT)
+    court.begin(sim)
+    dust = sim.htlc(1, Direction.RECEIVED, 100_000, court.height + 3)
+    court.tell(*sim.whole_move(0, dust))
+    court.tell_preimage(sim.preimage(1))
+    court.broadcast(sim.their_commitment_tx())
+    for _ in range(_DEPTH - 1):
+        court.mine()
+        assert not court.case.closed
+    court.mine()
+    assert court.case.closed
