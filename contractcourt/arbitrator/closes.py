@@ -21,7 +21,7 @@ from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.recognition import CommitmentOutput
 from contractcourt.case import Case, FundingSpend
-from contractcourt.channel import Direction, Side
+from contractcourt.channel import Side
 from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.effects import (
     AskLocalPoint,
@@ -180,20 +180,21 @@ def close_when_buried(hearing: Hearing) -> None:
 
 
 def _wanted_depth(case: Case, spend: FundingSpend) -> Blocks:
-    """Blocks that this close must be deep: one, where with more an HTLC's claim would come late.
+    """Blocks that this close must be deep: one, where with more an HTLC would come late.
 
-    A reorg takes the claim back like any close, and upstream is failed at the full depth only.
+    Ours to claim, to take back, or to fulfil upstream by what the peer shows. A reorg takes a claim
+    back like any close, and upstream is failed at the full depth only.
     """
     depth = closing_depth(spend.kind, case.channel.capacity_sat)
-    if not case.preimages:
+    ours, theirs = case.held, case.remote_commitments
+    if not (any(known.htlcs for known in ours) or any(known.htlcs for known in theirs)):
         return depth
     tx = Transaction.parse(spend.tx)
     final = final_height(spend.height, depth)
     amounts = {output.value for output in tx.outputs}  # An HTLC that has none of them is dust.
     hurries = any(
-        htlc.direction is Direction.RECEIVED
-        and htlc.amount_msat // 1000 in amounts
-        and case.preimage_of(htlc.payment_hash) is not None
+        htlc.amount_msat // 1000 in amounts
+        and htlcs.broadcast_height(case, htlc) is not None
         and final >= stakes.last_commitment_height(case.policy, htlc)
         for htlc in classify(case, tx).htlcs
     )

@@ -91,7 +91,7 @@ def _closed_with_its_resolutions(court: MemoryCourt) -> None:
         return
     spend = case.funding_spend
     assert spend is not None, "closed by nothing"
-    depth = 1 if _a_claim_hurries(case) else closing_depth(spend.kind, case.channel.capacity_sat)
+    depth = 1 if _an_htlc_hurries(case) else closing_depth(spend.kind, case.channel.capacity_sat)
     # By the chain: a reorg tells of a lower tip for a moment, and the spend stands.
     assert depth_of(spend.height, court.chain.height) >= depth, "closed before it was deep enough"
     marks = [effect for effect in court.effects if isinstance(effect, MarkChannelClosed)]
@@ -100,18 +100,25 @@ def _closed_with_its_resolutions(court: MemoryCourt) -> None:
     assert first_level <= marked, "closed without all of its resolutions"
 
 
-def _a_claim_hurries(case: Case) -> bool:
-    """At the full depth an HTLC that we can claim would have half of its time behind it."""
-    spend = case.funding_spend
+def _an_htlc_hurries(case: Case) -> bool:
+    """At the full depth an HTLC would have half of its time behind it."""
+    spend, policy = case.funding_spend, case.policy
     assert spend is not None, "closed by nothing"
     final = spend.height + required_depth(case.channel.capacity_sat) - 1
-    return any(
-        c.htlc.cltv_expiry - case.policy.incoming_broadcast_delta // 2 <= final
+    open_htlcs = [
+        c.htlc
         for c in case.contracts
         if c.htlc is not None
-        and c.htlc.direction is Direction.RECEIVED
-        and case.preimage_of(c.htlc.payment_hash) is not None
-    )
+        and (
+            c.htlc.direction is Direction.OFFERED
+            or case.preimage_of(c.htlc.payment_hash) is not None
+        )
+    ]
+    half = {
+        Direction.OFFERED: policy.outgoing_deadline_delta // 2,
+        Direction.RECEIVED: -(policy.incoming_broadcast_delta // 2),
+    }
+    return any(htlc.cltv_expiry + half[htlc.direction] <= final for htlc in open_htlcs)
 
 
 def _named_for_what_it_is(court: MemoryCourt, kinds: Mapping[Txid, Kind]) -> None:

@@ -11,6 +11,7 @@ from contractcourt.units import Satoshi
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT
 from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
 
 _CAPACITY_SAT = 20_000_000
 _DEPTH = required_depth(Satoshi(_CAPACITY_SAT))
@@ -21,14 +22,7 @@ def _mined(
     channel_type: str, owner: Side, before: int, *, known: bool = True
 ) -> tuple[MemoryCourt, SimulatedChannel]:
     """A large channel's commitment is mined so many blocks before an HTLC expires."""
-    court = MemoryCourt(restarts=True)
-    sim = SimulatedChannel(
-        "hurried",
-        channel_type,
-        capacity_sat=_CAPACITY_SAT,
-        to_remote_msat=8_000_000_000,
-    )
-    court.begin(sim)
+    court, sim = _large(channel_type)
     expiry = court.height + _EXPIRES_IN
     received = sim.htlc(1, Direction.RECEIVED, LARGE_MSAT, expiry)
     court.tell(*sim.whole_move(0, received))
@@ -42,6 +36,18 @@ def _mined(
     tx = sim.their_commitment_tx(1) if owner is Side.REMOTE else sim.our_commitment_tx(1)
     court.chain.mempool.clear()
     court.reorg(0, [tx])
+    return court, sim
+
+
+def _large(channel_type: str) -> tuple[MemoryCourt, SimulatedChannel]:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel(
+        "hurried",
+        channel_type,
+        capacity_sat=_CAPACITY_SAT,
+        to_remote_msat=8_000_000_000,
+    )
+    court.begin(sim)
     return court, sim
 
 
@@ -118,3 +124,42 @@ def test_dust_has_no_claim_that_could_come_late() -> None:
         assert not court.case.closed
     court.mine()
     assert court.case.closed
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("owner", list(Side))
+@pytest.mark.parametrize("late", [4, 14, 30])
+def test_l7_r6_what_the_peer_shows_is_told_at_once_on_a_commitment_that_was_mined_late(
+    channel_type: str, owner: Side, late: int
+) -> None:
+    """Upstream's HTLC lives 34 blocks longer: at the full depth it may be over."""
+    court, sim = _large(channel_type)
+    expiry = court.height + _EXPIRES_IN
+    court.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, expiry)))
+    court.refuse_publishing(True)
+    while court.height < expiry + late - 1:
+        court.reorg(0)
+    peer, preimage = Peer(sim), sim.preimage(1)
+    if owner is Side.REMOTE:
+        court.reorg(0, [sim.their_commitment_tx(1)])
+        court.reorg(0, [peer.second_level(1, 1, preimage)])
+    else:
+        court.reorg(0, [sim.our_commitment_tx(1)])
+        court.reorg(0, [peer.claim(1, 1, preimage)])
+    assert [told["htlc_id"] for told in court.told("htlc.fulfilled")] == [1]
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("owner", list(Side))
+def test_l6_r5_a_timeout_that_would_come_late_is_asked_for_at_once(
+    channel_type: str, owner: Side
+) -> None:
+    court, sim = _large(channel_type)
+    expiry = court.height + _EXPIRES_IN
+    court.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, expiry)))
+    court.refuse_publishing(True)
+    while court.height < expiry + 13:
+        court.reorg(0)
+    tx = sim.their_commitment_tx(1) if owner is Side.REMOTE else sim.our_commitment_tx(1)
+    court.reorg(0, [tx])
+    assert _claims(court) > 0
