@@ -95,6 +95,8 @@ def _hear(hearing: Hearing, event: Event) -> None:
             for update in event.updates:
                 updates.hear_update(hearing, update)
             closes.reclassify(hearing)
+            if event.forgets:
+                updates.forget_settled(hearing)
             htlcs.set_alarm_clocks(hearing)
         case PreimageLearned():
             updates.hear_preimage(hearing, event)

@@ -66,9 +66,14 @@ class ChannelUpdate(msgspec.Struct, frozen=True):
 
 
 class ChannelUpdated(msgspec.Struct, frozen=True, tag="channel_updated"):
-    """The channel moved on by one or more steps."""
+    """The channel moved on by one or more steps.
+
+    `forgets`: preimages of HTLCs that are settled by then are forgotten. Dockets of versions that
+    never forgot any lack it, and go on to prove the cases that were made of them.
+    """
 
     updates: tuple[ChannelUpdate, ...]
+    forgets: bool = False
 
 
 class PreimageLearned(msgspec.Struct, frozen=True, tag="preimage_learned"):

@@ -46,7 +46,7 @@ def replace(conn: Connection, channel_id: int, case: Case) -> list[PaymentHash]:
     Nobody tells a preimage of the new ones until the commit, so whoever asks now for what was
     told (`told_preimages.recall`) misses none.
     """
-    facts = {"channel_id": channel_id, "hashes": sorted(hashes(case))}
+    facts = {"channel_id": channel_id, "hashes": sorted(case.payment_hashes)}
     return [PaymentHash(row[0]) for row in conn.execute(REPLACE, facts)]
 
 
@@ -58,10 +58,3 @@ def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> lis
     """
     facts = {"node": node, "payment_hash": payment_hash}
     return [row[0] for row in conn.execute(FIND, facts)]
-
-
-def hashes(case: Case) -> set[bytes]:
-    """The payment hashes of every commitment that may confirm."""
-    ours = (htlc for commitment in case.held for htlc in commitment.htlcs)
-    theirs = (htlc for commitment in case.remote_commitments for htlc in commitment.htlcs)
-    return {bytes(htlc.payment_hash) for htlc in (*ours, *theirs)}

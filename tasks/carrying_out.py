@@ -16,6 +16,7 @@ from contractcourt.case import Case
 from contractcourt.contract import ContractStage
 from contractcourt.effects import BumpCommitment, NotifyNode, SweepOutput
 from contractcourt.events import PreimageLearned
+from contractcourt.units import PaymentHash
 from storage import (
     contracts,
     endpoints,
@@ -95,20 +96,41 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
 
 
 def _told_before(conn: Connection, advanced: Sequence[Advanced]) -> list[NewEntry]:
-    """Index the HTLCs; for their dockets the preimages that were told before them."""
+    """Index the HTLCs; for their dockets the preimages that were told before them.
+
+    The key says after which entry: of one payment HTLCs may come, be settled, and come again.
+    """
     new = [
         (channel, hashed)
         for channel in advanced
-        if _htlcs_changed(channel)
-        for hashed in htlc_index.replace(conn, channel.channel_id, channel.after)
+        for hashed in sorted({*_new_hashes(conn, channel), *_forgotten(channel)})
         if channel.after.preimage_of(hashed) is None
     ]
     told = told_preimages.recall(conn, ((c.after.channel.node, hashed) for c, hashed in new))
     return [
-        NewEntry(c.channel_id, PreimageLearned(hashed, told[key]), f"told:{hashed}", "court")
+        NewEntry(
+            c.channel_id,
+            PreimageLearned(hashed, told[key]),
+            f"told:{hashed}:{c.applied_seq + len(c.verdicts)}",
+            "court",
+        )
         for c, hashed in new
         if (key := (c.after.channel.node, hashed)) in told
     ]
+
+
+def _new_hashes(conn: Connection, channel: Advanced) -> list[PaymentHash]:
+    if not _htlcs_changed(channel):
+        return []
+    return htlc_index.replace(conn, channel.channel_id, channel.after)
+
+
+def _forgotten(channel: Advanced) -> set[PaymentHash]:
+    """Of HTLCs that were settled, and came again, within these verdicts."""
+    before, after = channel.before, channel.after
+    if before is None or before.preimages is after.preimages:
+        return set()
+    return {known.payment_hash for known in before.preimages} & after.payment_hashes
 
 
 def _by_who_waits(
@@ -193,4 +215,4 @@ def _htlcs_changed(channel: Advanced) -> bool:
         or before.remote_commitments is not after.remote_commitments
         or before.splice is not after.splice
     )
-    return told and htlc_index.hashes(before) != htlc_index.hashes(after)
+    return told and before.payment_hashes != after.payment_hashes

@@ -202,6 +202,20 @@ def _remember(hearing: Hearing, revoked: RemoteCommitment) -> None:
         hearing.want(RememberRevokedState(revoked.number, kept))
 
 
+def forget_settled(hearing: Hearing) -> None:
+    """Preimages of HTLCs that no commitment holds any more: a busy channel has one a payment.
+
+    Not from a spend of the funding on: what is mined may hold HTLCs that were settled since.
+    """
+    case = hearing.case
+    if case.funding_spend is not None or not case.preimages:
+        return
+    in_flight = case.payment_hashes
+    kept = tuple(known for known in case.preimages if known.payment_hash in in_flight)
+    if kept != case.preimages:
+        hearing.change(preimages=kept)
+
+
 def hear_preimage(hearing: Hearing, event: PreimageLearned) -> None:
     """Keep a preimage. Raises LawError when it does not hash to its payment hash."""
     if hashlib.sha256(event.preimage).digest() != bytes(event.payment_hash):

@@ -105,7 +105,7 @@ class MemoryCourt:
         self.tell(sim.first_update())
 
     def tell(self, *updates: ChannelUpdate) -> None:
-        self.hear(ChannelUpdated(updates))
+        self.hear(ChannelUpdated(updates, forgets=True))
 
     def tell_splice(self, splice: Transaction) -> None:
         outpoint = OutPoint.of(splice.txid(), 0)

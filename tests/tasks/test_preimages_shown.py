@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Direction
-from contractcourt.events import ChannelUpdated, HeightReached
-from contractcourt.units import BlockHeight
-from storage import cases, docket
+from contractcourt.events import ChannelUpdated, HeightReached, PreimageLearned
+from contractcourt.units import BlockHeight, PaymentHash, Secret
+from storage import cases, docket, told_preimages
 from storage.database import Database
 from storage.docket import NewEntry
 from tasks import arbitration
@@ -54,3 +55,34 @@ def test_a_preimage_that_the_chain_shows_waits_for_an_htlc_that_is_told_later(
         stored = cases.read(conn, second)
     assert stored is not None
     assert stored.case.preimage_of(offered.payment_hash) == downstream.preimage(1)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_an_htlc_of_a_payment_that_was_settled_has_its_preimage_again(
+    db: Database, at_once: bool
+) -> None:
+    """Parts of one payment come one after another; each is settled before the next one comes."""
+    sim, channel_id = open_channel(db, f"parts {at_once}")
+    htlc = sim.htlc(1, Direction.RECEIVED, 20_000_000, 700)
+    known = PreimageLearned(htlc.payment_hash, sim.preimage(1))
+    db.run(lambda conn: told_preimages.remember(conn, sim.node, known.payment_hash, known.preimage))
+    parts = [msgspec.structs.replace(htlc, id=number) for number in (1, 2, 3)]
+    # Our commitment before the newest is known too: an HTLC is settled with the second move.
+    held = [parts[:1], [], [], parts[1:2], [], [], parts[2:]]
+    for number, htlcs in enumerate(held):
+        moved = ChannelUpdated(sim.whole_move(0, *htlcs), forgets=True)
+        entry = NewEntry(channel_id, moved, f"moved {number}", "node")
+        db.run(lambda conn, entry=entry: docket.append_many(conn, [entry]))  # type: ignore[misc]
+        if number == 0 or not at_once:
+            arbitrate(db, [channel_id])
+            is_known = _preimage(db, channel_id, htlc.payment_hash) is not None
+            assert is_known is (number % 3 != 2)
+    arbitrate(db, [channel_id])
+    assert _preimage(db, channel_id, htlc.payment_hash) == known.preimage
+
+
+def _preimage(db: Database, channel_id: int, payment_hash: PaymentHash) -> Secret | None:
+    with db.transaction() as conn:
+        stored = cases.read(conn, channel_id)
+    assert stored is not None
+    return stored.case.preimage_of(payment_hash)

@@ -32,7 +32,7 @@ def event_of(court: Court, case: Case, data: ChannelUpdatedData) -> ChannelUpdat
             f"a {case.channel.channel_type} channel is only watched: send no updates of it"
         )
     points = _Points(court, case)
-    return ChannelUpdated(tuple(_step(step, case, points) for step in data.steps))
+    return ChannelUpdated(tuple(_step(step, case, points) for step in data.steps), forgets=True)
 
 
 def _step(step: UpdateStep, case: Case, points: _Points) -> ChannelUpdate:
