@@ -32,6 +32,7 @@ from contractcourt.errors import MalformedBlock
 from contractcourt.events import PublishOutcome
 from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script, Txid
 
+_MISC_ERROR = -1
 _INVALID_PARAMETER = -8
 _METHOD_NOT_FOUND = -32601
 #: `RPC_VERIFY_REJECTED`, the code of a refusal that comes as text alone.
@@ -181,8 +182,7 @@ class BitcoinCore:
 
     def mempool_spends(self, outpoints: Sequence[OutPoint]) -> dict[OutPoint, MempoolSpend]:
         """Who spends these in the mempool; those that nobody does are left out."""
-        asked = [{"txid": str(o.txid), "vout": o.vout} for o in outpoints]
-        told = self._rpc.call("gettxspendingprevout", asked)
+        told = self._mempool_spenders([{"txid": str(o.txid), "vout": o.vout} for o in outpoints])
         spenders = {
             outpoint: answer["spendingtxid"]
             for outpoint, answer in zip(outpoints, told, strict=True)
@@ -198,6 +198,16 @@ class BitcoinCore:
             # One that has left the mempool between the two calls is no answer.
             if isinstance(raw[txid], str)
         }
+
+    def _mempool_spenders(self, asked: list[dict[str, Any]]) -> Any:
+        try:
+            return self._rpc.call("gettxspendingprevout", asked)
+        except RpcRefused as refused:
+            if refused.code != _MISC_ERROR:
+                raise
+        # Its index of spenders is still being built, for hours: a node with one asks that too,
+        # unless it is told not to. Releases before 31 take no options.
+        return self._rpc.call("gettxspendingprevout", asked, {"mempool_only": True})
 
     def scan(self, scripts: Sequence[Script]) -> Scan:
         """Search the whole UTXO set for outputs to these scripts: minutes, on mainnet.

@@ -105,6 +105,21 @@ class TestOutputsAndTransactions:
         assert [bool(o) for o in chain.tx_outs([outpoint, made])] == [True, False]
         assert [bool(o) for o in chain.tx_outs([outpoint, made], mempool=True)] == [False, True]
 
+    def test_b3_the_mempool_is_seen_while_an_index_of_spenders_is_built(
+        self, devnet: DevnetProcess
+    ) -> None:
+        """Core 31 with `-txospenderindex` says so, for hours, to who asks for more than that."""
+        outpoint = fund(devnet)
+        child = spend(outpoint, pays=99_000)
+        send(devnet, child)
+        text = "Mempool lacks a relevant spend, and txospenderindex is unavailable."
+        building = {"code": -1, "message": text}
+        with Overheard(devnet.url) as wire, closing(BitcoinCore(wire.url)) as chain:
+            devnet.rpc("devnet_set_fault", method="gettxspendingprevout", calls=1, error=building)
+            found = chain.mempool_spends([outpoint, OutPoint.of(child.txid(), 0)])
+            assert wire.named("gettxspendingprevout")[-1][1:] == [{"mempool_only": True}]
+        assert {o: spender.txid for o, spender in found.items()} == {outpoint: child.txid()}
+
     def test_more_than_one_batch_holds(self, devnet: DevnetProcess) -> None:
         outpoint = fund(devnet)
         unknown = OutPoint.of(outpoint.txid, 77)
