@@ -103,6 +103,9 @@ def with_checksum(body: str) -> str:
     return f"{body}#{descriptor_checksum(body)}"
 
 
+PATH = fee_wallet.descriptor("alice").partition("#")[0]
+
+
 @pytest.mark.parametrize(
     "descriptor",
     [
@@ -114,6 +117,9 @@ def with_checksum(body: str) -> str:
         with_checksum("wpkh(0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798)"),
         with_checksum(f"wpkh({UNCOMPRESSED})"),
         fee_wallet.descriptor("alice").replace("wpkh", "pkh"),
+        with_checksum(PATH.replace("/*", "/2147483648/*")),
+        with_checksum(PATH.replace("/*", f"/{'9' * 5000}/*")),
+        PATH.replace("/*", "/\u0663/*") + "#qqqqqqqq",
     ],
 )
 def test_what_is_no_such_descriptor_is_refused_without_a_word_of_it(descriptor: str) -> None:

@@ -20,10 +20,12 @@ from workers.signer.extended_key import HARDENED, base58check, parse_extended_ke
 SCRIPTS = 20
 
 _KEY = r"(?P<key>[1-9A-HJ-NP-Za-km-z]+)"
+#: One number of a path: below 2^31 (BIP 32), and no digits of other scripts.
+_STEP = r"/[0-9]{1,10}['hH]?"
 _RANGED = re.compile(
-    r"wpkh\((?:\[[0-9a-fA-F]{8}(?:/\d+['hH]?)*\])?"
+    rf"wpkh\((?:\[[0-9a-fA-F]{{8}}(?:{_STEP})*\])?"
     + _KEY
-    + r"(?P<path>(?:/\d+['hH]?)*)/\*(?P<hardened>['hH]?)\)"
+    + rf"(?P<path>(?:{_STEP})*)/\*(?P<hardened>['hH]?)\)"
 )
 _SINGLE = re.compile(r"wpkh\(" + _KEY + r"\)")
 #: First byte of a private key in WIF: mainnet, and every test chain.
