@@ -138,6 +138,7 @@ def raw_document(**changes: object) -> bytes:
         json.dumps({"node": "alice", "lnd_root_key": LND_ROOT * 3}).encode(),
         json.dumps({"node": "alice", "lnd_root_key": ""}).encode(),
         json.dumps({"node": "", "lnd_root_key": LND_ROOT}).encode(),
+        json.dumps({"node": "ali\0ce", "lnd_root_key": LND_ROOT}).encode(),
         json.dumps({"node": "alice", "lnd_root_key": LND_ROOT, "channel_point": "x"}).encode(),
     ],
 )

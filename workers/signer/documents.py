@@ -125,7 +125,8 @@ def _is_private_key(secret: bytes) -> bool:
 
 def _node(document: dict[str, Any]) -> str:
     node = _text(document, "node")
-    if not node or len(node) > 200:
+    # Postgres holds no text with a NUL, and the refusal would look as if it were away.
+    if not node or len(node) > 200 or "\0" in node:
         raise MalformedKeyDocument("node is not the name of a node")
     return node
 
