@@ -115,7 +115,14 @@ class BitcoinCore:
         if self._rest is False:
             return None
         raw = self._rpc.get(f"/rest/block/{block_hash}.bin")
-        if raw is not None:
+        if raw is None:
+            return None
+        if self._rest is None:
+            # Something before the node may have a page for every path: no REST, then.
+            try:
+                _check_is(raw, block_hash)
+            except BlockUnavailable:
+                return None
             self._rest = True
         return raw
 

@@ -65,6 +65,15 @@ class TestTheChain:
         assert len([name for name, _ in wire.calls if name.startswith("/rest/")]) == 1
         assert [params[1] for params in wire.named("getblock")] == [0, 0, 0]
 
+    def test_a_page_in_place_of_a_block_is_no_rest(self, devnet: DevnetProcess) -> None:
+        """A proxy may answer whatever it is asked for."""
+        tip = devnet.rpc("getbestblockhash")
+        with Overheard(devnet.url) as wire, closing(BitcoinCore(wire.url)) as chain:
+            devnet.rpc("devnet_set_fault", method="rest", calls=1, http_status=200)
+            for _ in range(2):
+                assert chain.raw_block(BlockHash.parse(tip)).hex() == devnet.rpc("getblock", tip, 0)
+        assert len([name for name, _ in wire.calls if name.startswith("/rest/")]) == 1
+
     def test_b4_an_unknown_block_is_named(self, chain: BitcoinCore) -> None:
         with pytest.raises(BlockUnavailable, match="00" * 31 + "07"):
             chain.raw_block(BlockHash.parse("00" * 31 + "07"))
