@@ -103,7 +103,7 @@ class SyntheticChain:
 
     def scan(self, scripts: Sequence[Script]) -> Scan:
         del scripts
-        return Scan(self._hashes[-1], ())
+        return Scan(self._hashes[-1], self.state().height, ())
 
     def send(self, raw_tx: bytes) -> PublishResult:
         return self.send_many([raw_tx])[0]

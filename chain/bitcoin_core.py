@@ -226,7 +226,8 @@ class BitcoinCore:
         if told.get("success") is False:
             raise ScanAborted
         outputs = tuple(_scanned(unspent) for unspent in told["unspents"])
-        return Scan(BlockHash.parse(told["bestblock"]), outputs)
+        height = BlockHeight(int(told["height"]))
+        return Scan(BlockHash.parse(told["bestblock"]), height, outputs)
 
     def send_many(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         """Give transactions to the node, in one batch. A refusal is an answer, not an error."""

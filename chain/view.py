@@ -61,9 +61,10 @@ class ScannedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Every unspent output of some scripts, as they stood at the tip `best_hash`."""
+    """Every unspent output of some scripts, as they stood at the tip `best_hash` at `height`."""
 
     best_hash: BlockHash
+    height: BlockHeight
     outputs: tuple[ScannedOutput, ...]
 
 

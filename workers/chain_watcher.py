@@ -279,6 +279,8 @@ class ChainWatcher:
         """A reorg below all blocks that are known: see `workers.watcher.deep_reorg`."""
         message = f"a reorg went below block {cursor.hash} at {cursor.height}, the lowest known"
         self._db.run(lambda conn: alarms.raise_alarm(conn, None, AlarmKind.REORG_TOO_DEEP, message))
+        # Before, since a commit may be one whose answer is lost.
+        self._wallet_scan.begin_anew()
         leapt = deep_reorg.leap(
             self._db, self._chain, self._chain.state(), self._watchlist, epoch, depth=_ANCESTORS
         )

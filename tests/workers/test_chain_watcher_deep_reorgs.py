@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 
@@ -12,11 +13,13 @@ import pytest
 
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
+from chain.view import Scan
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
-from storage import alarms, blocks, fee_coins, spends
+from contractcourt.units import Script
+from storage import alarms, blocks, fee_coins, fee_wallets, spends
 from storage.database import Database
-from tests.chain.devnet_money import fund
+from tests.chain.devnet_money import ANYONE, fund
 from tests.conftest import url_of
 from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
 from workers import chain_watcher
@@ -194,6 +197,40 @@ def test_b6_the_operator_hears_of_a_reorg_below_memory(court: Watched, chain: Bi
     with court.db.transaction() as conn:
         assert [alarm.kind for alarm in alarms.list_open(conn)] == ["reorg_too_deep"]
         assert fee_coins.outpoints(conn) == set()
+
+
+def test_b6_a_scan_for_coins_that_was_under_way_counts_no_more(
+    court: Watched, chain: BitcoinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows nothing of the blocks that were leapt over, and what was known is forgotten."""
+    scan, ended = chain.scan, threading.Event()
+
+    def long_scan(scripts: Sequence[Script]) -> Scan:
+        found = scan(scripts)
+        ended.wait(30)
+        return found
+
+    monkeypatch.setattr(chain, "scan", long_scan)
+    watcher = Watcher(court.db, chain)
+    mine(court.devnet, count=_MEMORY)
+    watcher.settle()
+    with court.db.transaction() as conn:
+        fee_wallets.put_scripts(conn, "alice", [Script(ANYONE)])
+    watcher.settle()
+    mine(court.devnet, count=2 * _MEMORY)
+    watcher.settle()
+    reorg(court.devnet, 2 * _MEMORY)
+    again = fund(court.devnet)
+    mine(court.devnet, count=2)
+    watcher.settle()
+    ended.set()
+    for _ in range(2_000):
+        watcher.step()
+        with court.db.transaction() as conn:
+            if all(one.scanned for one in fee_wallets.scripts(conn)):
+                break
+    with court.db.transaction() as conn:
+        assert again in fee_coins.outpoints(conn)
 
 
 def test_b6_below_memory_what_the_new_chain_kept_is_not_told_again(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
+from chain.view import Scan
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
@@ -135,6 +136,65 @@ def test_coins_from_before_the_first_start_are_found(court: Watched, chain: Bitc
     with court.db.transaction() as conn:
         [found] = [c for c in fee_coins.unspent(conn, "alice") if c.outpoint == coin]
     assert (found.index, found.script_pubkey) == (0, ANYONE)
+
+
+def after_each_scan(
+    chain: BitcoinCore, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]
+) -> None:
+    """Something happens while the node still searches, each time."""
+    scan = chain.scan
+
+    def long_scan(scripts: Sequence[Script]) -> Scan:
+        found = scan(scripts)
+        happens()
+        return found
+
+    monkeypatch.setattr(chain, "scan", long_scan)
+
+
+def test_a_scan_that_takes_longer_than_a_block_counts(
+    court: Watched, chain: BitcoinCore, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow node every one of them does."""
+    kept, spent = fund(court.devnet, 60_000), fund(court.devnet, 50_000)
+    watcher.settle()
+    after_each_scan(
+        chain, monkeypatch, lambda: mine(court.devnet, paying(spent, (44_000, OTHER)), count=2)
+    )
+    import_wallet(court)
+    settle_scan(watcher, court)
+    watcher.settle()
+    assert {60_000, 44_000} <= set(values(court))
+    assert 50_000 not in values(court)
+    with court.db.transaction() as conn:
+        [found] = [c for c in fee_coins.unspent(conn, "alice") if c.outpoint == kept]
+    assert found.height == court.cursor.height - 3
+    reorg(court.devnet, 5)
+    watcher.settle()
+    assert not {60_000, 44_000} & set(values(court))
+
+
+def test_p8_a_scan_whose_tip_a_reorg_took_is_begun_anew(
+    court: Watched, chain: BitcoinCore, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coin = fund(court.devnet, 50_000)
+    moved = paying(coin, (44_000, OTHER))
+    watcher.settle()
+    happened: list[int] = []
+
+    def once() -> None:
+        if not happened:
+            happened.append(1)
+            reorg(court.devnet, 1, holding=[])
+
+    after_each_scan(chain, monkeypatch, once)
+    mine(court.devnet, moved)
+    watcher.settle()
+    import_wallet(court)
+    settle_scan(watcher, court)
+    watcher.settle()
+    assert 50_000 in values(court)
+    assert 44_000 not in values(court)
 
 
 def test_a_wallet_that_anybody_fills_with_coins_does_not_stop_the_watcher(court: Watched) -> None:

@@ -9,6 +9,7 @@ them for good.
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 from threading import Thread
 
 import structlog
@@ -66,60 +67,86 @@ def _made(
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A scan, and the scripts and the epoch that it was begun for."""
+
+    scripts: list[Script]
+    epoch: int
+    scan: Future[Scan]
+
+
 class WalletScan:
     """Finds the coins that were there before their wallet was known.
 
-    The scan may take minutes, so it runs beside the watcher's rounds; it counts only when its tip
-    is the cursor, for everything after the cursor is seen by `connect`.
+    The scan may take longer than blocks take to come, so it runs beside the watcher's rounds. What
+    was made after its tip is seen by `connect`, and what was spent after it is asked for.
     """
 
     def __init__(self, db: Database, chain: ChainView) -> None:
         self._db = db
         self._chain = chain
-        self._running: Future[Scan] | None = None
-        self._scripts: list[Script] = []
+        self._under_way: _UnderWay | None = None
+
+    def begin_anew(self) -> None:
+        """A scan that is under way counts no more: there are blocks that `connect` never saw."""
+        self._under_way = None
 
     def step(self, epoch: int, cursor: Cursor) -> bool:
         """Begin a scan, or take in one that has ended; whether there is more to do at once."""
-        if self._running is None:
-            self._scripts = self._db.run(_unscanned)
-            if self._scripts:
-                _log.info("looking for coins of the fee wallet", scripts=len(self._scripts))
-                self._running = self._begin(self._scripts)
+        begun = self._under_way
+        if begun is None or begun.epoch != epoch:
+            # What another leader's walk did meanwhile is not known here.
+            self._under_way = self._begin(epoch)
             return False
-        if not self._running.done():
+        if not begun.scan.done():
             return False
-        ended, self._running = self._running, None
         try:
-            scan = ended.result()
+            scan = begun.scan.result()
         except ChainError as error:
             _log.warning("looking for coins of the fee wallet failed", error=str(error))
+            self.begin_anew()
             return False
-        return self._take_in(scan, epoch, cursor)
+        if self._chain.block_hash(scan.height) != scan.best_hash:
+            self.begin_anew()
+            return True
+        coins = self._still_there(scan, cursor)
+        if coins is None:
+            return False
+        self._take_in(coins, begun.scripts, epoch)
+        return True
 
-    def _take_in(self, scan: Scan, epoch: int, cursor: Cursor) -> bool:
-        if scan.best_hash != cursor.hash:
-            return True
+    def _still_there(self, scan: Scan, cursor: Cursor) -> list[NewCoin] | None:
+        """What is unspent at the cursor; None while the node is not just there."""
         outputs = [output for output in scan.outputs if not output.coinbase]
-        hashes = self._chain.block_hashes([output.height for output in outputs])
-        if self._chain.block_hash(cursor.height) != cursor.hash or None in hashes:
-            return True
-        coins = [
-            NewCoin(o.outpoint, o.script_pubkey, o.value_sat, o.height, block_hash)
-            for o, block_hash in zip(outputs, hashes, strict=True)
+        now = self._chain.tx_outs([output.outpoint for output in outputs])
+        left = [(output, found) for output, found in zip(outputs, now, strict=True) if found]
+        heights = [BlockHeight(cursor.height + 1 - found.confirmations) for _, found in left]
+        hashes = self._chain.block_hashes(heights)
+        if self._chain.state().best_hash != cursor.hash:
+            return None
+        return [
+            NewCoin(o.outpoint, o.script_pubkey, o.value_sat, height, block_hash)
+            for (o, _), height, block_hash in zip(left, heights, hashes, strict=True)
             if block_hash is not None
         ]
+
+    def _take_in(self, coins: list[NewCoin], scripts: list[Script], epoch: int) -> None:
         with self._db.transaction() as conn:
             lease.hold(conn, lease.CHAIN_WATCHER, epoch)
             fee_coins.add(conn, coins)
-            fee_wallets.scanned(conn, self._scripts)
+            fee_wallets.scanned(conn, scripts)
             sweep_rounds.ask_all(conn)
+        self._under_way = None
         total = sum(coin.value_sat for coin in coins)
         _log.info("coins of the fee wallet", coins=len(coins), total_sat=total)
-        return True
 
-    def _begin(self, scripts: list[Script]) -> Future[Scan]:
+    def _begin(self, epoch: int) -> _UnderWay | None:
         """In a thread that ends with the process, however long the scan would still take."""
+        scripts = self._db.run(_unscanned)
+        if not scripts:
+            return None
+        _log.info("looking for coins of the fee wallet", scripts=len(scripts))
         scan: Future[Scan] = Future()
 
         def run() -> None:
@@ -129,7 +156,7 @@ class WalletScan:
                 scan.set_exception(error)
 
         Thread(target=run, name="scan", daemon=True).start()
-        return scan
+        return _UnderWay(scripts, epoch, scan)
 
 
 def _unscanned(conn: Connection) -> list[Script]:
