@@ -94,7 +94,7 @@ class JsonRpc:
             raise WrongCredentials(_FORBIDDEN)
         try:
             return json.loads(answer.content, parse_float=Decimal)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             text = f"the Bitcoin node answered HTTP {answer.status_code} without JSON"
             raise ChainUnavailable(text) from error
 

@@ -159,7 +159,7 @@ class TestTroubles:
         with pytest.raises(ScanAborted):
             chain.scan([Script(b"\x51")])
 
-    @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b"[]", b'{"result":1'])
+    @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b"[]", b'{"result":1', b"[" * 5000])
     def test_what_is_no_json_rpc_is_no_answer(
         self, body: bytes, node: RecordedNode, chain: BitcoinCore
     ) -> None:
