@@ -113,6 +113,6 @@ def _one_chunk(db: Database, chunk: list[int], height: int, claims: list[float])
     with db.transaction() as conn:
         rows = outbox.put_many(conn, [(c, AskLocalPoint(height)) for c in chunk])
     with db.transaction() as conn:
-        taken = outbox.take(conn, rows, limit=len(rows))
+        taken = outbox.take(conn, rows)
         outbox.mark_sent_many(conn, [row.id for row in taken])
     return applied

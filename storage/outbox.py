@@ -51,7 +51,6 @@ TAKE_THESE = f"""
     SELECT {_COLUMNS} FROM outbox AS o
     WHERE o.id = ANY(%(ids)s) AND {_STILL_UNSENT} AND o.kind = ANY(%(kinds)s)
     ORDER BY o.id
-    LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
 """
 TAKE_DUE = f"""
@@ -130,7 +129,7 @@ def take(
     kinds: Sequence[str] = ALL_KINDS,
     limit: int = 100,
 ) -> list[OutboxRow]:
-    """Lock and read unsent rows, by `ids` or whatever is due; held ones are left out."""
+    """Lock and read unsent rows: all of `ids`, or some that are due; held ones are left out."""
     facts = {"ids": None if ids is None else list(ids), "kinds": list(kinds), "limit": limit}
     query = TAKE_DUE if ids is None else TAKE_THESE
     with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:

@@ -90,6 +90,11 @@ class TestOutbox:
             assert [row.id for row in outbox.take(conn)] == ids[2:]
             assert outbox.take(conn, ids, kinds=["publish_htlc_transaction"]) == []
 
+    def test_all_that_is_asked_for_by_name_is_taken(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            ids = outbox.put_many(conn, [(channel_id, AskLocalPoint(n)) for n in range(250)])
+            assert [row.id for row in outbox.take(conn, ids)] == ids
+
     def test_a_failed_one_waits_and_is_found_again(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
             failed = outbox.put(conn, channel_id, HTLC_TIMEOUT)
