@@ -25,7 +25,7 @@ CLAIM = """
     INSERT INTO webhook_endpoints AS e (name, claim, busy_until)
     VALUES (%(name)s, %(claim)s, clock_timestamp() + make_interval(secs => %(seconds)s))
     ON CONFLICT (name) DO UPDATE SET busy_until = EXCLUDED.busy_until, claim = EXCLUDED.claim
-    WHERE (e.busy_until IS NULL OR e.busy_until < clock_timestamp())
+    WHERE (e.busy_until IS NULL OR e.busy_until < clock_timestamp() OR e.claim = EXCLUDED.claim)
       AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
     RETURNING e.failures
 """
@@ -86,6 +86,7 @@ def listening(conn: Connection, names: Collection[str]) -> set[str]:
 def claim(conn: Connection, name: str, claim_id: UUID, seconds: float) -> int | None:
     """Be the only one who sends to it, for so long; None when it is busy or left alone.
 
+    `claim_id` is made anew for each sender, and is the same when its commit is tried again.
     Answers the rounds in a row in which it did not answer.
     """
     facts = {"name": name, "claim": claim_id, "seconds": seconds}
