@@ -6,6 +6,7 @@ So many rows at a time, so that no statement takes long; done again until nothin
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import LiteralString
 
 from contractcourt.units import BlockHeight
 from storage.database import Connection
@@ -13,17 +14,21 @@ from storage.database import Connection
 #: Rows of one statement.
 AT_ONCE = 10_000
 
+#: What says when rows came (BRIN) serves a bitmap alone, which no other look is to have
+#: (docs/decisions/0029-newest-version-first.md).
+BY_ARRIVAL = "SET LOCAL enable_bitmapscan = on"
+#: `clock_timestamp()` would be another with each row, so no index could say what is older.
 SENT = """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox
-        WHERE sent_at < clock_timestamp() - make_interval(days => %(days)s)
+        WHERE sent_at < statement_timestamp() - make_interval(days => %(days)s)
         ORDER BY sent_at
         LIMIT %(limit)s)
 """
 _OLD = """
     DELETE FROM {table} WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM {table}
-        WHERE {since} < clock_timestamp() - make_interval(days => %(days)s)
+        WHERE {since} < statement_timestamp() - make_interval(days => %(days)s)
         LIMIT %(limit)s))
 """
 RECEIPTS = _OLD.format(table="webhook_receipts", since="received_at")
@@ -54,14 +59,19 @@ def receipts(days: int, limit: int = AT_ONCE) -> Forget:
 
     One that did would be heard as a new message, which its channel's docket knows, or the law.
     """
-    return lambda conn: conn.execute(RECEIPTS, {"days": days, "limit": limit}).rowcount
+    return lambda conn: _by_arrival(conn, RECEIPTS, days, limit)
 
 
 def told_preimages(days: int, limit: int = AT_ONCE) -> Forget:
     """Preimages that nodes told so many days ago; those of HTLCs stand in their channels' cases."""
-    return lambda conn: conn.execute(TOLD_PREIMAGES, {"days": days, "limit": limit}).rowcount
+    return lambda conn: _by_arrival(conn, TOLD_PREIMAGES, days, limit)
 
 
 def revoked_states(up_to: BlockHeight, limit: int = AT_ONCE) -> Forget:
     """What would punish old states of channels that were fully resolved by that height."""
     return lambda conn: conn.execute(REVOKED_STATES, {"height": up_to, "limit": limit}).rowcount
+
+
+def _by_arrival(conn: Connection, old: LiteralString, days: int, limit: int) -> int:
+    conn.execute(BY_ARRIVAL)
+    return conn.execute(old, {"days": days, "limit": limit}).rowcount

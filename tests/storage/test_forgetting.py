@@ -11,6 +11,7 @@ from contractcourt.units import BlockHeight, Millisatoshi, PaymentHash, Secret
 from storage import channels, forgetting, outbox, receipts, revoked_states, told_preimages
 from storage.database import Connection, Database
 from tests.storage import examples
+from tests.storage.plans import plan
 
 _HTLC = Htlc(1, Direction.OFFERED, Millisatoshi(9), PaymentHash(bytes(32)), BlockHeight(900))
 
@@ -74,3 +75,18 @@ def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: D
         asked = [(c, 7) for c in (long_over, just_over, still_open)]
         kept = revoked_states.recall(conn, asked)
     assert [kept[each] for each in asked] == [(), (_HTLC,), (_HTLC,)]
+
+
+def test_what_is_not_old_is_not_read_however_much_there_is(db: Database) -> None:
+    facts = {"days": 30, "limit": 10}
+    with db.transaction() as conn:
+        by_key = plan(conn, forgetting.SENT, facts)
+    assert "Index Cond: (sent_at < " in by_key, by_key
+    for some, statement, index in (
+        (forgetting.receipts, forgetting.RECEIPTS, "webhook_receipts_received"),
+        (forgetting.told_preimages, forgetting.TOLD_PREIMAGES, "told_preimages_told"),
+    ):
+        with db.transaction() as conn:
+            some(30)(conn)
+            by_arrival = plan(conn, statement, facts)
+        assert f"Bitmap Index Scan on {index}" in by_arrival, by_arrival
