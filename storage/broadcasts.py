@@ -44,13 +44,13 @@ _OF_LANE = (
     "SELECT id FROM broadcasts WHERE state = 'open' AND node = %(node)s AND urgent = %(urgent)s"
 )
 #: Where nothing changed, one that the node took is left alone for a while. Each part is a range of
-#: an index, however many are out.
+#: an index, however many are out; `clock_timestamp()`, another for each row, would end none.
 TO_TEND_OF_CHANGED = f"""{_SELECT}
     WHERE {_TENDED} AND b.id = ANY(ARRAY(
         {_OF_LANE} AND last_outcome IS NULL
         UNION {_OF_LANE} AND last_outcome = ANY(%(not_taken)s)
         UNION {_OF_LANE} AND last_outcome = ANY(%(taken)s)
-            AND last_attempt_at < clock_timestamp() - make_interval(secs => %(at_rest)s)
+            AND last_attempt_at < statement_timestamp() - make_interval(secs => %(at_rest)s)
         UNION
         SELECT i.broadcast_id FROM sweep_inputs AS w
         JOIN broadcast_inputs AS i ON i.outpoint = w.outpoint

@@ -57,7 +57,7 @@ WAITING = f"""
       AND EXISTS (
           SELECT 1 FROM outbox AS o
           WHERE o.endpoint = known.name AND o.sent_at IS NULL
-            AND o.due_at <= clock_timestamp() - make_interval(secs => %(older_than_seconds)s))
+            AND o.due_at <= statement_timestamp() - make_interval(secs => %(older_than_seconds)s))
     ORDER BY known.name
 """
 LISTENING = "SELECT name FROM nodes WHERE name = ANY(%(names)s) AND webhook_url IS NOT NULL"

@@ -27,7 +27,7 @@ TAKE_DUE = """
                    AND d.id < o.id AND d.replayed_at IS NULL
                  ORDER BY d.id)
     FROM outbox AS o
-    WHERE o.endpoint = %(endpoint)s AND o.sent_at IS NULL AND o.due_at <= clock_timestamp()
+    WHERE o.endpoint = %(endpoint)s AND o.sent_at IS NULL AND o.due_at <= statement_timestamp()
       AND NOT EXISTS (
           SELECT 1 FROM outbox AS older
           WHERE older.channel_id = o.channel_id AND older.kind = o.kind

@@ -46,6 +46,7 @@ from storage.signed import Price, Signed, SpentInput, store
 from storage.sweep_inputs import StoredSweep, Wish
 from tests.storage import examples
 from tests.storage.examples import block_hash, outpoint, txid
+from tests.storage.plans import plan
 
 HTLC_TIMEOUT = PublishHtlcTransaction(examples.contract(5), HexBytes(b"\x02"))
 
@@ -174,6 +175,27 @@ class TestBroadcasts:
 
     def states(self, conn: Connection, channel_id: int) -> list[str]:
         return [found.state.value for found in broadcasts.for_channel(conn, channel_id)]
+
+    def test_what_the_node_took_a_moment_ago_is_not_read(
+        self, db: Database, channel_id: int
+    ) -> None:
+        facts = {"node": "alice", "urgent": True, "since": 0, "sweeper": ["sweep"]}
+        facts |= {"taken": ["accepted"], "not_taken": ["policy"], "at_rest": 300}
+        with db.transaction() as conn:
+            conn.execute(
+                """
+                INSERT INTO broadcasts (channel_id, node, purpose, txid, raw_tx, urgent,
+                                        last_outcome, last_attempt_at)
+                SELECT %s, 'alice', 'sweep', sha256(number::text::bytea), 'raw', true,
+                       'accepted', clock_timestamp()
+                FROM generate_series(1, 2000) AS number
+                """,
+                [channel_id],
+            )
+            conn.execute("ANALYZE broadcasts")
+            found = plan(conn, broadcasts.TO_TEND_OF_CHANGED, facts)
+        [read] = [line for line in found.splitlines() if "last_attempt_at <" in line]
+        assert "Index Cond" in read, found
 
     def test_stored_once_with_its_attempts(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
