@@ -19,12 +19,13 @@ RAISE = """
                          %(messages)s::text[])
     ON CONFLICT DO NOTHING
 """
-OPEN = """
-    SELECT id, message FROM alarms
-    WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
-      AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
-    ORDER BY id
+#: Found by the index of what is open, which IS NOT DISTINCT FROM would not be.
+_ARE_OF = """
+    kind = %(kind)s AND cleared_at IS NULL
+    AND (channel_id = %(channel_id)s OR (%(channel_id)s::bigint IS NULL AND channel_id IS NULL))
+    AND (node = %(node)s OR (%(node)s::text IS NULL AND node IS NULL))
 """
+OPEN = f"SELECT id, message FROM alarms WHERE {_ARE_OF} ORDER BY id"
 OPEN_OF_NODES = """
     SELECT node, message FROM alarms
     WHERE kind = %(kind)s AND channel_id IS NULL AND node IS NOT NULL AND cleared_at IS NULL
@@ -37,11 +38,7 @@ CLEAR = """
     WHERE id = ANY(%(ids)s) AND cleared_at IS NULL
     RETURNING id
 """
-CLEAR_KIND = """
-    UPDATE alarms SET cleared_at = clock_timestamp()
-    WHERE kind = %(kind)s AND channel_id IS NOT DISTINCT FROM %(channel_id)s::bigint
-      AND node IS NOT DISTINCT FROM %(node)s AND cleared_at IS NULL
-"""
+CLEAR_KIND = f"UPDATE alarms SET cleared_at = clock_timestamp() WHERE {_ARE_OF}"
 CLEAR_KINDS = """
     UPDATE alarms SET cleared_at = clock_timestamp()
     WHERE kind = ANY(%(kinds)s) AND channel_id = ANY(%(channel_ids)s)

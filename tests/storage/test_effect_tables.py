@@ -444,6 +444,22 @@ class TestAlarms:
             [(outpoint(1), "look"), (outpoint(1), "look again"), (outpoint(2), "look")]
         )
 
+    @pytest.mark.parametrize(
+        ("of", "found_by"),
+        [
+            ({"channel_id": 3, "node": None}, "(channel_id = '3'::smallint) AND (node IS NULL)"),
+            ({"channel_id": None, "node": "alice"}, "(channel_id IS NULL) AND (node = 'alice'"),
+            ({"channel_id": None, "node": None}, "(channel_id IS NULL) AND (node IS NULL)"),
+        ],
+    )
+    def test_one_is_found_however_many_others_there_are(
+        self, db: Database, of: dict[str, object], found_by: str
+    ) -> None:
+        for statement in (alarms.OPEN, alarms.CLEAR_KIND):
+            with db.transaction() as conn:
+                found = plan(conn, statement, {"kind": AlarmKind.NOT_WORTH_SWEEPING, **of})
+            assert f"Index Cond: ({found_by}" in found, found
+
     def test_two_who_find_out_at_once_raise_one_alarm(self, db: Database, channel_id: int) -> None:
         def keep(words: str) -> None:
             kind = AlarmKind.NOT_SIGNED
