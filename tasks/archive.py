@@ -53,9 +53,16 @@ def archive_task(idempotency_key: str = "") -> None:
 
 
 def make_room(conn: Connection, at: datetime) -> None:
-    """Make the parts that are due, and alarm when in a week's time there would be none."""
-    for month in docket_parts.make_ahead(conn, at):
-        _log.info("docket part made", month=f"{month:%Y-%m}")
+    """Make the parts that are due, and alarm when in a week's time there would be none.
+
+    What keeps us from making them keeps us from nothing else.
+    """
+    try:
+        with conn.transaction():
+            for month in docket_parts.make_ahead(conn, at):
+                _log.info("docket part made", month=f"{month:%Y-%m}")
+    except psycopg.Error as error:
+        _log.error("docket part not made", error=str(error))
     room = docket_parts.room(conn, at)
     if room >= _EARLY:
         alarms.clear_kind(conn, None, AlarmKind.DOCKET_PART_MISSING)

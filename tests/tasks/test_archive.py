@@ -210,6 +210,18 @@ def test_p8_a_missing_future_part_alarms_a_week_ahead(db: Database) -> None:
         assert kinds(db) == expected
 
 
+def test_p8_whoever_may_not_make_a_part_alarms_and_goes_on(db: Database) -> None:
+    with db.transaction() as conn:
+        end = NOW + docket_parts.room(conn, NOW)
+        conn.execute("ALTER FUNCTION make_docket_part(date) RENAME TO somebody_elses")
+    with db.transaction() as conn:
+        archive.make_room(conn, end - timedelta(days=8))
+    assert kinds(db) == []
+    with db.transaction() as conn:
+        archive.make_room(conn, end - timedelta(days=6))
+    assert kinds(db) == [AlarmKind.DOCKET_PART_MISSING]
+
+
 def test_a_repeated_force_close_still_knows_the_first_request(db: Database) -> None:
     sim, channel_id = open_channel(db, "asked")
     with db.transaction() as conn:
