@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from typing import cast
 
 from psycopg import sql
 
@@ -30,6 +31,7 @@ PARTS = r"""
       AND c.relname ~ '^docket_\d{4}_\d{2}$'
     ORDER BY c.relname
 """
+NOW = "SELECT clock_timestamp()"
 MAKE = "SELECT make_docket_part(%(month)s)"
 ARCHIVE = "SELECT archive_docket_part(%(month)s)"
 DETACH = sql.SQL("ALTER TABLE {parent} DETACH PARTITION {part} CONCURRENTLY")
@@ -66,6 +68,12 @@ class Part:
     def name(self) -> str:
         """Its table."""
         return f"docket_{self.month:%Y_%m}"
+
+
+def now(conn: Connection) -> datetime:
+    """By the clock that entries are dated with; a host's may be anywhere."""
+    [[at]] = conn.execute(NOW).fetchall()
+    return cast(datetime, at).astimezone(UTC)
 
 
 def parts(conn: Connection) -> list[Part]:

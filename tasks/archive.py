@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 import structlog
@@ -45,7 +45,7 @@ def archive_task(idempotency_key: str = "") -> None:
     with closing(Database(url, application_name="contractcourt-archivist")) as db:
         archive(
             db,
-            datetime.now(UTC),
+            db.run(docket_parts.now),
             months=settings.docket_months,
             drop_after_months=settings.docket_archive_months,
         )
@@ -53,7 +53,7 @@ def archive_task(idempotency_key: str = "") -> None:
 
 
 def make_room(conn: Connection, at: datetime) -> None:
-    """Make the parts that are due, and alarm when in a week's time there would be none.
+    """Make the parts that are due `at` a time, and alarm when in a week's time there would be none.
 
     What keeps us from making them keeps us from nothing else.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import structlog
 
@@ -11,7 +10,7 @@ from contractcourt.arbitrator import following
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
-from storage import cases, docket, endpoints, outbox, sweep_inputs, tallies
+from storage import cases, docket, docket_parts, endpoints, outbox, sweep_inputs, tallies
 from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
@@ -42,7 +41,7 @@ def reconcile(held: Resources) -> tuple[int, int]:
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
     held.db.run(tallies.fold)
-    held.db.run(lambda conn: archive.make_room(conn, datetime.now(UTC)))
+    held.db.run(lambda conn: archive.make_room(conn, docket_parts.now(conn)))
     begin_all_rounds(held)
     reach(CrashPoint.RECONCILE_SWEEPS)
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))

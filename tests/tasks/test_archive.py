@@ -68,19 +68,39 @@ def kinds(db: Database) -> list[str]:
         return [alarm.kind for alarm in alarms.list_open(conn)]
 
 
+def run_the_archivist(db: Database, folder: Path, before: str = "") -> None:
+    """In a process of its own, after these lines."""
+    told = {
+        "DATABASE_URL": db.url,
+        "REDIS_URL": "redis://127.0.0.1:1/0",  # where its tasks come from; none is needed here
+        "CONTRACTCOURT_DATA_DIR": str(folder),
+        "CONTRACTCOURT_DOCKET_MONTHS": "2",
+    }
+    script = f"from tasks import archive\n{before}\narchive.archive_task()"
+    subprocess.run([sys.executable, "-c", script], env=clean_environment() | told, check=True)
+
+
 def test_the_archivist_is_told_of_the_database_alone(db: Database, tmp_path: Path) -> None:
     """It runs as the owner of everything, so it knows no signer and no Bitcoin node."""
     with db.transaction() as conn:
         conn.execute(docket_parts.MAKE, {"month": OLD_MONTH})
-    told = {
-        "DATABASE_URL": db.url,
-        "REDIS_URL": "redis://127.0.0.1:1/0",  # where its tasks come from; none is needed here
-        "CONTRACTCOURT_DATA_DIR": str(tmp_path),
-        "CONTRACTCOURT_DOCKET_MONTHS": "2",
-    }
-    script = "from tasks.archive import archive_task; archive_task()"
-    subprocess.run([sys.executable, "-c", script], env=clean_environment() | told, check=True)
+    run_the_archivist(db, tmp_path)
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+
+
+def test_a_month_is_old_by_the_clock_of_postgres(db: Database, tmp_path: Path) -> None:
+    """Else a host whose clock is wrong takes away the part that is written to."""
+    _, channel_id = open_channel(db, "now")
+    wrong_clock = """
+class Later(archive.datetime):
+    @classmethod
+    def now(cls, zone):
+        return cls(2099, 1, 1, tzinfo=zone)
+archive.datetime = Later
+"""
+    run_the_archivist(db, tmp_path, wrong_clock)
+    hear(db, channel_id, 10)
+    assert set(shelves(db).values()) == {Shelf.DOCKET}
 
 
 def test_an_old_month_goes_to_the_archive_and_the_audit_starts_at_the_checkpoint(
