@@ -124,11 +124,17 @@ GIVE_UP = """
     UPDATE sweep_inputs SET state = 'given_up', reason = %(reason)s
     WHERE outpoint = %(outpoint)s AND state = 'wanted'
 """
-#: Contracts that wait for a sweep which nobody holds: their wish was lost (users_ask L1).
+#: Contracts that wait for a sweep which nobody holds: their wish was lost (users_ask L1). Channel
+#: by channel of those in court, for the contracts of all others stay in their table.
 FORGOTTEN = f"""
     SELECT c.channel_id, c.outpoint
-    FROM contracts AS c
-    WHERE c.stage = 'sweeping'
+    FROM channels AS h
+    CROSS JOIN LATERAL (
+        SELECT channel_id, outpoint FROM contracts
+        WHERE channel_id = h.id AND stage = 'sweeping'
+        OFFSET 0
+    ) AS c
+    WHERE h.state IN ('CONTRACT_CLOSED', 'WAITING_FULL_RESOLUTION')
       AND NOT EXISTS (SELECT 1 FROM sweep_inputs AS w
                       WHERE w.outpoint = c.outpoint AND w.state <> 'dropped')
       AND NOT EXISTS (SELECT 1 FROM broadcast_inputs AS i WHERE i.outpoint = c.outpoint)

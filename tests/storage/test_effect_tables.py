@@ -12,6 +12,8 @@ import pytest
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.case import State
+from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     AskLocalPoint,
     NotifyNode,
@@ -32,6 +34,8 @@ from storage import (
     alarms,
     broadcasts,
     cases,
+    channels,
+    contracts,
     force_closes,
     outbox,
     spends,
@@ -286,6 +290,21 @@ class TestBroadcasts:
             [outpoint(4)],
         ]
         assert page(third[-1]) == []
+
+    def test_a_forgotten_sweep_is_looked_for_in_court_alone(
+        self, db: Database, channel_id: int
+    ) -> None:
+        with db.transaction() as conn:
+            channels.mark_closed(conn, channel_id, examples.closed())
+            examples.set_state(conn, channel_id, State.CONTRACT_CLOSED)
+            waiting = [examples.contract(n, ContractStage.SWEEPING) for n in (1, 2)]
+            contracts.replace(conn, channel_id, (*waiting, examples.contract(3)))
+            wish = Wish(examples.channel(1), self.wanted(1), Policy())
+            sweep_inputs.want(conn, [(channel_id, wish)])
+            assert sweep_inputs.forgotten(conn, 10) == [(channel_id, outpoint(2))]
+            found = plan(conn, sweep_inputs.FORGOTTEN, {"limit": 10})
+        assert "using channels_by_state on channels" in found, found
+        assert "Index Cond: (channel_id = h.id)" in found, found
 
     def test_what_is_free_is_summed_as_it_is_listed(self, db: Database, channel_id: int) -> None:
         def wish(number: int) -> Wish:
