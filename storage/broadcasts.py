@@ -29,16 +29,17 @@ _SELECT = """
     FROM broadcasts AS b
 """
 FIND = f"{_SELECT} WHERE b.txid = ANY(%(txids)s)"
-OPEN = f"""{_SELECT}
-    WHERE b.state = 'open' AND b.id > %(after_id)s AND b.purpose <> ALL(%(sweeper)s)
-    ORDER BY b.id LIMIT %(limit)s
-"""
 _TENDED = """
     b.state = 'open' AND b.node = %(node)s AND b.purpose = ANY(%(sweeper)s)
     AND b.urgent = %(urgent)s
 """
 #: Whoever is interrupted goes on with those that were sent longest ago.
 _LONGEST_AGO = "ORDER BY b.last_attempt_at NULLS FIRST, b.id"
+OPEN = f"""
+    SELECT b.id FROM broadcasts AS b
+    WHERE b.state = 'open' AND b.purpose <> ALL(%(sweeper)s) {_LONGEST_AGO}
+"""
+OPEN_OF = f"{_SELECT} WHERE b.id = ANY(%(ids)s) AND b.state = 'open' {_LONGEST_AGO}"
 TO_TEND = f"{_SELECT} WHERE {_TENDED} {_LONGEST_AGO}"
 _OF_LANE = (
     "SELECT id FROM broadcasts WHERE state = 'open' AND node = %(node)s AND urgent = %(urgent)s"
@@ -230,11 +231,15 @@ def fees_paid_many(
     return found
 
 
-def open_broadcasts(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Broadcast]:
-    """What is open but for the sweeper's own, by id, those with an id above `after_id`."""
-    facts = {"after_id": after_id, "limit": limit, "sweeper": _SWEEPER}
+def open_ids(conn: Connection) -> list[int]:
+    """All that is open but for the sweeper's own, what was sent longest ago first."""
+    return [row[0] for row in conn.execute(OPEN, {"sweeper": _SWEEPER})]
+
+
+def open_of(conn: Connection, ids: Sequence[int]) -> list[Broadcast]:
+    """Those of these that are open still, in the same order."""
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
-        return cursor.execute(OPEN, facts).fetchall()
+        return cursor.execute(OPEN_OF, {"ids": list(ids)}).fetchall()
 
 
 def to_tend(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from chain.bitcoin_core import BitcoinCore
 from contractcourt.events import PublishOutcome
 from storage import broadcasts
@@ -23,24 +25,20 @@ def rebroadcast_task(idempotency_key: str = "") -> None:
 
 
 def rebroadcast(held: Resources) -> None:
-    """Settle, have the sweepers begin their rounds, send the rest page by page."""
+    """Settle, have the sweepers begin their rounds, send the rest page by page.
+
+    When time runs out before the end, the next one begins with what was not reached.
+    """
     reach(CrashPoint.REBROADCAST_BEGUN)
     held.db.run(broadcasts.settle)
     reach(CrashPoint.REBROADCAST_SETTLED)
     begin_all_rounds(held)
-    after = 0
-    while True:
-        page = _page_after(held, after)
-        if not page:
-            return
-        after = page[-1].id
+    ids = held.db.run(broadcasts.open_ids)
+    for start in range(0, len(ids), _PAGE):
+        page = held.db.run(partial(broadcasts.open_of, ids=ids[start : start + _PAGE]))
         again = [b for b in page if _worth_sending(held.chain, b)]
         if again:
             send(held, again)
-
-
-def _page_after(held: Resources, after: int) -> list[Broadcast]:
-    return held.db.run(lambda conn: broadcasts.open_broadcasts(conn, after, _PAGE))
 
 
 def _worth_sending(chain: BitcoinCore, broadcast: Broadcast) -> bool:

@@ -213,10 +213,13 @@ class TestBroadcasts:
             assert found is not None
             assert (found.attempts, found.last_outcome) == (2, PublishOutcome.ACCEPTED)
             assert [each.id for each in broadcasts.to_tend(conn, "alice")] == [stored.id]
-            assert broadcasts.open_broadcasts(conn) == []
-            commitment = self.insert(conn, channel_id, 51, 3)
-            assert [each.id for each in broadcasts.open_broadcasts(conn)] == [commitment.id]
-            assert broadcasts.open_broadcasts(conn, after_id=commitment.id) == []
+            assert broadcasts.open_ids(conn) == []
+            ours = [self.insert(conn, channel_id, number, number) for number in (51, 52)]
+            broadcasts.record_attempts(conn, [(ours[0].id, PublishOutcome.ACCEPTED, "")])
+            assert broadcasts.open_ids(conn) == [ours[1].id, ours[0].id]
+            broadcasts.abandon(conn, [ours[1].id])
+            left = broadcasts.open_of(conn, [each.id for each in ours])
+            assert [each.id for each in left] == [ours[0].id]
 
     def test_within_a_block_only_what_changed_is_looked_at_again(
         self, db: Database, channel_id: int
