@@ -23,6 +23,8 @@ ASK = """
     SET asked = r.asked + 1, anew = CASE WHEN %(anew)s THEN r.asked + 1 ELSE r.anew END
     RETURNING node, asked - 1 = done
 """
+#: Whoever asks for both lanes asks for the urgent one first, each by the names of the nodes: so no
+#: two ever wait for each other.
 ASK_ALL = """
     INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
     SELECT n.name, lane.urgent, 1, 1
@@ -32,6 +34,7 @@ ASK_ALL = """
        OR EXISTS (SELECT 1 FROM broadcasts AS b
                   WHERE b.node = n.name AND b.state = 'open' AND b.purpose IN ('sweep', 'bump')
                     AND b.urgent = lane.urgent)
+    ORDER BY lane.urgent DESC, n.name
     ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1, anew = r.asked + 1
 """
 #: A wish that changes after this has been read stands in a transaction that is open now, or later.

@@ -181,10 +181,8 @@ def ask_for_rounds(
         urgent: {w.channel.node for w in wishes if (w.effect.deadline is not None) is urgent}
         for urgent in (False, True)
     }
-    return (
-        sweep_rounds.ask(conn, nodes[False], anew=False),
-        sweep_rounds.ask(conn, nodes[True], urgent=True, anew=False),
-    )
+    urgent_ones = sweep_rounds.ask(conn, nodes[True], urgent=True, anew=False)
+    return sweep_rounds.ask(conn, nodes[False], anew=False), urgent_ones
 
 
 def _may_drop_wishes(channel: Advanced) -> bool:

@@ -1,0 +1,69 @@
+"""All workers and the watcher meet at the rows of the rounds, and none waits for one that waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from contractcourt.effects import SweepOutput
+from contractcourt.policy import Policy
+from contractcourt.units import BlockHeight, Satoshi
+from storage import nodes, sweep_inputs, sweep_rounds
+from storage.database import Connection, Database
+from storage.sweep_inputs import Wish
+from tasks.carrying_out import ask_for_rounds
+from tests.storage import examples
+
+_NODES = ("alice", "bob")
+_WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+"""
+
+
+def _wish(number: int, deadline: BlockHeight | None) -> Wish:
+    effect = SweepOutput(
+        examples.contract(number),
+        examples.SWEEP_SCRIPT,
+        deadline=deadline,
+        budget_sat=Satoshi(9),
+    )
+    return Wish(examples.channel(number, _NODES[number % 2]), effect, Policy())
+
+
+def _wait_for(conn: Connection, count: int) -> None:
+    give_up_at = time.monotonic() + 60
+    while conn.execute(_WAITING).fetchone() != (count,):
+        assert time.monotonic() < give_up_at, f"not {count} wait"
+        time.sleep(0.01)
+        conn.execute("SELECT pg_stat_clear_snapshot()")
+
+
+@pytest.mark.parametrize("held", _NODES)
+def test_p4_a_block_and_a_verdict_ask_for_rounds_in_one_order(db: Database, held: str) -> None:
+    """Else Postgres ends one of them, and a block, or five hundred verdicts, are done again."""
+    wishes = [_wish(n, BlockHeight(900) if n > 2 else None) for n in range(1, 5)]
+    with db.transaction() as conn:
+        for name in _NODES:
+            nodes.add_node(conn, name, [examples.SWEEP_SCRIPT])
+        for number, wish in enumerate(wishes, 1):
+            channel_id = examples.open_channel(conn, number, wish.channel.node)
+            sweep_inputs.want(conn, [(channel_id, wish)])
+        sweep_rounds.ask_all(conn)
+
+    def ask(asking: Callable[[Connection], object]) -> None:
+        with db.transaction() as conn:
+            asking(conn)
+
+    with ThreadPoolExecutor(2) as pool:
+        with db.transaction() as conn:
+            sweep_rounds.ask(conn, [held], urgent=True)
+            block = pool.submit(ask, sweep_rounds.ask_all)
+            _wait_for(conn, 1)
+            verdict = pool.submit(ask, lambda conn: ask_for_rounds(conn, wishes))
+            _wait_for(conn, 2)
+        block.result()
+        verdict.result()
