@@ -44,8 +44,8 @@ def destination(url: str, *, allow_private: bool) -> Destination:
     """Read an URL that webhooks shall go to. Resolves nothing.
 
     Raises:
-        DestinationRefused: another scheme than http and https, a user name, a port of another
-            service, or an address inside the network.
+        DestinationRefused: another scheme than http and https, a user name, no host name, letters
+            that HTTP does not carry, a port of another service, or an address inside the network.
     """
     try:
         parts = urlsplit(url)
@@ -56,6 +56,7 @@ def destination(url: str, *, allow_private: bool) -> Destination:
         raise DestinationRefused("webhooks go to an http or https URL")
     if parts.username is not None or parts.password is not None:
         raise DestinationRefused("an URL for webhooks has no user name: they are signed")
+    _refuse_no_name(url, parts.hostname)
     if port is None:
         port = _DEFAULT_PORTS[parts.scheme]
     if not allow_private:
@@ -132,6 +133,20 @@ def _literal(host: str) -> _Address | None:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
+
+
+def _refuse_no_name(url: str, host: str) -> None:
+    """What neither the resolver nor HTTP takes: they would raise at every letter."""
+    if not url.isascii():
+        raise DestinationRefused(
+            "an URL for webhooks is ASCII: write the host as xn--..., the rest as %XX"
+        )
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise DestinationRefused(
+            f"{host} is no host name: between its dots stand 1 to 63 characters"
+        ) from None
 
 
 def _refuse_port(port: int) -> None:

@@ -85,6 +85,10 @@ def test_names_and_odd_spellings_are_looked_at_once_they_are_resolved(host: str)
         ("https://example.com:25/", "port 25"),
         ("https://example.com:99999/", "not an URL"),
         ("https://[::1/", "not an URL"),
+        ("https://b\u00fccher.example/", "xn--"),
+        ("https://example.com/h\u00e4ken", "xn--"),
+        ("https://example..com/", "no host name"),
+        (f"https://{'a' * 64}.example/", "no host name"),
     ],
 )
 def test_urls_that_nothing_is_sent_to(url: str, why: str) -> None:
@@ -147,6 +151,16 @@ def test_the_post_refuses_before_any_connection() -> None:
         post.close()
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+@pytest.mark.parametrize("url", ["https://b\u00fccher.example/", "https://example..com/"])
+def test_an_url_that_can_never_be_reached_is_an_endpoint_that_does_not_answer(url: str) -> None:
+    """A node may be registered with one: its letters wait and its silence alarms."""
+    letter = Letter(1, 1, "channel.closed", {}, 0, 0, datetime.now(UTC), ())
+    post = Post(allow_private=True)
+    answer = post.send(letter, Address("alice", url, ("whsec_c2VjcmV0",)), datetime.now(UTC))
+    post.close()
+    assert answer.fate is Fate.UNANSWERED
 
 
 def test_a_name_that_does_not_resolve_is_a_network_error() -> None:
