@@ -12,6 +12,7 @@ it complains about, since values are often secrets.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from pydantic_settings import (
 from contractcourt.errors import ContractCourtError
 
 PREFIX = "CONTRACTCOURT_"
+_WEBHOOK_SECRET_PREFIX = "whsec_"
 DEFAULT_DATA_DIR = Path(".contractcourt")
 ENDPOINTS_FILE = "endpoints.json"
 
@@ -228,6 +230,8 @@ class Settings(BaseSettings):
                 f"{PREFIX}OPERATOR_WEBHOOK_URL and {PREFIX}OPERATOR_WEBHOOK_SECRET go together: "
                 "set both, or neither"
             )
+        if self.operator_webhook_secret is not None:
+            _check_webhook_secret(self.operator_webhook_secret)
         if self.task_soft_time_limit_seconds >= self.task_time_limit_seconds:
             raise ValueError(
                 "task_soft_time_limit_seconds must be below task_time_limit_seconds: "
@@ -291,6 +295,19 @@ class Settings(BaseSettings):
                 f"set {variable}, or start `contractcourt up` and pass its --data-dir"
             )
         return str(value)
+
+
+def _check_webhook_secret(secret: str) -> None:
+    """Raise ValueError unless it signs: what does not would end every letter to the operator."""
+    try:
+        size = len(base64.b64decode(secret.removeprefix(_WEBHOOK_SECRET_PREFIX), validate=True))
+    except ValueError:
+        size = 0
+    if not 24 <= size <= 64:
+        raise ValueError(
+            f"{PREFIX}OPERATOR_WEBHOOK_SECRET must be {_WEBHOOK_SECRET_PREFIX} and base64 of 24 to "
+            f"64 random bytes: echo {_WEBHOOK_SECRET_PREFIX}$(openssl rand -base64 32) makes one"
+        )
 
 
 class _EnvironmentOnly(Settings):

@@ -60,6 +60,19 @@ def test_a_senseless_value_is_refused_without_being_shown(
     assert value not in str(refused.value)
 
 
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_!!!!", f"whsec_{'A' * 8}", HIDDEN])
+def test_a_secret_that_signs_nothing_is_refused_at_the_start_and_not_at_each_letter(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("CONTRACTCOURT_OPERATOR_WEBHOOK_URL", "https://operator.example/")
+    monkeypatch.setenv("CONTRACTCOURT_OPERATOR_WEBHOOK_SECRET", secret)
+    with pytest.raises(SettingsError, match="OPERATOR_WEBHOOK_SECRET"):
+        load_settings()
+    good = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cyBvZiBub3RpZnk="
+    monkeypatch.setenv("CONTRACTCOURT_OPERATOR_WEBHOOK_SECRET", good)
+    assert load_settings().operator_webhook_secret == good
+
+
 @pytest.mark.parametrize(("limit", "timeout", "fits"), [(30, 120, True), (31, 120, False)])
 def test_tasks_end_long_before_the_broker_delivers_them_again(
     monkeypatch: pytest.MonkeyPatch, limit: int, timeout: int, fits: bool
