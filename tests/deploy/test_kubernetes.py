@@ -169,6 +169,14 @@ def test_who_is_told_an_address_may_go_there_and_nobody_else(variable: str, poli
     assert _selected(found["spec"]["podSelector"]) == told
 
 
+def test_commands_that_issue_a_secret_find_its_key_where_the_page_sends_them() -> None:
+    """The root is read-only there, and a key of its own would open at no gateway."""
+    page = " ".join(PAGE.read_text().split())
+    named = re.search(r"exec deploy/contractcourt-(\w+) -- contractcourt node add", page)
+    assert named is not None
+    assert "CONTRACTCOURT_WEBHOOK_KEY" in _names(named[1])
+
+
 def test_every_part_that_lasts_says_when_it_is_ready() -> None:
     for part in PARTS:
         if part == "migrate":
