@@ -12,6 +12,7 @@ import pytest
 from tests.workers.gateway.conftest import MAX_BODY_BYTES
 from tests.workers.gateway.refusing import assert_problem, nothing_stored
 from tests.workers.gateway.serving import GatewayClient, updates_of
+from workers.gateway.signatures import _DECOY_SECRET
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import opened_data, update_data
 
@@ -78,6 +79,17 @@ def test_another_nodes_key(gateway: GatewayClient, sim: SimulatedChannel) -> Non
     gateway.add_node("bob", sim.sweep_script)
     with nothing_stored(gateway, "bad-signature"):
         answer = gateway.send_raw(opening(sim), secret=gateway.secrets["bob"])
+    assert_problem(answer, 401, "bad-signature")
+
+
+def test_a_node_without_a_valid_secret_is_spoken_for_by_nobody(
+    gateway: GatewayClient, sim: SimulatedChannel
+) -> None:
+    """However its secrets were taken from it: what stands in for one is public."""
+    with gateway.db.transaction() as conn:
+        conn.execute("DELETE FROM node_secrets WHERE node = 'alice'")
+    with nothing_stored(gateway, "bad-signature"):
+        answer = gateway.send_raw(opening(sim), secret=_DECOY_SECRET)
     assert_problem(answer, 401, "bad-signature")
 
 
