@@ -26,6 +26,7 @@ from contractcourt.errors import (
     RevocationSecretMismatch,
     UnsupportedChannelType,
 )
+from storage.errors import WrongSealKey
 from storage.retries import is_retryable
 
 #: Where a request's scope keeps the name of the problem it was answered with.
@@ -68,7 +69,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "refused-by-law": (422, "The law refuses this"),
     "too-many-requests": (429, "Too many requests"),
     "internal-error": (500, "The court failed"),
-    "unavailable": (503, "The court's database is away"),
+    "unavailable": (503, "The court can't take this now"),
 }
 
 #: The law's errors, the most particular first.
@@ -146,6 +147,9 @@ def as_problem(error: Exception) -> Problem:
         case HTTPException():
             kind = _HTTP_KINDS.get(error.status_code, "malformed-request")
             return Problem(kind, str(error.detail), dict(error.headers or {}))
+        case WrongSealKey():
+            # Until the node has a secret under the present key (how-to/rotate-secrets).
+            return unavailable("this gateway's key does not open the node's webhook secrets")
         case _ if is_retryable(error) or isinstance(error, psycopg.errors.QueryCanceled):
             return unavailable("nothing was stored: send the same request again")
         case _:

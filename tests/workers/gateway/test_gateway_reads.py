@@ -18,9 +18,11 @@ from contractcourt.units import (
 )
 from storage import alarms, channels, deadlines
 from storage.database import Connection, Database
+from storage.seal import Seal
 from storage.signed import Price, Signed, SpentInput, store
 from tasks.arbitration import apply_at_the_door
 from tests.spent import spent
+from tests.workers.gateway.refusing import assert_problem
 from tests.workers.gateway.serving import (
     OPERATOR_TOKEN,
     VIEWER_TOKEN,
@@ -290,6 +292,21 @@ def test_a_database_that_is_away_means_come_again() -> None:
                 "webhook-signature": "v1,AAAA",
             }
             assert http.post("/v1/nodes/a/events", headers=headers).status_code == 503
+
+
+def test_a_gateway_with_another_webhook_key_means_come_again(db: Database) -> None:
+    """As while the key is rotated (how-to/rotate-secrets): nodes send again what 503 answers."""
+    seal = Seal(bytes(31) + b"\x01")
+    court = Court(
+        db=db, access=Access(), metrics=metrics_of(db), wake=lambda _: None, webhook_seal=seal
+    )
+    with serving(create_app(court)) as url:
+        client = GatewayClient(url, db, [])
+        client.add_node("alice", channel_of().sweep_script)
+        answer = client.send("channel.opened", {})
+        client.http.close()
+    assert_problem(answer, 503, "unavailable", "key")
+    assert answer.headers["retry-after"]
 
 
 def test_metrics_count_what_the_tables_hold(
