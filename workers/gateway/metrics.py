@@ -15,6 +15,8 @@ from workers.gateway.problems import PROBLEM_KEY
 
 _WEBHOOK_SUFFIX = "/events"
 _WEBHOOK_PREFIX = "/v1/nodes/"
+#: A request may name any word as its method, and every label stays for ever.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class GatewayMetrics:
@@ -82,7 +84,8 @@ class Counted:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         path = scope["path"]
         problem = scope.get(PROBLEM_KEY)

@@ -309,6 +309,16 @@ def test_a_gateway_with_another_webhook_key_means_come_again(db: Database) -> No
     assert answer.headers["retry-after"]
 
 
+def test_no_stranger_makes_series_of_his_own(gateway: GatewayClient) -> None:
+    """A method may be any word, and each one would be kept for ever, here and in Prometheus."""
+    for number in range(3):
+        gateway.http.request(f"FOO{number}", "/healthz")
+    route = 'method="other",route="/healthz",status="405"'
+    shown = gateway.http.get("/metrics").text
+    assert "FOO" not in shown
+    assert gateway.metric(f"contractcourt_http_requests_total{{{route}}}") == 3
+
+
 def test_metrics_count_what_the_tables_hold(
     gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:
