@@ -146,13 +146,19 @@ def too_many(detail: str, seconds: float) -> Problem:
 
 
 def address_of(scope: Scope) -> str:
-    """Whom a request comes from; of IPv6 the network, of which one owner has a whole one."""
+    """Whom a request comes from; of IPv6 the network, of which one owner has a whole one.
+
+    A socket for both kinds shows IPv4 within one network of IPv6, which is nobody's alone.
+    """
     host = (scope.get("client") or ("",))[0]
     try:
         address = ip_address(host)
     except ValueError:
         return str(host)
-    return address.exploded[:19] if isinstance(address, IPv6Address) else host
+    if not isinstance(address, IPv6Address):
+        return host
+    within = address.ipv4_mapped
+    return address.exploded[:19] if within is None else str(within)
 
 
 def _node_of(path: str) -> str:
