@@ -38,9 +38,12 @@ REPLAY = """
     SELECT * FROM again
     RETURNING channel_id
 """
-MORE = (
-    "SELECT 1 FROM dead_letters WHERE channel_id = %(channel_id)s AND replayed_at IS NULL LIMIT 1"
-)
+#: Of those to the node: the operator's, of the same channel, raise no alarm.
+MORE = """
+    SELECT 1 FROM dead_letters
+    WHERE channel_id = %(channel_id)s AND kind = 'notify_node' AND replayed_at IS NULL
+    LIMIT 1
+"""
 KNOWN = "SELECT 1 FROM dead_letters WHERE id = %(id)s"
 
 

@@ -7,9 +7,10 @@ import json
 import httpx2
 import pytest
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.effects import NotifyNode
 from contractcourt.units import PaymentHash
-from storage import channels, letters, outbox
+from storage import alarms, channels, dead_letters, endpoints, letters, outbox
 from storage.database import Database
 from tests.workers.gateway.serving import VIEWER_TOKEN, GatewayClient
 from tests.workers.test_cli import Run, court, run
@@ -111,3 +112,15 @@ def test_the_command_line_lists_and_replays(
     assert "sent again: 0; sent again before: 1" in court("webhooks", "replay", str(dead)).out
     assert json.loads(court("webhooks", "list", "--json").out) == []
     assert json.loads(court("webhooks", "endpoints", "--json").out) == []
+
+
+def test_the_alarm_is_over_with_the_nodes_last_letter_whatever_the_operator_refused(
+    db: Database, dead: int
+) -> None:
+    with db.transaction() as conn:
+        [row] = channels.list_channels(conn)
+        alarms.raise_alarm(conn, row.id, AlarmKind.DEAD_LETTER, "refused")
+        [told] = letters.take(conn, endpoints.OPERATOR, 10)
+        assert letters.mark_refused(conn, told.id, "it answered 400", 1)
+        dead_letters.replay(conn, dead)
+        assert alarms.list_open(conn, channel_id=row.id) == []
