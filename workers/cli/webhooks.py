@@ -8,7 +8,7 @@ import typer
 
 from storage import dead_letters, endpoints
 from storage.database import Connection
-from storage.dead_letters import Replay
+from storage.dead_letters import DeadLetter, Replay
 from workers.cli import tables
 from workers.cli.access import transaction
 from workers.cli.exits import CommandFailed
@@ -18,7 +18,7 @@ from workers.gateway.dead_letters_api import view
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks to the nodes that were not taken.")
 
-_MOST_LISTED = 1_000
+_PAGE = 1_000
 Endpoint = Annotated[
     str | None,
     typer.Option("--node", metavar="NAME", help="Of this node only; @operator for alarms."),
@@ -34,9 +34,7 @@ def list_dead(
 ) -> None:
     """Dead letters: webhooks that were refused until the court gave them up."""
     with transaction(data_dir) as conn:
-        found = dead_letters.list_letters(
-            conn, endpoint=node, with_replayed=with_replayed, limit=_MOST_LISTED
-        )
+        found = _all(conn, node, with_replayed=with_replayed)
     if as_json:
         tables.write_json([view(letter).model_dump(mode="json") for letter in found])
         return
@@ -93,7 +91,7 @@ def replay(
     if (node is None) == (not ids):
         raise typer.BadParameter("name dead letters by id, or all of a node with --node")
     with transaction(data_dir) as conn:
-        asked = ids or _waiting(conn, node)
+        asked = ids or [letter.id for letter in _all(conn, node)]
         outcomes = {one: dead_letters.replay(conn, one) for one in asked}
         unknown = [one for one, outcome in outcomes.items() if outcome is Replay.UNKNOWN]
         if unknown:
@@ -108,6 +106,15 @@ def replay(
         print("Redis does not answer: the workers will find them at their next round")
 
 
-def _waiting(conn: Connection, node: str | None) -> list[int]:
-    found = dead_letters.list_letters(conn, endpoint=node, limit=_MOST_LISTED)
-    return [letter.id for letter in found]
+def _all(conn: Connection, node: str | None, *, with_replayed: bool = False) -> list[DeadLetter]:
+    """However many there are: what is not shown or sent again here nobody else names."""
+    found: list[DeadLetter] = []
+    while page := dead_letters.list_letters(
+        conn,
+        endpoint=node,
+        with_replayed=with_replayed,
+        after=found[-1].id if found else 0,
+        limit=_PAGE,
+    ):
+        found += page
+    return found

@@ -114,6 +114,24 @@ def test_the_command_line_lists_and_replays(
     assert json.loads(court("webhooks", "endpoints", "--json").out) == []
 
 
+def test_all_of_a_node_are_shown_and_sent_again_however_many(
+    court: Run, db: Database, dead: int
+) -> None:
+    with db.transaction() as conn:
+        conn.execute(
+            """
+            INSERT INTO dead_letters
+                (id, endpoint, channel_id, kind, effect, attempts, last_error, created_at)
+            SELECT id + number, endpoint, channel_id, kind, effect, attempts, last_error, created_at
+            FROM dead_letters, generate_series(1000, 2000) AS number
+            """
+        )
+    del dead
+    assert len(json.loads(court("webhooks", "list", "--json").out)) == 1002
+    assert "sent again: 1002;" in court("webhooks", "replay", "--node", "alice").out
+    assert json.loads(court("webhooks", "list", "--json").out) == []
+
+
 def test_the_alarm_is_over_with_the_nodes_last_letter_whatever_the_operator_refused(
     db: Database, dead: int
 ) -> None:
