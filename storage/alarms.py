@@ -49,6 +49,15 @@ _SELECT = """
            a.raised_at, a.cleared_at
     FROM alarms AS a LEFT JOIN channels AS c ON c.id = a.channel_id
 """
+NEWEST_OPEN = f"{_SELECT} WHERE a.cleared_at IS NULL ORDER BY a.id DESC LIMIT 1"
+COUNT_OPEN = """
+    SELECT count(*) FROM (SELECT 1 FROM alarms WHERE cleared_at IS NULL LIMIT %(most)s) AS raised
+"""
+COUNT_OF_CHANNELS = """
+    SELECT channel_id, count(*) FROM alarms
+    WHERE channel_id = ANY(%(channel_ids)s) AND cleared_at IS NULL
+    GROUP BY channel_id
+"""
 FIND = f"{_SELECT} WHERE a.id = ANY(%(ids)s)"
 LIST_OPEN = f"""{_SELECT}
     WHERE a.cleared_at IS NULL
@@ -160,8 +169,26 @@ def find(conn: Connection, ids: Sequence[int]) -> list[Alarm]:
         return cursor.execute(FIND, {"ids": list(ids)}).fetchall()
 
 
-def list_open(conn: Connection, *, channel_id: int | None = None, limit: int = 1000) -> list[Alarm]:
-    """Open alarms, oldest first; of one channel when it is given."""
+def count_open(conn: Connection, most: int) -> int:
+    """How many are open, counted no further than `most`."""
+    return int(conn.execute(COUNT_OPEN, {"most": most}).fetchall()[0][0])
+
+
+def count_of_channels(conn: Connection, channel_ids: Collection[int]) -> dict[int, int]:
+    """How many are open of each of these channels; those without one are left out."""
+    return dict(conn.execute(COUNT_OF_CHANNELS, {"channel_ids": list(channel_ids)}).fetchall())
+
+
+def newest_open(conn: Connection) -> Alarm | None:
+    """The one that was raised last of those that are open."""
+    with conn.cursor(row_factory=args_row(_alarm)) as cursor:
+        return cursor.execute(NEWEST_OPEN).fetchone()
+
+
+def list_open(
+    conn: Connection, *, channel_id: int | None = None, limit: int | None = 1000
+) -> list[Alarm]:
+    """Open alarms, oldest first; of one channel when it is given, all of them without a limit."""
     with conn.cursor(row_factory=args_row(_alarm)) as cursor:
         return cursor.execute(LIST_OPEN, {"channel_id": channel_id, "limit": limit}).fetchall()
 

@@ -53,6 +53,13 @@ MOST_PRESSING = f"""
     ORDER BY height, due.channel_id
     LIMIT %(limit)s
 """
+#: Of each sort no more than `most`, the nearest ones.
+TOTAL = f"""
+    SELECT count(*), coalesce(sum(due.value_sat), 0)::bigint
+    FROM (({_DUE} ORDER BY d.height LIMIT %(most)s)
+          UNION ALL
+          ({_TO_BE_MINED} ORDER BY w.deadline LIMIT %(most)s)) AS due
+"""
 #: No more rows than `most` of each sort are read, the nearest ones.
 BY_HEIGHT = f"""
     SELECT due.height, due.pressing, count(*), sum(due.value_sat)::bigint
@@ -103,6 +110,12 @@ def most_pressing(conn: Connection, limit: int) -> list[Stake]:
     facts = {"limit": limit, **REASONS}
     with conn.cursor(row_factory=args_row(_stake)) as cursor:
         return cursor.execute(MOST_PRESSING, facts).fetchall()
+
+
+def total(conn: Connection, most: int) -> tuple[Satoshi, bool]:
+    """All that presses anywhere, and whether that is all: the nearest `most` of each sort count."""
+    count, value_sat = conn.execute(TOTAL, {"most": most, **REASONS}).fetchall()[0]
+    return Satoshi(value_sat), count < most
 
 
 def by_height(conn: Connection, upto: BlockHeight, most: int = 5_000) -> list[HeightSum]:

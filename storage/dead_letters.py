@@ -44,6 +44,10 @@ MORE = """
     WHERE channel_id = %(channel_id)s AND kind = 'notify_node' AND replayed_at IS NULL
     LIMIT 1
 """
+COUNT_WAITING = """
+    SELECT count(*)
+    FROM (SELECT 1 FROM dead_letters WHERE replayed_at IS NULL LIMIT %(most)s) AS dead
+"""
 KNOWN = "SELECT 1 FROM dead_letters WHERE id = %(id)s"
 
 
@@ -88,6 +92,11 @@ def list_letters(
     facts = {"endpoint": endpoint, "with_replayed": with_replayed, "after": after, "limit": limit}
     with conn.cursor(row_factory=args_row(_dead_letter)) as cursor:
         return cursor.execute(LIST, facts).fetchall()
+
+
+def count_waiting(conn: Connection, most: int) -> int:
+    """How many wait for an operator, counted no further than `most`."""
+    return int(conn.execute(COUNT_WAITING, {"most": most}).fetchall()[0][0])
 
 
 def replay(conn: Connection, letter_id: int) -> Replay:

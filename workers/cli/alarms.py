@@ -23,7 +23,7 @@ def alarms(
     if context.invoked_subcommand is not None:
         return
     with transaction(data_dir) as conn:
-        raised = alarm_table.list_open(conn)
+        raised = alarm_table.list_open(conn, limit=None)
     rows = [
         {
             "id": alarm.id,

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.case import STEPS_FORWARD, State
 from contractcourt.channel import Direction
 from contractcourt.effects import HTLC_DUE, WakeAt
@@ -16,6 +17,7 @@ from storage.at_risk import HeightSum
 from storage.board import Wanted
 from tests.workers.gateway.serving import GatewayClient, channel_of
 from tests.workers.gateway.test_gateway_reads import channel_id, close_cooperatively
+from workers.gateway.desk import board as board_page
 from workers.gateway.desk import timeline
 from workers.gateway.desk.machine_picture import picture
 from workers.gateway.desk.risk import Risk, risk_of
@@ -164,6 +166,34 @@ def test_counts_stop_at_a_bound(gateway: GatewayClient) -> None:
     with gateway.db.transaction() as conn:
         assert board.count_states(conn, 2)[State.DEFAULT] == 2
         assert board.count_states(conn, 9)[State.DEFAULT] == 3
+
+
+def test_the_first_line_tells_of_the_whole_court_and_not_of_what_the_page_has_room_for(
+    gateway: GatewayClient, opened: SimulatedChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_page, "_BEFORE_THE_COURT", 1)
+    other = channel_of("desk other")
+    gateway.open(other)
+    at_height(gateway, 800)
+    with gateway.db.transaction() as conn:
+        for sim, height in ((opened, 801), (other, 802)):
+            wake = WakeAt(BlockHeight(height), HTLC_DUE, Satoshi(20_000))
+            deadlines.add(conn, channel_id(conn, sim), wake)
+        many = [(None, None, AlarmKind.LAW_BROKEN, f"older {n}") for n in range(1_000)]
+        alarms.raise_many(conn, many)
+        alarms.raise_alarm(conn, channel_id(conn, opened), AlarmKind.BREACH, "the newest")
+        conn.execute(
+            """
+            INSERT INTO dead_letters (id, endpoint, kind, effect, attempts, last_error, created_at)
+            SELECT n, 'alice', 'notify_node', 'x', 1, '', now() FROM generate_series(1, 101) AS n
+            """
+        )
+    page = gateway.http.get("/").text
+    verdict = page.partition('id="verdict"')[2].partition("</section>")[0]
+    for words in ("40\u202f000</span> sat at risk", "1\u202f001 alarms", "the newest", "101 dead"):
+        assert words in verdict, words
+    assert ">1 alarm</a>" in page.partition('id="found"')[2]
+    assert "The oldest 1\u202f000 of 1\u202f001" in gateway.http.get("/alarms").text
 
 
 def test_everything_that_came_from_outside_is_escaped(

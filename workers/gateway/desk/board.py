@@ -22,8 +22,6 @@ from workers.gateway.desk.timeline import Timeline
 #: Rows of a page, and of the part that stands above it.
 PAGE_ROWS = 50
 _BEFORE_THE_COURT = 50
-_MOST_ALARMS = 200
-_MOST_LETTERS = 100
 #: Counts go no further; a page says "more than".
 COUNTED = 10_000
 
@@ -40,12 +38,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The first page. `height` is None until a watcher has seen the chain."""
+    """The first page. `height` is None until a watcher has seen the chain.
+
+    Figures are the whole court's; of more than COUNTED rows they say that there is more.
+    """
 
     height: int | None
     counts: Mapping[State, int]
-    alarms: Sequence[Alarm]
+    alarms: int
+    newest_alarm: Alarm | None
     dead_letters: int
+    at_risk_sat: int
+    at_risk_is_all: bool
     before_the_court: Sequence[Line]
     picture: Timeline
     found: Sequence[Line]
@@ -57,12 +61,6 @@ class Board:
         """Where the nearest loss threatens."""
         pressing = [line for line in self.before_the_court if line.stake is not None]
         return pressing[0] if pressing else None
-
-    @property
-    def at_risk_sat(self) -> int:
-        """All that something presses for, of what is shown."""
-        stakes = (line.stake for line in self.before_the_court)
-        return sum(stake.value_sat for stake in stakes if stake is not None)
 
     @property
     def risk(self) -> Risk:
@@ -79,7 +77,6 @@ def board(conn: Connection, choice: Choice) -> Board:
     """The first page as it stands, from one transaction."""
     cursor = blocks.cursor(conn)
     height = 0 if cursor is None else int(cursor.height)
-    raised = alarms.list_open(conn, limit=_MOST_ALARMS)
     wanted = Wanted(
         state=choice.state,
         node=choice.node,
@@ -91,12 +88,20 @@ def board(conn: Connection, choice: Choice) -> Board:
     pressing = _before_the_court(conn)
     everything = {row.id: row for row in (*pressing, *rows[:PAGE_ROWS])}
     stakes = at_risk.of_channels(conn, list(everything))
-    lines = {row.id: _line(row, stakes.get(row.id), raised, height) for row in everything.values()}
+    raised = alarms.count_of_channels(conn, list(everything))
+    lines = {
+        row.id: _line(row, stakes.get(row.id), raised.get(row.id, 0), height)
+        for row in everything.values()
+    }
+    at_risk_sat, at_risk_is_all = at_risk.total(conn, COUNTED)
     return Board(
         height=None if cursor is None else height,
         counts=board_table.count_states(conn, COUNTED + 1),
-        alarms=raised,
-        dead_letters=len(dead_letters.list_letters(conn, limit=_MOST_LETTERS)),
+        alarms=alarms.count_open(conn, COUNTED + 1),
+        newest_alarm=alarms.newest_open(conn),
+        dead_letters=dead_letters.count_waiting(conn, COUNTED + 1),
+        at_risk_sat=at_risk_sat,
+        at_risk_is_all=at_risk_is_all,
         before_the_court=sorted((lines[row.id] for row in pressing), key=_most_pressing),
         picture=timeline.timeline(at_risk.by_height(conn, timeline.horizon(height)), height),
         found=[lines[row.id] for row in rows[:PAGE_ROWS]],
@@ -112,9 +117,9 @@ def _before_the_court(conn: Connection) -> list[ChannelRow]:
     return channels.by_ids(conn, list(dict.fromkeys(ids))[:_BEFORE_THE_COURT])
 
 
-def _line(row: ChannelRow, stake: Stake | None, raised: Sequence[Alarm], height: int) -> Line:
+def _line(row: ChannelRow, stake: Stake | None, raised: int, height: int) -> Line:
     risk = risk_of(None if stake is None else stake.height, height)
-    return Line(row, stake, risk, sum(alarm.channel_id == row.id for alarm in raised))
+    return Line(row, stake, risk, raised)
 
 
 def _most_pressing(line: Line) -> tuple[bool, int, int]:

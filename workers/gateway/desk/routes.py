@@ -79,10 +79,19 @@ def _pages(court: Court, sessions: Sessions) -> APIRouter:
         visitor = visitors.reader(court, sessions, request)
         with court.db.transaction() as conn:
             raised = alarms.list_open(conn)
+            count = alarms.count_open(conn, COUNTED + 1)
             cursor = blocks.cursor(conn)
             mark = _BOARD.mark(sight.look(conn, ()))
         height = None if cursor is None else cursor.height
-        return page("alarms", visitor=visitor, alarms=raised, height=height, mark=mark)
+        return page(
+            "alarms",
+            visitor=visitor,
+            alarms=raised,
+            count=count,
+            counted=COUNTED,
+            height=height,
+            mark=mark,
+        )
 
     @router.get("/dead-letters")
     def show_dead_letters(request: Request, after: After = 0) -> HTMLResponse:
