@@ -183,6 +183,23 @@ def check_signer(settings: Settings) -> list[Finding]:
     return [_fine("signer", f"answers at {_shown(url)}")]
 
 
+def check_gateway(settings: Settings) -> list[Finding]:
+    """It takes webhooks. Without its address nobody can be asked: it may listen elsewhere."""
+    if settings.gateway_url is None:
+        return []
+    url = settings.gateway_url.rstrip("/")
+    try:
+        with httpx2.Client(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+            ready = client.get(f"{url}/readyz")
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        words = f"does not answer at {_shown(url)} ({type(error).__name__})"
+        return [_wrong("gateway", words, f"start `contractcourt gateway`, {_COMPOSE_HINT}")]
+    if not ready.is_success:
+        words = f"takes no webhook: it answers {ready.status_code}"
+        return [_wrong("gateway", words, "its log says why")]
+    return [_fine("gateway", f"takes webhooks at {_shown(url)}")]
+
+
 def _check_pruning(settings: Settings, prune_height: int) -> list[Finding]:
     """A pruned node is fine as long as the watcher is above what it threw away (users_ask B5)."""
     if settings.database_url is None:
@@ -206,6 +223,7 @@ _CHECKS: dict[str, Callable[[Settings], list[Finding]]] = {
     "redis": check_redis,
     "bitcoind": check_bitcoin_node,
     "signer": check_signer,
+    "gateway": check_gateway,
     "watcher": check_watcher,
 }
 

@@ -9,9 +9,14 @@ import pytest
 import redis
 
 from chain.devnet.process import DevnetProcess
+from storage.database import Database
 from tasks.settings import Settings
 from tests.conftest import free_port
+from tests.workers.gateway.serving import serving
 from workers import doctor
+from workers.gateway.access import Access
+from workers.gateway.app import create_app, metrics_of
+from workers.gateway.court import Court
 
 
 def settings(**given: Any) -> Settings:
@@ -102,6 +107,18 @@ def test_a_signer_that_is_away() -> None:
     assert "does not answer" in wrong_words(doctor.check_signer(told))
     without = wrong_words(doctor.check_signer(settings(signer_url=url)))
     assert "CONTRACTCOURT_SIGNER_TOKEN is not set" in without
+
+
+def test_a_gateway_that_is_away_or_takes_nothing(db: Database) -> None:
+    away = settings(gateway_url=f"http://127.0.0.1:{free_port()}")
+    assert "does not answer" in wrong_words(doctor.examine(away))
+    court = Court(db=db, access=Access(), metrics=metrics_of(db), wake=lambda _: None)
+    with serving(create_app(court)) as url:
+        [sound] = doctor.check_gateway(settings(gateway_url=url))
+        assert not sound.is_wrong
+        with db.transaction() as conn:
+            conn.execute("UPDATE alembic_version SET version_num = '0001'")
+        assert "takes no webhook" in wrong_words(doctor.check_gateway(settings(gateway_url=url)))
 
 
 def test_a_chain_that_nobody_watches(database_url: str) -> None:
