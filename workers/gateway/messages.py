@@ -140,8 +140,8 @@ def _check_sweep_script(node: Node, script: Script) -> None:
         allowed = ", ".join(str(one) for one in node.sweep_scripts)
         raise Problem(
             "sweep-script-not-allowed",
-            f"data.sweep_script: node {node.name} may sweep to {allowed}; another one is allowed "
-            "with contractcourt node add --sweep-script",
+            f"data.sweep_script: node {node.name} may sweep to {allowed}, as it was registered; "
+            "the signer has pinned them, and no other one is ever added",
         )
 
 

@@ -220,6 +220,8 @@ def test_a_sweep_script_that_nobody_allowed(gateway: GatewayClient, sim: Simulat
     with nothing_stored(gateway, "sweep-script-not-allowed"):
         answer = gateway.send_raw(opening(sim, sweep_script="0014" + "00" * 20))
     assert_problem(answer, 422, "sweep-script-not-allowed", str(sim.sweep_script))
+    # A node is registered once: `node add` would refuse its name.
+    assert "node add" not in answer.text
 
 
 @pytest.mark.parametrize(
