@@ -39,6 +39,7 @@ from workers.gateway.access import Access
 from workers.gateway.court import Court
 from workers.gateway.desk import routes as desk
 from workers.gateway.desk.stream import Stream
+from workers.gateway.heads import PromptHeads
 from workers.gateway.limits import BodyLimit
 from workers.gateway.metrics import Counted, GatewayMetrics
 from workers.gateway.rates import Rate, Rates, StrangersLimit
@@ -115,6 +116,21 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How a gateway is served."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=PromptHeads,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
 def serve(settings: Settings) -> None:
     """Serve until the process is told to stop.
 
@@ -144,16 +160,8 @@ def serve(settings: Settings) -> None:
             ),
         )
         stream = stream_of(db)
-        config = uvicorn.Config(
-            create_app(court, stream),
-            host=settings.gateway_host,
-            port=settings.gateway_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
+        app = create_app(court, stream)
+        config = server_config(app, settings.gateway_host, settings.gateway_port)
         server = _Server(config, stream)
         collect_seldom()
         server.run()
