@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import pytest
 
+from contractcourt.alarms import AlarmKind
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.events import ChannelOpened, HeightReached
 from contractcourt.units import BlockHeight
-from storage import channels, node_secrets, nodes
+from storage import alarms, channels, node_secrets, nodes
 from storage.database import Database
 from tasks import arbitration
 from tasks.settings import load_settings
@@ -138,6 +140,19 @@ def test_a_channel_is_shown_with_every_process_down(court: Run, db: Database) ->
         shown = court(*command)
         assert (shown.code, shown.err) == (Exit.OK, "")
     assert point in court("channels").out
+
+
+def test_an_alarm_in_brackets_is_shown_as_it_is(court: Run, db: Database) -> None:
+    """As msgspec and Postgres say where something is wrong; rich takes brackets for its own."""
+    point = open_channel(db)
+    with db.transaction() as conn:
+        row = channels.find(conn, OutPoint.parse(point))
+        assert row is not None
+        said = "Expected `int` - at `key` in `$[str]`, not [/x]"
+        alarms.raise_alarm(conn, row.id, AlarmKind.LAW_BROKEN, said)
+    shown = court("channel", point)
+    assert shown.code == Exit.OK, shown.err
+    assert said in shown.out
 
 
 def test_channels_are_chosen_by_state_and_node(court: Run, db: Database) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
 from contractcourt.units import FeeratePerKw
 from workers.cli import tables
 from workers.gateway.responses import ChannelView
@@ -38,7 +40,7 @@ def show_case(view: ChannelView) -> None:
             empty="",
         )
     for alarm in view.alarms:
-        screen.print(f"\n[red]alarm[/] {alarm.kind}: {alarm.message}", markup=True)
+        screen.print(f"\n[red]alarm[/] {alarm.kind}: {escape(alarm.message)}")
 
 
 def _facts(view: ChannelView) -> list[tuple[str, object]]:
