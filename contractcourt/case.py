@@ -215,7 +215,8 @@ class Case(msgspec.Struct, frozen=True):
     splice: Splice = Splice()
     retired_fundings: tuple[RetiredFunding, ...] = ()
     waiting_spends: tuple[SpendConfirmed, ...] = ()
-    #: Our commitments that were decided before the present one: any that was sent may confirm.
+    #: Our commitments that were decided before the present one, or are mined though the node went
+    #: on: any that was sent may confirm.
     decided_before: tuple[LocalCommitment, ...] = ()
     local_points: tuple[LocalPoint, ...] = ()
     wanted_local_point: int | None = None

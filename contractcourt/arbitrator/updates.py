@@ -68,6 +68,7 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
         return
     previous = stakes.decided_commitment(case) or case.local_commitment
     hearing.change(local_commitment=commitment, previous_local_commitment=previous)
+    _keep_what_is_mined(hearing, case)
 
 
 def _warn_of_what_was_decided(hearing: Hearing, commitment: LocalCommitment) -> None:
@@ -81,6 +82,20 @@ def _warn_of_what_was_decided(hearing: Hearing, commitment: LocalCommitment) -> 
         f"the node accepted commitment {commitment.number} after commitment "
         f"{decided.commitment_number} was decided, which may be revoked now and is sent no more; "
         "stop its channel",
+    )
+
+
+def _keep_what_is_mined(hearing: Hearing, before: Case) -> None:
+    """Its HTLCs are claimed by the signatures that came with it, however many come after it."""
+    case, spend = hearing.case, hearing.case.funding_spend
+    mined = next((c for c in before.held if spend is not None and c.txid == spend.txid), None)
+    if mined is None or mined in case.held:
+        return
+    hearing.change(decided_before=(*case.decided_before, mined))
+    hearing.alarm(
+        AlarmKind.LOCAL_UNKNOWN,
+        f"commitment {mined.number} of our own is mined (transaction {mined.txid}), and the node "
+        "went on for two more: is an old copy of the node running?",
     )
 
 

@@ -126,3 +126,26 @@ def test_an_htlc_of_our_commitment_that_was_not_told_is_claimed_once_it_is(
     court.mine(20)
     assert [told["reason"] for told in court.told("htlc.failed")] == ["timed_out"]
     assert court.contract_stages["second_level"] == "resolved"
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("direction", list(Direction))
+def test_our_mined_commitment_stays_ours_though_the_node_goes_on(
+    channel_type: str, direction: Direction
+) -> None:
+    """An old copy of the node published it, and webhooks of the newer one come late."""
+    court, sim = _begun(channel_type, 400_000_000)
+    htlc = sim.htlc(1, direction, 40_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, htlc))
+    if direction is Direction.RECEIVED:
+        court.tell_preimage(sim.preimage(1))
+    court.broadcast(sim.our_commitment_tx())
+    court.mine(4)
+    for _ in range(3):
+        court.tell(*sim.whole_move(0))
+    assert court.close_kind == "local"
+    assert "local_unknown" in court.alarms()
+    court.mine(120)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.contract_stages["second_level"] == "resolved"
+    assert "htlc_unsigned" not in court.alarms()
