@@ -21,6 +21,7 @@ from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.effects import CloseKind
 from contractcourt.units import BlockHeight, Satoshi, Txid
 
+_HTLCS = (ContractKind.OFFERED_HTLC, ContractKind.RECEIVED_HTLC, ContractKind.REVOKED_HTLC)
 #: An HTLC output moves on to one of these, where it is won or lost.
 _SECOND_LEVEL = (ContractKind.SECOND_LEVEL, ContractKind.REVOKED_SECOND_LEVEL)
 
@@ -189,19 +190,32 @@ def _not_ours(kind: CloseKind) -> Winner:
 
 
 def _moved_to(case: Case, contract: Contract) -> Contract | None:
-    """The second-level output that an HTLC output went on to."""
-    if contract.spend is None or contract.htlc is None:
+    """The second-level output that an HTLC output went on to.
+
+    One transaction may move several HTLCs that were never told, and so are alike but for what they
+    are worth: under anchors, where that can be, nothing is lost on the way.
+    """
+    spend = contract.spend
+    if spend is None or contract.kind not in _HTLCS:
         return None
-    return next(
+    alike = [c for c in case.contracts if c.spend == spend and c.htlc == contract.htlc]
+    spent = sorted((c for c in alike if c.kind in _HTLCS), key=_worth)
+    made = sorted(
         (
             other
             for other in case.contracts
             if other.kind in _SECOND_LEVEL
-            and other.outpoint.txid == contract.spend.txid
+            and other.outpoint.txid == spend.txid
             and other.htlc == contract.htlc
         ),
-        None,
+        key=_worth,
     )
+    place = spent.index(contract)
+    return made[place] if place < len(made) else None
+
+
+def _worth(contract: Contract) -> Satoshi:
+    return contract.value_sat
 
 
 def _winner(contract: Contract) -> Winner:

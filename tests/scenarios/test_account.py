@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from contractcourt.account import Account, Winner, account_of
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import CloseKind
 from contractcourt.errors import LawError
 from contractcourt.node_account import add_up
@@ -123,6 +125,62 @@ def test_l25_a_breach_wins_what_was_the_cheaters(channel_type: str) -> None:
     burnt = moved.value_sat - moved.won_sat
     assert told.lost_sat == burnt + (330 if sim.channel.anchors else 0)
     assert told.won_sat + told.lost_sat + told.given_up_sat + told.closing_fee_sat == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("channel_type", "aggregated"),
+    [
+        (STATIC_REMOTEKEY, False),
+        (ANCHORS_ZERO_FEE_HTLC, False),
+        (ANCHORS_ZERO_FEE_HTLC, True),
+    ],
+)
+def test_l25_what_is_won_of_htlcs_that_were_never_told_is_won(
+    channel_type: str, aggregated: bool
+) -> None:
+    """The cheater moves both on before we can take them, under anchors perhaps in one transaction.
+
+    Of one the second level is taken by us, of the other by the cheater.
+    """
+    court, sim = begun(f"never told {aggregated}", channel_type)
+    htlcs = [
+        sim.htlc(number, Direction.OFFERED, number * LARGE_MSAT, court.height + 40)
+        for number in (1, 2)
+    ]
+    court.tell(*sim.whole_move(0, *htlcs))
+    court.tell(*sim.whole_move(0))
+    court.forget_revoked_states()
+    peer = Peer(sim)
+    moving = [peer.second_level(1, number, sim.preimage(number)) for number in (2, 1)]
+    if aggregated:
+        first, second = moving
+        inputs, outputs = first.inputs + second.inputs, first.outputs + second.outputs
+        moving = [replace(first, inputs=inputs, outputs=outputs)]
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    court.reorg(0, moving)
+    court.chain.mempool.clear()
+    kept, taken = sorted(
+        (c for c in court.case.contracts if c.kind is ContractKind.REVOKED_SECOND_LEVEL),
+        key=lambda contract: contract.value_sat,
+    )
+    court.reorg(0, [_spend_of(kept, b"\1"), _spend_of(taken, b"")])
+    told = account(court)
+    assert_adds_up(told)
+    by_value = {
+        line.value_sat: (line.winner, line.won_sat)
+        for line in told.lines
+        if line.kind is ContractKind.REVOKED_HTLC
+    }
+    assert by_value == {
+        LARGE_MSAT // 1000: (Winner.US, kept.value_sat),
+        2 * LARGE_MSAT // 1000: (Winner.PEER, 0),
+    }
+
+
+def _spend_of(contract: Contract, branch: bytes) -> Transaction:
+    """By the revocation key, or by the cheater after its delay."""
+    spends = TxIn(contract.outpoint, witness=(b"signature", branch, b"script"))
+    return Transaction(2, (spends,), (TxOut(contract.value_sat, b"somewhere"),), 0)
 
 
 def test_a_cooperative_close_is_as_agreed() -> None:
