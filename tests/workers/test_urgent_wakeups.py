@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut, compact_size, sha256d
-from contractcourt.effects import WakeAt
+from contractcourt.effects import SweepOutput, WakeAt
 from contractcourt.events import ChannelUpdated
-from contractcourt.units import BlockHash, BlockHeight
-from storage import blocks, deadlines, lease
+from contractcourt.policy import Policy
+from contractcourt.units import BlockHash, BlockHeight, Satoshi
+from storage import blocks, deadlines, lease, sweep_inputs
 from storage.database import Connection, Database
+from storage.sweep_inputs import Wish
 from tasks.arbitration import apply_at_the_door, arbitrate
+from tasks.carrying_out import ask_for_rounds
+from tests.storage import examples
+from tests.storage.blocked import wait_for_a_blocked_session
 from tests.tasks.opened import open_channel
 from workers.simulation.channel import SimulatedChannel
 from workers.watcher import following
@@ -112,3 +118,23 @@ def test_c7_an_expiry_is_told_apart_from_a_burial(db: Database, followed: Follow
     assert woken.channels == {expiring, buried}
     with db.transaction() as conn:
         assert deadlines.list_deadlines(conn) == []
+
+
+def test_p4_a_block_does_not_hold_the_rounds_while_it_waits_for_a_verdict(
+    db: Database, followed: Followed
+) -> None:
+    """Else each waits for the other, and Postgres ends one of them."""
+    sim, channel_id = open_channel(db, "sweeping")
+    due = WakeAt(BlockHeight(_START + 1), "an HTLC is due", Satoshi(5), urgent=True)
+    wish = Wish(sim.channel, SweepOutput(examples.contract(1), sim.sweep_script), Policy())
+    with db.transaction() as conn:
+        deadlines.add(conn, channel_id, due)
+        sweep_inputs.want(conn, [(channel_id, wish)])
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as verdict:
+            deadlines.add(verdict, channel_id, due)
+            block = pool.submit(followed.connect)
+            wait_for_a_blocked_session(verdict)
+            verdict.execute("SET LOCAL lock_timeout = '500ms'")
+            assert ask_for_rounds(verdict, [wish]) == ({sim.node}, set())
+        assert block.result().urgent == {channel_id}

@@ -121,9 +121,10 @@ def connect(
     docket.append_many(conn, [*entries, *due.entries])
     _need_no_look_back(conn, found, watchlist)
     wallet_coins.connect(conn, block.height, block.hash, block.raw)
-    # The sweepers bid anew with every block; asked for here, no round can be lost.
-    sweep_rounds.ask_all(conn)
     woken = due.fire(conn)
+    # The sweepers bid anew with every block; asked for here, no round can be lost. And last, for
+    # workers ask while they hold all else that they have written.
+    sweep_rounds.ask_all(conn)
     woken.add({entry.channel_id for entry in entries}, urgent=False)
     woken.add(_may_be_breached(conn, entries), urgent=True)
     return woken
@@ -215,9 +216,10 @@ def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: in
     watchlist.refresh(conn)
     step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
     fee_coins.disconnect(conn, cursor.hash)
-    sweep_rounds.ask_all(conn)
     below = BlockHeight(cursor.height - 1)
-    return tell(conn, taken_back(conn, cursor.hash, below, step))
+    woken = tell(conn, taken_back(conn, cursor.hash, below, step))
+    sweep_rounds.ask_all(conn)
+    return woken
 
 
 def taken_back(
