@@ -210,6 +210,14 @@ def test_a_force_close_needs_a_commitment(court: Run, db: Database) -> None:
     assert row.last_seq == 2
 
 
+@pytest.mark.parametrize("reason", ["two\nlines", "\x1b[2J", "\udcff", "x" * 501])
+def test_a_reason_is_one_line_that_a_page_can_show(court: Run, db: Database, reason: str) -> None:
+    """It can't be taken out of the docket again; a byte that is no text ended in a traceback."""
+    refused = court("force-close", open_channel(db), "--reason", reason)
+    assert refused.code == Exit.USAGE
+    assert "one line" in refused.err
+
+
 @pytest.mark.parametrize("command", ["channel", "docket", "audit", "force-close"])
 def test_an_unknown_channel_is_said_to_be_unknown(court: Run, command: str) -> None:
     unknown = court(command, f"{'00' * 32}:0")

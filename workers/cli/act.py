@@ -36,6 +36,7 @@ node.command("policy")(policy)
 keys = typer.Typer(no_args_is_help=True, help="Hand the signer a channel's or a node's secrets.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
+_MOST_REASON_CHARACTERS = 500
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -145,6 +146,7 @@ def force_close(
     from workers.gateway import closing
     from workers.gateway.problems import Problem
 
+    _check_reason(reason)
     try:
         with transaction(data_dir) as conn:
             asked = closing.ask(
@@ -179,6 +181,14 @@ def _check_name(name: str) -> None:
         raise typer.BadParameter(
             "a node's name is 1 to 63 letters, digits, dots, dashes or underscores, and begins "
             "with a letter or digit"
+        )
+
+
+def _check_reason(reason: str) -> None:
+    """What the gateway asks of it too: it stands in the docket for ever, and on pages."""
+    if len(reason) > _MOST_REASON_CHARACTERS or not reason.isprintable():
+        raise typer.BadParameter(
+            f"--reason: one line of up to {_MOST_REASON_CHARACTERS} characters"
         )
 
 
