@@ -13,7 +13,7 @@ from storage.database import Connection
 
 PUT_SEALED = """
     INSERT INTO sealed_secrets (name, sealed) VALUES (%(name)s, %(sealed)s)
-    ON CONFLICT (name) DO UPDATE SET sealed = EXCLUDED.sealed, stored_at = clock_timestamp()
+    ON CONFLICT (name) DO NOTHING
 """
 GET_SEALED = "SELECT name, sealed FROM sealed_secrets WHERE name = ANY(%(names)s)"
 RECORD_SIGNED = """
@@ -24,9 +24,12 @@ RECORD_SIGNED = """
 FIND_SIGNED = "SELECT txid FROM signed_commitments WHERE funding_outpoint = %(funding_outpoint)s"
 
 
-def put_sealed(conn: Connection, name: str, sealed: bytes) -> None:
-    """Keep a sealed secret under a name, in place of an older one."""
-    conn.execute(PUT_SEALED, {"name": name, "sealed": sealed})
+def put_sealed(conn: Connection, name: str, sealed: bytes) -> bool:
+    """Keep a sealed secret under a name; False when one is there, which stays.
+
+    It waits for whoever stores one of that name just now.
+    """
+    return conn.execute(PUT_SEALED, {"name": name, "sealed": sealed}).rowcount == 1
 
 
 def get_sealed(conn: Connection, name: str) -> bytes | None:

@@ -514,7 +514,7 @@ class TestVault:
 
     def test_sealed_secrets(self, db: Database) -> None:
         with db.transaction() as conn:
-            vault.put_sealed(conn, "root:alice", b"sealed")
-            vault.put_sealed(conn, "root:alice", b"sealed anew")
-            assert vault.get_sealed(conn, "root:alice") == b"sealed anew"
+            assert vault.put_sealed(conn, "root:alice", b"sealed")
+            assert not vault.put_sealed(conn, "root:alice", b"sealed anew")
+            assert vault.get_sealed(conn, "root:alice") == b"sealed"
             assert vault.get_sealed(conn, "root:bob") is None

@@ -8,7 +8,7 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.channel import Side
 from contractcourt.policy import Policy
 from contractcourt.units import FeeratePerKw
-from storage import broadcasts, vault
+from storage import broadcasts
 from storage.database import Connection
 from storage.sweep_inputs import SweepState
 from tasks.resources import Resources
@@ -247,8 +247,9 @@ def test_l6_keys_that_do_not_open_hold_up_no_other_channel(
     damaged, whole = (world.closed(name, Side.REMOTE, [60_000]) for name in ("damaged", "whole"))
     held_back = damaged.want(1, deadline=_DEADLINE, budget_sat=30_000)
     later = whole.want(1, deadline=_DEADLINE + 1, budget_sat=30_000)
-    record = f"channel/{damaged.sim.channel.channel_point}"
-    sweeper.db.run(lambda conn: vault.put_sealed(conn, record, b"\x01" + bytes(60)))
+    spoiled = (b"\x01" + bytes(60), f"channel/{damaged.sim.channel.channel_point}")
+    spoil = "UPDATE sealed_secrets SET sealed = %s WHERE name = %s"
+    sweeper.db.run(lambda conn: conn.execute(spoil, spoiled))
     for height in (STARTED, STARTED + 1):
         world.round(height, price=1_000)
         assert world.in_mempool(later) is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace as with_fields
@@ -37,6 +39,7 @@ from tests.contractcourt.hostile import with_channel
 from tests.workers.ldk_signing import Recording
 from tests.workers.test_signer_keys import LND_ROOT, lnd_ring
 from workers.signer.channel_keys import ChannelKeys
+from workers.signer.documents import parse_key_document
 from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.keyring import KeyRing
 from workers.signer.signing import Signer
@@ -126,6 +129,37 @@ def test_the_same_keys_may_be_imported_again_but_no_others(
     with pytest.raises(ForeignKeyDocument):
         signer.import_keys(json.dumps(other).encode())
     assert signer.local_point(PointRequest(recording.channel, 0))
+
+
+def test_of_two_imports_at_once_one_is_refused(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    """Whoever was told that keys are stored finds them there."""
+    other = {**Recording("static_2_local_close").key_document}
+    other["channel_point"] = recording.key_document["channel_point"]
+    second = json.dumps(other).encode()
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as conn:
+            first = parse_key_document(json.dumps(recording.key_document).encode(), mainnet=False)
+            signer.keyring.store(conn, first)
+            beside = pool.submit(signer.import_keys, second)
+            _wait_until_it_waits(db)
+        with pytest.raises(ForeignKeyDocument):
+            beside.result()
+    assert signer.local_point(PointRequest(recording.channel, 0))
+
+
+def _wait_until_it_waits(db: Database) -> None:
+    """For the lock of another transaction."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    for _ in range(500):
+        if db.run(lambda conn: conn.execute(waiting).fetchone()):
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 def test_points_are_ours(signer: Signer, recording: Recording) -> None:

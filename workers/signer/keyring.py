@@ -180,8 +180,10 @@ class KeyRing:
         known = self._open(conn, name)
         if known is not None:
             return known
-        vault.put_sealed(conn, name, self._seal.close(name, plain))
-        return plain
+        if vault.put_sealed(conn, name, self._seal.close(name, plain)):
+            return plain
+        # Somebody was quicker.
+        return self._first(conn, name, plain)
 
     def _open(self, conn: Connection, name: str) -> bytes | None:
         sealed = vault.get_sealed(conn, name)
