@@ -172,12 +172,7 @@ def _decide_broadcast(
     case = hearing.case
     commitment = offer.to_publish(case)
     if commitment is None:
-        if offer.goes_on_at(case) is None:
-            hearing.alarm(
-                AlarmKind.NO_LOCAL_COMMITMENT,
-                "cannot force close: the node never told its newest commitment on "
-                f"{case.channel.funding_outpoint}; send channel.updated",
-            )
+        _alarm_nothing_to_publish(hearing)
         return
     if not offer.we_lost_data(case):  # The peer may hold an output that we don't know of (L14).
         htlcs.fail_dust_upstream(hearing)
@@ -206,6 +201,16 @@ def _decide_broadcast(
         )
 
 
+def _alarm_nothing_to_publish(hearing: Hearing) -> None:
+    case = hearing.case
+    if offer.goes_on_at(case) is None:
+        hearing.alarm(
+            AlarmKind.NO_LOCAL_COMMITMENT,
+            "cannot force close: the node never told its newest commitment on "
+            f"{case.channel.funding_outpoint}; send channel.updated",
+        )
+
+
 def follow_newest(hearing: Hearing) -> None:
     """What was decided is not the newest on the present funding: it can't confirm, or is revoked.
 
@@ -217,7 +222,10 @@ def follow_newest(hearing: Hearing) -> None:
     if decided is None or case.funding_spend is not None:
         return
     newest = offer.to_publish(case)
-    if newest is None or newest.txid == decided.txid:
+    if newest is None:
+        _alarm_nothing_to_publish(hearing)
+        return
+    if newest.txid == decided.txid:
         return
     left = stakes.decided_commitment(case)
     if left is not None and left not in case.decided_before:

@@ -342,3 +342,24 @@ def test_a_splice_that_takes_the_place_of_a_commitment_is_no_close() -> None:
     assert court.case.funding_spend is None
     assert court.state == "DEFAULT"
     assert court.case.channel.funding_outpoint == _new_funding(splice)
+
+
+@BOTH_TYPES
+def test_what_was_decided_alarms_while_no_commitment_on_the_new_funding_is_told(
+    channel_type: str,
+) -> None:
+    """Nothing can be published any more, and what was published can never confirm."""
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("overtaken by a splice", channel_type)
+    court.begin(sim)
+    splice = sim.splice_tx()
+    court.tell_splice(splice)
+    court.force_close()
+    assert "no_local_commitment" not in court.alarms()
+    court.chain.mempool.clear()
+    court.broadcast(splice)
+    court.mine()
+    assert "no_local_commitment" in court.alarms()
+    court.tell(ChannelUpdate(local_commitment=after_splice(sim, splice).local_commitment()))
+    court.mine(4)
+    assert court.close_kind == "local"
