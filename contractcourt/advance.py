@@ -194,6 +194,8 @@ def _hear_local_point(hearing: Hearing, event: LocalPointLearned) -> None:
 def _look_again(hearing: Hearing, before: Case) -> None:
     """After each event: is an HTLC due, is the close final, did a contract move on?"""
     splices.adopt_where_it_goes_on(hearing, before)
+    if hearing.case.channel is not before.channel:
+        htlcs.set_alarm_clocks(hearing)  # On the other funding we may hold other HTLCs.
     machine.follow_newest(hearing)
     machine.decide_what_was_asked(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)

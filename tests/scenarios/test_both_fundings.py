@@ -11,6 +11,7 @@ from contractcourt.channel import Direction
 from contractcourt.effects import PublishCommitment
 from contractcourt.errors import CommitmentNumberRegression
 from contractcourt.events import ChannelUpdate, SpendUnconfirmed
+from contractcourt.policy import Policy
 from contractcourt.units import BlockHash, BlockHeight
 from tests.model.world import after_splice
 from tests.scenarios.memory import MemoryCourt
@@ -233,3 +234,25 @@ def test_l21_a_close_of_a_funding_that_is_gone_to_again_after_a_reorg_is_heard(
     court.reorg(0, [both.splice, there.our_commitment_tx()])
     court.mine(8)
     assert court.close_kind == "local"
+
+
+@BOTH_TYPES
+def test_u9_an_htlc_that_ours_on_the_new_funding_alone_holds_takes_it_on_chain(
+    channel_type: str,
+) -> None:
+    """On the peer's it is no more, or is dust: only the splice brings its height to mind."""
+    both = OnBothFundings(channel_type)
+    court, sim = both.court, both.sim
+    expiry = court.height + 40
+    sim.move(0, sim.htlc(1, Direction.RECEIVED, LARGE_MSAT, expiry))
+    there = both.on_the_new_one()
+    court.tell(there.propose(), there.revoke(), there.accept())
+    sim.move(0)
+    there = both.on_the_new_one()
+    court.tell(there.propose(), there.revoke())
+    court.tell_preimage(sim.preimage(1))
+    court.broadcast(both.splice)
+    court.mine(expiry - Policy().incoming_broadcast_delta - court.height - 1)
+    assert court.state == "DEFAULT"
+    court.mine()
+    assert court.state == "COMMITMENT_BROADCASTED"
