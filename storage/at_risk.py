@@ -53,6 +53,22 @@ MOST_PRESSING = f"""
     ORDER BY height, due.channel_id
     LIMIT %(limit)s
 """
+#: What presses within each of `horizons` blocks from the chain cursor on; each row is read once.
+WITHIN = f"""
+    WITH due AS MATERIALIZED (
+        ({_DUE} AND d.height <= (SELECT height FROM chain_cursor)
+                              + (SELECT max(one) FROM unnest(%(horizons)s::int[]) AS one)
+         ORDER BY d.height LIMIT %(most)s)
+        UNION ALL
+        ({_TO_BE_MINED} AND w.deadline <= (SELECT height FROM chain_cursor)
+                              + (SELECT max(one) FROM unnest(%(horizons)s::int[]) AS one)
+         ORDER BY w.deadline LIMIT %(most)s)
+    )
+    SELECT within.horizon, coalesce(sum(due.value_sat), 0) AS value_sat
+    FROM unnest(%(horizons)s::int[]) AS within (horizon)
+    LEFT JOIN due ON due.height <= (SELECT height FROM chain_cursor) + within.horizon
+    GROUP BY within.horizon
+"""
 #: Of each sort no more than `most`, the nearest ones.
 TOTAL = f"""
     SELECT count(*), coalesce(sum(due.value_sat), 0)::bigint

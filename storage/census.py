@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from contractcourt.effects import PRESSING
+from storage import at_risk
 from storage.database import Connection
 from storage.fee_reserve import KEPT_FOR, Reserve
 from storage.tallies import READ
@@ -49,18 +49,19 @@ CHAIN = """
     SELECT 'watcher', 'leads', (expires_at > clock_timestamp())::int
     FROM leases WHERE name = 'chain_watcher'
     UNION ALL
-    SELECT family, horizon::text, amount
+    SELECT 'deadlines', within.horizon::text, due.rows
     FROM unnest(%(horizons)s::int[]) AS within (horizon)
     CROSS JOIN LATERAL (
-        SELECT count(*) AS rows,
-               coalesce(sum(value_at_risk_sat) FILTER (
-                   WHERE near.reason = ANY(%(pressing)s)), 0) AS sats
-        FROM (SELECT d.value_at_risk_sat, d.reason FROM deadlines AS d
+        SELECT count(*) AS rows
+        FROM (SELECT FROM deadlines AS d
               WHERE d.height <= (SELECT height FROM chain_cursor) + within.horizon
               ORDER BY d.height LIMIT %(most)s) AS near
     ) AS due
-    CROSS JOIN LATERAL (VALUES ('deadlines', due.rows), ('at_risk', due.sats)) AS two
-        (family, amount)
+"""
+#: As the desk says it: sweeps that should be mined by then press too (decision 0023).
+AT_RISK = f"""
+    SELECT 'at_risk', pressing.horizon::text, pressing.value_sat
+    FROM ({at_risk.WITHIN}) AS pressing
 """
 #: What each fee wallet holds, and what its node's channels with anchors ask of it.
 FEE_WALLETS = f"""
@@ -84,8 +85,8 @@ POSTGRES = """
     WHERE relname IN ('cases', 'channels', 'contracts', 'deadlines', 'docket_heads', 'outbox',
                       'sweep_inputs', 'tallies', 'unapplied', 'watches')
 """
-CENSUS = f"""{READ} UNION ALL {WAITING} UNION ALL {CHAIN} UNION ALL {FEE_WALLETS}
-    UNION ALL {POSTGRES}"""
+CENSUS = f"""{READ} UNION ALL {WAITING} UNION ALL {CHAIN} UNION ALL {AT_RISK}
+    UNION ALL {FEE_WALLETS} UNION ALL {POSTGRES}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def count(conn: Connection, reserve: Reserve) -> Census:
     facts: dict[str, Any] = {
         "most": MOST_COUNTED,
         "horizons": list(HORIZONS),
-        "pressing": list(PRESSING),
+        **at_risk.REASONS,
         **reserve.facts,
     }
     found: dict[str, dict[str, float]] = {}

@@ -8,13 +8,26 @@ from threading import Event
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.case import State
+from contractcourt.effects import SweepOutput
 from contractcourt.events import PublishOutcome
-from contractcourt.units import FeeratePerKw, HexBytes, Satoshi, WeightUnits
-from storage import alarms, broadcasts, cases, census, docket, tallies
+from contractcourt.policy import Policy
+from contractcourt.units import BlockHeight, FeeratePerKw, HexBytes, Satoshi, WeightUnits
+from storage import (
+    alarms,
+    at_risk,
+    blocks,
+    broadcasts,
+    cases,
+    census,
+    docket,
+    sweep_inputs,
+    tallies,
+)
 from storage.census import Census
 from storage.database import Connection, Database
 from storage.docket import NewEntry
 from storage.signed import Price, Signed, SpentInput, store
+from storage.sweep_inputs import Wish
 from tasks.reserve import RESERVE
 from tests.storage import examples
 from tests.storage.examples import outpoint, txid
@@ -175,14 +188,29 @@ def test_a_reader_sees_the_right_sum_while_others_write_and_fold(
         assert told(counted(conn))[0] == in_tables(conn)[0] == 122
 
 
+def test_a_sweep_that_is_not_mined_in_time_is_at_risk_as_on_the_desk(
+    db: Database, channel_id: int
+) -> None:
+    """Else the alert of a passed deadline stays silent for all that is won after a close."""
+    with db.transaction() as conn:
+        blocks.init_cursor(conn, BlockHeight(800), examples.block_hash(800))
+        wanted = SweepOutput(examples.contract(1), examples.SWEEP_SCRIPT, deadline=BlockHeight(803))
+        sweep_inputs.want(conn, [(channel_id, Wish(examples.channel(1), wanted, Policy()))])
+        [stake] = at_risk.most_pressing(conn, 10)
+        assert (stake.height, stake.value_sat) == (803, 500_000)
+        assert counted(conn).at_risk_sat == {"0": 0, "6": 500_000, "144": 500_000}
+        conn.execute("UPDATE chain_cursor SET height = 803")
+        assert counted(conn).at_risk_sat["0"] == 500_000
+
+
 def test_a_scrape_reads_no_table_that_grows_with_the_channels(db: Database) -> None:
     """Postgres' own plan: of large tables only an index, and of that a bounded part."""
     with db.transaction() as conn:
         facts = {
-            "most": 10, "horizons": [0], "pressing": ["an HTLC is due"], **RESERVE.facts,
+            "most": 10, "horizons": [0], **at_risk.REASONS, **RESERVE.facts,
         }  # fmt: skip
         found = plan(conn, census.CENSUS, facts)
     for table in ("docket", "cases", "contracts", "watches", "broadcasts", "channel_resolutions"):
         assert f" on {table}" not in found, found
-    for table in ("channels", "deadlines", "outbox", "fee_wallet_coins"):
+    for table in ("channels", "deadlines", "sweep_inputs", "spends", "outbox", "fee_wallet_coins"):
         assert f"Seq Scan on {table}" not in found, found

@@ -108,7 +108,7 @@ def _money(census: Census) -> Iterable[Metric]:
     )
     yield _gauges(
         "contractcourt_value_at_risk_sat",
-        "Value that would be lost if one of these deadlines passed",
+        "Value that waiting so long would lose: HTLCs that are due, sweeps that are not mined",
         "within_blocks",
         census.at_risk_sat,
     )

@@ -154,9 +154,14 @@ def test_a_channel_that_is_closed_is_at_risk_by_its_contracts_alone(
         deadlines.add(conn, ours, WakeAt(BlockHeight(900), HTLC_DUE, Satoshi(20_000)))
         assert at_risk.of_channels(conn, [ours])[ours].value_sat == 20_000
         assert [one.channel_id for one in at_risk.most_pressing(conn, 10)] == [ours]
+    at_height(gateway, 800)
+    told = 'contractcourt_value_at_risk_sat{within_blocks="144"}'
+    assert gateway.metric(told) == 20_000
     close_cooperatively(gateway, opened)
     with gateway.db.transaction() as conn:
         assert at_risk.of_channels(conn, [ours]) == {}
+    assert gateway.metric(told) == 0
+    with gateway.db.transaction() as conn:
         assert board.choose(conn, Wanted(due_by=BlockHeight(2**31 - 1))) == []
 
 
