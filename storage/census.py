@@ -46,8 +46,8 @@ CHAIN = """
     UNION ALL
     SELECT 'watcher', 'epoch', epoch FROM leases WHERE name = 'chain_watcher'
     UNION ALL
-    SELECT 'watcher', 'leads', (expires_at > clock_timestamp())::int
-    FROM leases WHERE name = 'chain_watcher'
+    SELECT 'watcher', 'leads', count(*)
+    FROM leases WHERE name = 'chain_watcher' AND expires_at > clock_timestamp()
     UNION ALL
     SELECT 'deadlines', within.horizon::text, due.rows
     FROM unnest(%(horizons)s::int[]) AS within (horizon)
@@ -94,8 +94,8 @@ class Census:
     """Counts by their natural label.
 
     `broadcasts` are the open ones by last outcome. `applied_within` are applied events by the
-    upper bound of how long they waited, in seconds, each counted once. Figures of the watcher are
-    None until one has led.
+    upper bound of how long they waited, in seconds, each counted once. `watcher_leads` is 0 also
+    where none ever led; the other figures of the watcher are None until one has.
     """
 
     channels: dict[str, int]
@@ -115,7 +115,7 @@ class Census:
     signer_refusals: int
     watcher_height: int | None
     watcher_epoch: int | None
-    watcher_leads: int | None
+    watcher_leads: int
     watcher_block_age_seconds: float | None
     deadlines: dict[str, int]
     at_risk_sat: dict[str, int]
@@ -141,7 +141,7 @@ def count(conn: Connection, reserve: Reserve) -> Census:
     def whole(family: str) -> dict[str, int]:
         return {label: int(value) for label, value in found.get(family, {}).items() if value}
 
-    watcher, postgres = found.get("watcher", {}), found["postgres"]
+    watcher, postgres = found["watcher"], found["postgres"]
     return Census(
         channels=whole("channels"),
         docket_entries=whole("docket_entries"),
@@ -160,7 +160,7 @@ def count(conn: Connection, reserve: Reserve) -> Census:
         signer_refusals=int(found.get("signer_refusals", {}).get("", 0)),
         watcher_height=_maybe(watcher.get("height")),
         watcher_epoch=_maybe(watcher.get("epoch")),
-        watcher_leads=_maybe(watcher.get("leads")),
+        watcher_leads=int(watcher["leads"]),
         watcher_block_age_seconds=watcher.get("block_age"),
         deadlines=_all(found["deadlines"]),
         at_risk_sat=_all(found["at_risk"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
+from uuid import uuid4
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.case import State
@@ -20,6 +21,7 @@ from storage import (
     cases,
     census,
     docket,
+    lease,
     sweep_inputs,
     tallies,
 )
@@ -201,6 +203,17 @@ def test_a_sweep_that_is_not_mined_in_time_is_at_risk_as_on_the_desk(
         assert counted(conn).at_risk_sat == {"0": 0, "6": 500_000, "144": 500_000}
         conn.execute("UPDATE chain_cursor SET height = 803")
         assert counted(conn).at_risk_sat["0"] == 500_000
+
+
+def test_a_court_that_no_watcher_ever_led_says_so(db: Database) -> None:
+    """A series that is missing makes no alert fire, least of all on the first day."""
+    with db.transaction() as conn:
+        assert counted(conn).watcher_leads == 0
+        holder = uuid4()
+        assert lease.acquire(conn, lease.CHAIN_WATCHER, holder, 60) == 1
+        assert counted(conn).watcher_leads == 1
+        lease.release(conn, lease.CHAIN_WATCHER, holder, 1)
+        assert counted(conn).watcher_leads == 0
 
 
 def test_a_scrape_reads_no_table_that_grows_with_the_channels(db: Database) -> None:
