@@ -53,6 +53,8 @@ MOST_PRESSING = f"""
     ORDER BY height, due.channel_id
     LIMIT %(limit)s
 """
+#: What the deadline index does not know: heights by which sweeps should be mined.
+SWEEPS_DUE = f"{_TO_BE_MINED} ORDER BY w.deadline, w.channel_id LIMIT %(limit)s"
 #: What presses within each of `horizons` blocks from the chain cursor on; each row is read once.
 WITHIN = f"""
     WITH due AS MATERIALIZED (

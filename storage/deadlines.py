@@ -14,6 +14,7 @@ from psycopg.rows import args_row
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import WakeAt
 from contractcourt.units import BlockHeight, Satoshi
+from storage import at_risk
 from storage.database import Connection
 
 ADD = """
@@ -62,11 +63,25 @@ LIST = """
     ORDER BY d.height, d.channel_id, d.reason
     LIMIT %(limit)s
 """
+#: Of a case that is closed the index alone would tell of no loss.
+NEAREST = f"""
+    SELECT due.channel_id, c.channel_point, due.height, due.reason, due.value_sat
+    FROM ((SELECT d.channel_id, d.height, d.reason, d.value_at_risk_sat AS value_sat
+           FROM deadlines AS d ORDER BY d.height, d.channel_id, d.reason LIMIT %(limit)s)
+          UNION ALL
+          SELECT s.channel_id, s.height, %(to_be_mined)s, s.value_sat
+          FROM ({at_risk.SWEEPS_DUE}) AS s) AS due
+    JOIN channels AS c ON c.id = due.channel_id
+    ORDER BY due.height, due.channel_id, due.reason
+    LIMIT %(limit)s
+"""
+_TO_BE_MINED = "a sweep is to be mined"
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """One height at which a case wants to look again, and the money that depends on it."""
+    """One height at which a case wants to look again, or by which a sweep should be mined, and
+    the money that depends on it."""
 
     channel_id: int
     channel_point: OutPoint
@@ -122,6 +137,13 @@ def delete_fired(conn: Connection, fired: Iterable[tuple[int, BlockHeight]]) -> 
             "heights": [height for _, height in given],
         }
         conn.execute(DELETE_FIRED, facts)
+
+
+def nearest(conn: Connection, limit: int = 100) -> list[Deadline]:
+    """Deadlines of all channels, and sweeps that are not mined yet, the nearest height first."""
+    facts = {"limit": limit, "to_be_mined": _TO_BE_MINED}
+    with conn.cursor(row_factory=args_row(_deadline)) as cursor:
+        return cursor.execute(NEAREST, facts).fetchall()
 
 
 def list_deadlines(

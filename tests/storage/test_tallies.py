@@ -20,6 +20,7 @@ from storage import (
     broadcasts,
     cases,
     census,
+    deadlines,
     docket,
     lease,
     sweep_inputs,
@@ -199,6 +200,8 @@ def test_a_sweep_that_is_not_mined_in_time_is_at_risk_as_on_the_desk(
         wanted = SweepOutput(examples.contract(1), examples.SWEEP_SCRIPT, deadline=BlockHeight(803))
         sweep_inputs.want(conn, [(channel_id, Wish(examples.channel(1), wanted, Policy()))])
         [stake] = at_risk.most_pressing(conn, 10)
+        [due] = deadlines.nearest(conn)
+        assert (due.height, due.value_at_risk_sat) == (stake.height, stake.value_sat)
         assert (stake.height, stake.value_sat) == (803, 500_000)
         assert counted(conn).at_risk_sat == {"0": 0, "6": 500_000, "144": 500_000}
         conn.execute("UPDATE chain_cursor SET height = 803")

@@ -90,9 +90,12 @@ def docket(
 def deadlines(
     limit: Limit = 100, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
 ) -> None:
-    """Heights at which a case looks again and the money at risk there, the nearest first."""
+    """Heights at which a case looks again, or by which a sweep should be mined, with the money.
+
+    The nearest first.
+    """
     with transaction(data_dir) as conn:
-        nearest = deadline_index.list_deadlines(conn, limit)
+        nearest = deadline_index.nearest(conn, limit)
         cursor = blocks.cursor(conn)
     if as_json:
         tables.write_json([deadline(d).model_dump(mode="json") for d in nearest])

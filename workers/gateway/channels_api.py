@@ -89,9 +89,10 @@ def routes(court: Court) -> APIRouter:
 
     @router.get("/deadlines", responses=refusals(422))
     def list_deadlines(limit: Limit = 100) -> DeadlineList:
-        """Heights at which a case looks again and the money at risk there, the nearest first."""
+        """Heights at which a case looks again, or by which a sweep should be mined, with the money
+        at risk there, the nearest first."""
         with court.db.transaction() as conn:
-            nearest = deadlines.list_deadlines(conn, limit)
+            nearest = deadlines.nearest(conn, limit)
         return DeadlineList(deadlines=[case_view.deadline(due) for due in nearest])
 
     return router

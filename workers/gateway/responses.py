@@ -142,7 +142,8 @@ class BroadcastView(BaseModel):
 
 
 class DeadlineView(BaseModel):
-    """A height at which a case looks again, and the money that depends on it."""
+    """A height at which a case looks again, or by which a sweep should be mined, and the money
+    that depends on it."""
 
     height: int
     channel_point: str
