@@ -14,7 +14,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script, Txid
-from storage import fee_coins, fee_wallets
+from storage import alarms, fee_coins, fee_wallets
 from storage.database import Database
 from storage.fee_coins import NewCoin
 from tests.chain.devnet_money import ANYONE, OP_TRUE, fund
@@ -124,6 +124,26 @@ def test_a_coinbase_is_no_coin(court: Watched, watcher: Watcher) -> None:
     court.devnet.rpc("generatetodescriptor", 1, f"raw({ANYONE.hex()})")
     watcher.settle()
     assert values(court) == before
+
+
+def test_b4_a_damaged_coin_is_a_damaged_block(court: Watched, watcher: Watcher) -> None:
+    """More than can ever be: the watcher lives on, tells it, and asks again."""
+    import_wallet(court)
+    settle_scan(watcher, court)
+    fund(court.devnet, 50_000)
+    raw = bytes.fromhex(court.devnet.rpc("getblock", court.devnet.rpc("getbestblockhash"), 0))
+    paid = (50_000).to_bytes(8, "little") + bytes([len(ANYONE)]) + ANYONE
+    assert paid in raw
+    damaged = raw.replace(paid, b"\xff" * 8 + paid[8:]).hex()
+    court.devnet.rpc("devnet_set_fault", method="rest", calls=1, http_status=404)
+    court.devnet.rpc("devnet_set_fault", method="getblock", calls=1, result=damaged)
+    watcher.step()
+    with court.db.transaction() as conn:
+        assert [alarm.kind for alarm in alarms.list_open(conn)] == ["block_unavailable"]
+    assert 50_000 not in values(court)
+    for _ in range(3):
+        watcher.settle()
+    assert 50_000 in values(court)
 
 
 def test_coins_from_before_the_first_start_are_found(court: Watched, chain: BitcoinCore) -> None:

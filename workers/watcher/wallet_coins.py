@@ -19,7 +19,7 @@ from chain.view import ChainView, Scan
 from contractcourt.bitcoin.block import spends_of, walk
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.errors import MalformedBlock
+from contractcourt.errors import MalformedBlock, MalformedTransaction
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script
 from storage import fee_coins, fee_wallets, lease, sweep_rounds
 from storage.blocks import Cursor
@@ -42,7 +42,7 @@ def connect(conn: Connection, height: BlockHeight, block_hash: BlockHash, raw: b
             bytes(coin.outpoint) for coin in made
         }  # One of the same block may be spent in it.
         spent = [spend.outpoint for spend in spends_of(raw, coins)]
-    except MalformedBlock as error:
+    except (MalformedBlock, MalformedTransaction) as error:
         raise UnreadableBlock(height, block_hash, error) from error
     fee_coins.add(conn, made)
     fee_coins.spend(conn, spent, height, block_hash)
