@@ -77,13 +77,20 @@ FEES_OF_CHANNELS = """
       AND b.purpose <> 'commitment'
 """
 RECORD_ATTEMPTS = """
+    WITH answered AS (
+        SELECT id, b.last_outcome AS outcome_before, given.outcome, given.reason
+        FROM unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(reasons)s::text[])
+            AS given (id, outcome, reason)
+        JOIN broadcasts AS b USING (id)
+        ORDER BY id FOR UPDATE OF b
+    )
     UPDATE broadcasts AS b
-    SET last_outcome = given.outcome, last_reason = given.reason, attempts = b.attempts + 1,
+    SET last_outcome = answered.outcome, last_reason = answered.reason, attempts = b.attempts + 1,
         first_attempt_at = coalesce(b.first_attempt_at, clock_timestamp()),
         last_attempt_at = clock_timestamp()
-    FROM unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(reasons)s::text[])
-        AS given (id, outcome, reason)
-    WHERE b.id = given.id
+    FROM answered
+    WHERE b.id = answered.id
+    RETURNING b.id, b.attempts, answered.outcome_before
 """
 #: One that is mined by now counts as confirmed, whatever whoever gives it up has seen of it.
 ABANDON = """
@@ -185,6 +192,14 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a broadcast was sent, counted from 1, and what was said the time before."""
+
+    number: int
+    outcome_before: PublishOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """A broadcast whose state the chain has just changed."""
 
@@ -279,19 +294,26 @@ def spending(
     return {OutPoint(outpoint) for (outpoint,) in conn.execute(SPENDING, facts)}
 
 
-def record_attempts(conn: Connection, answers: Sequence[tuple[int, PublishOutcome, str]]) -> None:
-    """A node answered, by (id, outcome, reason), at most once for each broadcast.
+def record_attempts(
+    conn: Connection, answers: Sequence[tuple[int, PublishOutcome, str]]
+) -> dict[int, Attempt]:
+    """A node answered, by (id, outcome, reason), at most once for each broadcast; by id which
+    attempt that was.
 
     An outcome is data on the attempt, and settles nothing (users_ask L4).
     """
-    if answers:
-        ids, outcomes, reasons = zip(*answers, strict=True)
-        facts = {
-            "ids": list(ids),
-            "outcomes": [outcome.value for outcome in outcomes],
-            "reasons": list(reasons),
-        }
-        conn.execute(RECORD_ATTEMPTS, facts)
+    if not answers:
+        return {}
+    ids, outcomes, reasons = zip(*answers, strict=True)
+    facts = {
+        "ids": list(ids),
+        "outcomes": [outcome.value for outcome in outcomes],
+        "reasons": list(reasons),
+    }
+    return {
+        broadcast_id: Attempt(number, None if before is None else PublishOutcome(before))
+        for broadcast_id, number, before in conn.execute(RECORD_ATTEMPTS, facts)
+    }
 
 
 def abandon(conn: Connection, ids: Sequence[int]) -> None:

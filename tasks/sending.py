@@ -16,7 +16,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.events import TAKEN, PublishOutcome, TransactionPublished
 from storage import alarms, broadcasts, cases, docket
-from storage.broadcasts import BUMP, COMMITMENT, HTLC_TRANSACTION, Broadcast
+from storage.broadcasts import BUMP, COMMITMENT, HTLC_TRANSACTION, Attempt, Broadcast
 from storage.database import Connection
 from storage.docket import NewEntry
 from tasks import wakeups
@@ -74,24 +74,24 @@ def _give_up(conn: Connection, broadcast: Broadcast) -> None:
 
 
 def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:
-    news = [
-        _news(broadcast, answer)
-        for broadcast, answer in answered
-        if _is_news(broadcast, answer.outcome)
-    ]
-
-    def record(conn: Connection) -> None:
-        broadcasts.record_attempts(
+    def record(conn: Connection) -> list[NewEntry]:
+        attempts = broadcasts.record_attempts(
             conn, [(broadcast.id, answer.outcome, answer.reason) for broadcast, answer in answered]
         )
+        news = [
+            _news(broadcast, answer, attempts[broadcast.id].number)
+            for broadcast, answer in answered
+            if _is_news(broadcast, answer.outcome, attempts[broadcast.id])
+        ]
         docket.append_many(conn, news)
         for broadcast, answer in answered:
             if _is_alarming(broadcast, answer.outcome):
                 message = f"the Bitcoin node refuses {broadcast.txid}: {answer.reason}"
                 alarms.keep_raised(conn, broadcast.channel_id, AlarmKind.UNKNOWN_REFUSAL, message)
         reach(CrashPoint.OUTCOME_BEFORE_COMMIT)
+        return news
 
-    held.db.run(record)
+    news = held.db.run(record)
     reach(CrashPoint.OUTCOME_STORED)
     for broadcast, answer in answered:
         _log_attempt(broadcast, answer)
@@ -105,15 +105,17 @@ def _is_alarming(broadcast: Broadcast, outcome: PublishOutcome) -> bool:
     return outcome is PublishOutcome.UNKNOWN or (untried and outcome in FAULTY)
 
 
-def _is_news(broadcast: Broadcast, outcome: PublishOutcome) -> bool:
-    return broadcast.purpose == COMMITMENT and broadcast.last_outcome is not outcome
+def _is_news(broadcast: Broadcast, outcome: PublishOutcome, attempt: Attempt) -> bool:
+    """Another one than was known, here or to who sent it in the same moment."""
+    known = {broadcast.last_outcome, attempt.outcome_before}
+    return broadcast.purpose == COMMITMENT and known != {outcome}
 
 
-def _news(broadcast: Broadcast, answer: PublishResult) -> NewEntry:
+def _news(broadcast: Broadcast, answer: PublishResult, attempt: int) -> NewEntry:
     return NewEntry(
         broadcast.channel_id,
         TransactionPublished(broadcast.txid, answer.outcome, answer.reason),
-        f"published:{broadcast.txid}:{broadcast.attempts + 1}",
+        f"published:{broadcast.txid}:{attempt}",
         "court",
     )
 

@@ -8,12 +8,14 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.arbitrator import stakes
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
+from contractcourt.case import State
 from contractcourt.events import ForceCloseRequested
 from contractcourt.units import FeeratePerKw, HexBytes, Satoshi, WeightUnits
 from storage import alarms, broadcasts, cases, signed
 from storage.broadcasts import BUMP, COMMITMENT, Broadcast
 from storage.database import Connection
 from storage.signed import Price, Signed, SpentInput
+from tasks.arbitration import arbitrate
 from tasks.resources import Resources
 from tasks.sending import send
 from tests.tasks.chain_events import ChainEvents
@@ -64,3 +66,22 @@ def test_b7_a_child_that_no_longer_fits_beside_the_peers_is_alarmed(
     [alarm] = held.db.run(lambda conn: alarms.list_open(conn, channel_id=channel_id))
     assert alarm.kind == "unknown_refusal"
     assert reason in alarm.message
+
+
+def test_l5_of_two_who_send_our_commitment_at_once_both_are_heard(
+    held: Resources, devnet: DevnetProcess
+) -> None:
+    """The publisher, and who sends it again with a new block: the node took it after all."""
+    _, channel_id = open_channel(held.db, "sent twice at once")
+    chain = ChainEvents(held.db, channel_id)
+    chain.tell(_ASKED)
+    ours, _ = held.db.run(lambda conn: _stored(conn, channel_id))
+    odd = {"code": -26, "message": "words of a release to come"}
+    devnet.rpc("devnet_set_fault", method="sendrawtransaction", calls=1, error=odd)
+    send(held, [ours])
+    arbitrate(held.db, [channel_id])
+    assert chain.case().state is State.BROADCAST_COMMIT
+    devnet.rpc("devnet_set_fault", method="sendrawtransaction", calls=1, result=str(ours.txid))
+    send(held, [ours])
+    arbitrate(held.db, [channel_id])
+    assert chain.case().state is State.COMMITMENT_BROADCASTED
