@@ -2,7 +2,8 @@
 to the miners.
 
 Pure, like `contractcourt.signing_policy`. The signer believes no price and no budget of a
-request: a court gone mad could waste within these limits, and never steal.
+request: a court that errs can waste within these limits, one that lies about the values of inputs
+could waste more (docs/threat_model.md), and neither steal.
 """
 
 from __future__ import annotations
@@ -274,7 +275,8 @@ def _percent(contract: Contract, policy: FeePolicy) -> int:
 def held_for_us(commitment: LocalCommitment) -> Satoshi:
     """What may be lost with our commitment: our balance and every HTLC, as far as it has them.
 
-    A transaction that was made up has no anchor on the chain, so nothing is paid for it.
+    Of a transaction that was made up only somebody who pays our anchor's script himself has
+    something to show (docs/threat_model.md).
     """
     in_flight = sum(htlc.amount_msat for htlc in commitment.htlcs)
     told = (commitment.to_local_msat + in_flight) // 1000
