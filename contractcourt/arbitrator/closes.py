@@ -21,7 +21,7 @@ from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.recognition import CommitmentOutput
 from contractcourt.case import Case, FundingSpend
-from contractcourt.channel import Side
+from contractcourt.channel import Htlc, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.effects import (
     AskLocalPoint,
@@ -31,7 +31,7 @@ from contractcourt.effects import (
     UnwatchOutpoint,
 )
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
-from contractcourt.units import Blocks
+from contractcourt.units import BlockHeight, Blocks
 
 _ALARMS = {
     CloseKind.BREACH: (AlarmKind.BREACH, "the peer published a revoked commitment"),
@@ -186,19 +186,26 @@ def _wanted_depth(case: Case, spend: FundingSpend) -> Blocks:
     back like any close, and upstream is failed at the full depth only.
     """
     depth = closing_depth(spend.kind, case.channel.capacity_sat)
-    ours, theirs = case.held, case.remote_commitments
-    if not (any(known.htlcs for known in ours) or any(known.htlcs for known in theirs)):
+    final = final_height(spend.height, depth)
+    ours = (htlc for commitment in case.held for htlc in commitment.htlcs)
+    theirs = (htlc for commitment in case.remote_commitments for htlc in commitment.htlcs)
+    urgent = {htlc for htlc in (*ours, *theirs) if _comes_late(case, htlc, final)}
+    if not urgent:
         return depth
     tx = Transaction.parse(spend.tx)
-    final = final_height(spend.height, depth)
     amounts = {output.value for output in tx.outputs}  # An HTLC that has none of them is dust.
     hurries = any(
-        htlc.amount_msat // 1000 in amounts
-        and htlcs.broadcast_height(case, htlc) is not None
-        and final >= stakes.last_commitment_height(case.policy, htlc)
-        for htlc in classify(case, tx).htlcs
+        htlc in urgent and htlc.amount_msat // 1000 in amounts for htlc in classify(case, tx).htlcs
     )
     return Blocks(1) if hurries else depth
+
+
+def _comes_late(case: Case, htlc: Htlc, height: BlockHeight) -> bool:
+    """What is to be done about this HTLC would not be done in time from `height` on."""
+    return (
+        height >= stakes.last_commitment_height(case.policy, htlc)
+        and htlcs.broadcast_height(case, htlc) is not None
+    )
 
 
 def _lacks_local_point(hearing: Hearing, found: Classified) -> bool:
