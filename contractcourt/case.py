@@ -279,11 +279,16 @@ class Case(msgspec.Struct, frozen=True):
         return tuple(commitment for commitment in found if commitment is not None)
 
     @property
-    def payment_hashes(self) -> set[PaymentHash]:
-        """Of the HTLCs of every commitment that may confirm."""
+    def htlcs(self) -> tuple[Htlc, ...]:
+        """Those of every commitment that may confirm, as each of them holds them."""
         ours = (htlc for commitment in self.held for htlc in commitment.htlcs)
         theirs = (htlc for commitment in self.remote_commitments for htlc in commitment.htlcs)
-        return {htlc.payment_hash for htlc in (*ours, *theirs)}
+        return (*ours, *theirs)
+
+    @property
+    def payment_hashes(self) -> set[PaymentHash]:
+        """Of the HTLCs of every commitment that may confirm."""
+        return {htlc.payment_hash for htlc in self.htlcs}
 
     def preimage_of(self, payment_hash: PaymentHash) -> Secret | None:
         """The preimage of `payment_hash`, if this case knows it."""

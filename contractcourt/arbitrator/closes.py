@@ -187,9 +187,7 @@ def _wanted_depth(case: Case, spend: FundingSpend) -> Blocks:
     """
     depth = closing_depth(spend.kind, case.channel.capacity_sat)
     final = final_height(spend.height, depth)
-    ours = (htlc for commitment in case.held for htlc in commitment.htlcs)
-    theirs = (htlc for commitment in case.remote_commitments for htlc in commitment.htlcs)
-    urgent = {htlc for htlc in (*ours, *theirs) if _comes_late(case, htlc, final)}
+    urgent = {htlc for htlc in case.htlcs if _comes_late(case, htlc, final)}
     if not urgent:
         return depth
     tx = Transaction.parse(spend.tx)
