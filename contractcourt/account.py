@@ -17,11 +17,10 @@ from contractcourt.bitcoin.transaction import Transaction, TxOut
 from contractcourt.bolt3 import scripts
 from contractcourt.case import Case, FundingSpend, State
 from contractcourt.channel import Direction, Side
-from contractcourt.contract import Contract, ContractKind, ContractStage
+from contractcourt.contract import HTLC_OUTPUTS, Contract, ContractKind, ContractStage
 from contractcourt.effects import CloseKind
 from contractcourt.units import BlockHeight, Satoshi, Txid
 
-_HTLCS = (ContractKind.OFFERED_HTLC, ContractKind.RECEIVED_HTLC, ContractKind.REVOKED_HTLC)
 #: An HTLC output moves on to one of these, where it is won or lost.
 _SECOND_LEVEL = (ContractKind.SECOND_LEVEL, ContractKind.REVOKED_SECOND_LEVEL)
 
@@ -196,10 +195,10 @@ def _moved_to(case: Case, contract: Contract) -> Contract | None:
     are worth: under anchors, where that can be, nothing is lost on the way.
     """
     spend = contract.spend
-    if spend is None or contract.kind not in _HTLCS:
+    if spend is None or contract.kind not in HTLC_OUTPUTS:
         return None
     alike = [c for c in case.contracts if c.spend == spend and c.htlc == contract.htlc]
-    spent = sorted((c for c in alike if c.kind in _HTLCS), key=_worth)
+    spent = sorted((c for c in alike if c.kind in HTLC_OUTPUTS), key=_worth)
     made = sorted(
         (
             other

@@ -40,6 +40,14 @@ class ContractKind(StrEnum):
     UNKNOWN_SPEND = "unknown_spend"
 
 
+#: Outputs of a commitment whose script is that of an HTLC.
+HTLC_OUTPUTS = (
+    ContractKind.OFFERED_HTLC,
+    ContractKind.RECEIVED_HTLC,
+    ContractKind.REVOKED_HTLC,
+)
+
+
 class ContractStage(StrEnum):
     """How far a contract is."""
 

@@ -10,7 +10,7 @@ from contractcourt.bolt3.commitment import offered_by_owner
 from contractcourt.bolt3.htlc_spends import HtlcSpend, read_htlc_spend
 from contractcourt.case import Case
 from contractcourt.channel import Channel, Side
-from contractcourt.contract import Contract, ContractKind, ContractStage
+from contractcourt.contract import HTLC_OUTPUTS, Contract, ContractKind, ContractStage
 from contractcourt.events import SpendConfirmed
 from contractcourt.resolvers import anchor, second_level
 from contractcourt.units import Blocks, Satoshi, Script
@@ -24,12 +24,6 @@ _DELAYED_OUTPUTS = (
 )
 #: A signature, what OP_IF reads, and the script.
 _DELAYED_ITEMS = 3
-#: Outputs whose script is that of an HTLC.
-_HTLC_OUTPUTS = (
-    ContractKind.OFFERED_HTLC,
-    ContractKind.RECEIVED_HTLC,
-    ContractKind.REVOKED_HTLC,
-)
 
 
 def is_ours(case: Case, contract: Contract, tx: Transaction) -> bool:
@@ -47,7 +41,7 @@ def is_ours(case: Case, contract: Contract, tx: Transaction) -> bool:
 
 def read_spend(contract: Contract, tx: Transaction) -> HtlcSpend | None:
     """How `tx` took the output of an HTLC; None for what is no such output on a commitment."""
-    if contract.htlc is None or contract.kind not in _HTLC_OUTPUTS:
+    if contract.htlc is None or contract.kind not in HTLC_OUTPUTS:
         return None
     by_owner = offered_by_owner(contract.commitment_owner, contract.htlc)
     return read_htlc_spend(tx.witness_of(contract.outpoint), offered_by_owner=by_owner)
