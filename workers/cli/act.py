@@ -36,7 +36,6 @@ node.command("policy")(policy)
 keys = typer.Typer(no_args_is_help=True, help="Hand the signer a channel's or a node's secrets.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
-_MOST_REASON_CHARACTERS = 500
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -144,9 +143,11 @@ def force_close(
 ) -> None:
     """Ask for our commitment to be published. A second request is dropped and says so."""
     from workers.gateway import closing
+    from workers.gateway.fields import A_REASON, is_reason
     from workers.gateway.problems import Problem
 
-    _check_reason(reason)
+    if not is_reason(reason):
+        raise typer.BadParameter(f"--reason: {A_REASON}")
     try:
         with transaction(data_dir) as conn:
             asked = closing.ask(
@@ -181,14 +182,6 @@ def _check_name(name: str) -> None:
         raise typer.BadParameter(
             "a node's name is 1 to 63 letters, digits, dots, dashes or underscores, and begins "
             "with a letter or digit"
-        )
-
-
-def _check_reason(reason: str) -> None:
-    """What the gateway asks of it too: it stands in the docket for ever, and on pages."""
-    if len(reason) > _MOST_REASON_CHARACTERS or not reason.isprintable():
-        raise typer.BadParameter(
-            f"--reason: one line of up to {_MOST_REASON_CHARACTERS} characters"
         )
 
 

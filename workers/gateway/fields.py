@@ -32,6 +32,9 @@ MAX_SAT = 21_000_000 * 100_000_000
 _MAX_SCRIPT_BYTES = 10_000
 #: A transaction of 400,000 weight units, the most that is relayed.
 _MAX_TX_BYTES = 400_000
+_MOST_REASON_CHARACTERS = 500
+#: What `is_reason`.
+A_REASON = f"one line of up to {_MOST_REASON_CHARACTERS} characters"
 
 
 def _text(value: Any, what: str) -> str:
@@ -114,6 +117,11 @@ def _printable(text: str) -> str:
     return text
 
 
+def is_reason(text: str) -> bool:
+    """Whether it may stand in the docket for ever, and on pages."""
+    return len(text) <= _MOST_REASON_CHARACTERS and text.isprintable()
+
+
 PointField = Annotated[PublicKey, PlainValidator(_point), _hex_schema(33)]
 SignatureField = Annotated[Signature, PlainValidator(_hex_of(Signature, 64)), _hex_schema(64)]
 SecretField = Annotated[Secret, PlainValidator(_hex_of(Secret, 32)), _hex_schema(32)]
@@ -144,4 +152,4 @@ CommitmentNumberField = Annotated[int, Field(ge=0, le=2**48 - 1)]
 FeerateField = Annotated[int, Field(ge=0, le=2**32 - 1)]
 #: Above this a locktime is a time, not a height.
 ExpiryField = Annotated[int, Field(gt=0, lt=500_000_000)]
-ReasonField = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
+ReasonField = Annotated[str, Field(max_length=_MOST_REASON_CHARACTERS), AfterValidator(_printable)]

@@ -19,9 +19,9 @@ from workers.gateway.desk.case_file import case_file
 from workers.gateway.desk.page_route import PageRoute
 from workers.gateway.desk.pages import page
 from workers.gateway.desk.sessions import COOKIE, LIFETIME_SECONDS, Sessions
+from workers.gateway.fields import A_REASON, is_reason
 from workers.gateway.problems import Problem
 
-_MOST_REASON_CHARACTERS = 500
 _log = structlog.get_logger()
 
 
@@ -118,8 +118,8 @@ def _closing(router: APIRouter, court: Court, sessions: Sessions) -> None:
 
 def _reason(text: str) -> str:
     reason = text.strip()
-    if len(reason) > _MOST_REASON_CHARACTERS or not reason.isprintable():
-        raise Problem("invalid-fields", "reason: one line of up to 500 characters")
+    if not is_reason(reason):
+        raise Problem("invalid-fields", f"reason: {A_REASON}")
     return reason
 
 
