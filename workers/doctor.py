@@ -173,8 +173,7 @@ def check_signer(settings: Settings) -> list[Finding]:
             # An empty request: refused for what it lacks by whom it lets in.
             asked = client.post(f"{url}/v1/sign", content=b"{}", headers=headers)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        words = f"does not answer at {_shown(url)} ({type(error).__name__})"
-        return [_wrong("signer", words, f"start `contractcourt signer`, {_COMPOSE_HINT}")]
+        return [_silent("signer", url, error)]
     if not alive.is_success:
         return [_wrong("signer", f"answers {alive.status_code}", "its log says why")]
     if asked.status_code in _UNAUTHORIZED and "token" in asked.text:
@@ -192,12 +191,16 @@ def check_gateway(settings: Settings) -> list[Finding]:
         with httpx2.Client(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
             ready = client.get(f"{url}/readyz")
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        words = f"does not answer at {_shown(url)} ({type(error).__name__})"
-        return [_wrong("gateway", words, f"start `contractcourt gateway`, {_COMPOSE_HINT}")]
+        return [_silent("gateway", url, error)]
     if not ready.is_success:
         words = f"takes no webhook: it answers {ready.status_code}"
         return [_wrong("gateway", words, "its log says why")]
     return [_fine("gateway", f"takes webhooks at {_shown(url)}")]
+
+
+def _silent(part: str, url: str, error: Exception) -> Finding:
+    words = f"does not answer at {_shown(url)} ({type(error).__name__})"
+    return _wrong(part, words, f"start `contractcourt {part}`, {_COMPOSE_HINT}")
 
 
 def _check_pruning(settings: Settings, prune_height: int) -> list[Finding]:
