@@ -38,9 +38,8 @@ def connect(conn: Connection, height: BlockHeight, block_hash: BlockHash, raw: b
     coins = {bytes(outpoint) for outpoint in fee_coins.outpoints(conn)}
     try:
         made = _made(raw, scripts, height, block_hash)
-        coins |= {
-            bytes(coin.outpoint) for coin in made
-        }  # One of the same block may be spent in it.
+        # One of the same block may be spent in it.
+        coins |= {bytes(coin.outpoint) for coin in made}
         spent = [spend.outpoint for spend in spends_of(raw, coins)]
     except (MalformedBlock, MalformedTransaction) as error:
         raise UnreadableBlock(height, block_hash, error) from error
