@@ -25,6 +25,7 @@ from bench.mass_close import settle
 from bench.network import Closing, breaches, found
 from bench.traffic import SignedWebhook
 from contractcourt.bitcoin.transaction import Transaction
+from storage import sweep_rounds
 from storage.database import Database
 
 FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100, "missed": 40_000}
@@ -32,7 +33,8 @@ FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100, "missed": 40_000}
 _BEHIND, _TOLD_AT_ONCE = 20, 20
 _PATIENCE_SECONDS = 600
 _BACKLOG = "SELECT count(*) FROM unapplied"
-_URGENT_ROUNDS = "SELECT count(*) FROM sweep_rounds WHERE urgent AND done < asked"
+_ROUNDS = f"SELECT count(*) FROM sweep_rounds AS r WHERE {sweep_rounds.DUE}"
+_URGENT_ROUNDS = f"{_ROUNDS} AND r.urgent"
 
 
 def run(
@@ -56,6 +58,8 @@ def run(
         calm = [_justice(court, node, one) for one in punished[:probes]]
         with node_behind.telling():
             catching_up = [_justice(court, node, one) for one in punished[probes : 2 * probes]]
+        # Whoever is stopped amid a commit would hold up others with what it has locked.
+        _wait_for_rest(court)
         with court.held("worker"):
             node.mine([one.raw_tx for one in closings[:bulk]])
             # A block is one commit, and the next one waits for it.
@@ -83,6 +87,10 @@ def run(
 def _wait_for_urgent_rounds(court: RunningCourt) -> None:
     """Breaches and HTLCs of the bulk have deadlines too, and urgent workers of their own."""
     wait_until(lambda: court.query(_URGENT_ROUNDS)[0][0] == 0, "the urgent rounds", 600)
+
+
+def _wait_for_rest(court: RunningCourt) -> None:
+    wait_until(lambda: not any(court.query(what)[0][0] for what in (_BACKLOG, _ROUNDS)), "rest")
 
 
 class NodeBehind:

@@ -17,6 +17,7 @@ from bench.court import Meter, RunningCourt, Taken, running_court, wait_until
 from bench.floors import empty_task, postgres_writer
 from bench.lenient_node import LenientNode
 from bench.network import Closing, found
+from storage import sweep_rounds
 
 FULL = {"channels": 50_000}
 #: Of the channels here, and of most there are: one block with the close, two on top.
@@ -36,7 +37,7 @@ _TO_SWEEP = """
         WHERE i.outpoint = w.outpoint AND b.state = 'open')
 """
 #: A handful of rows: asked first, so that counting everything does not become what is measured.
-_ROUNDS = "SELECT count(*) FROM sweep_rounds WHERE done < asked"
+_ROUNDS = f"SELECT count(*) FROM sweep_rounds AS r WHERE {sweep_rounds.DUE}"
 _OUT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND kind LIKE 'publish%'"
 _FOUND = """
     SELECT (SELECT json_object_agg(close_kind, count) FROM (

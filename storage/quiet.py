@@ -8,14 +8,15 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.codec import decode
 from contractcourt.effects import NotifyNode
 from contractcourt.units import BlockHeight
+from storage import sweep_rounds
 from storage.database import Connection
 
 #: Rows tried in vain are not work in hand: they wait for something else to change. Nobody waits for
 #: letters to a node that does not listen: `reconcile` puts them away.
-AT_REST = """
+AT_REST = f"""
     SELECT EXISTS (SELECT 1 FROM chain_cursor WHERE height = %(height)s)
        AND NOT EXISTS (SELECT 1 FROM unapplied)
-       AND NOT EXISTS (SELECT 1 FROM sweep_rounds WHERE done < asked)
+       AND NOT EXISTS (SELECT 1 FROM sweep_rounds AS r WHERE {sweep_rounds.DUE})
        AND NOT EXISTS (
            SELECT 1
            FROM outbox AS o

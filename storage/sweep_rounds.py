@@ -5,6 +5,9 @@ end gives nothing back that another process holds by now, whatever host name and
 share (users_ask P5). What has a deadline is swept in rounds of its own, `urgent` ones, which wait
 for no others (users_ask C7). Two rounds at once would do no harm, since outputs and coins are
 locked when a broadcast is stored; they would only sign in vain.
+
+A step of the chain asks for a round of each node by itself: who has not looked since is due. So
+the watcher writes nothing here, and no worker that is stopped amid a commit holds up a block.
 """
 
 from __future__ import annotations
@@ -15,6 +18,13 @@ from uuid import UUID
 
 from storage.database import Connection
 
+_ANYTHING_LEFT = """
+    EXISTS (SELECT 1 FROM sweep_inputs AS w
+            WHERE w.node = {node} AND w.state = 'wanted' AND w.urgent = {urgent})
+    OR EXISTS (SELECT 1 FROM broadcasts AS b
+               WHERE b.node = {node} AND b.state = 'open' AND b.purpose IN ('sweep', 'bump')
+                 AND b.urgent = {urgent})
+"""
 ASK = """
     INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
     SELECT node, %(urgent)s, 1, CASE WHEN %(anew)s THEN 1 ELSE 0 END
@@ -25,24 +35,27 @@ ASK = """
 """
 #: Whoever asks for both lanes asks for the urgent one first, each by the names of the nodes: so no
 #: two ever wait for each other.
-ASK_ALL = """
+ASK_ALL = f"""
     INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
     SELECT n.name, lane.urgent, 1, 1
     FROM nodes AS n CROSS JOIN (VALUES (true), (false)) AS lane (urgent)
-    WHERE EXISTS (SELECT 1 FROM sweep_inputs AS w
-                  WHERE w.node = n.name AND w.state = 'wanted' AND w.urgent = lane.urgent)
-       OR EXISTS (SELECT 1 FROM broadcasts AS b
-                  WHERE b.node = n.name AND b.state = 'open' AND b.purpose IN ('sweep', 'bump')
-                    AND b.urgent = lane.urgent)
+    WHERE {_ANYTHING_LEFT.format(node="n.name", urgent="lane.urgent")}
     ORDER BY lane.urgent DESC, n.name
     ON CONFLICT (node, urgent) DO UPDATE SET asked = r.asked + 1, anew = r.asked + 1
 """
+#: Of `sweep_rounds AS r`: a round was asked for, or the chain has moved since the last one and
+#: there is anything left to sweep.
+DUE = f"""
+    (r.done < r.asked
+     OR (r.looked_step IS DISTINCT FROM (SELECT step FROM chain_cursor)
+         AND ({_ANYTHING_LEFT.format(node="r.node", urgent="r.urgent")})))
+"""
 #: A wish that changes after this has been read stands in a transaction that is open now, or later.
-BEGIN = """
-    UPDATE sweep_rounds
+BEGIN = f"""
+    UPDATE sweep_rounds AS r
     SET claim = %(claim)s,
         busy_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-    WHERE node = %(node)s AND urgent = %(urgent)s AND done < asked
+    WHERE node = %(node)s AND urgent = %(urgent)s AND {DUE}
       AND (busy_until IS NULL OR busy_until < clock_timestamp() OR claim = %(claim)s)
     RETURNING asked, CASE WHEN anew <= done THEN looked_step END, looked_from::text::bigint,
               pg_snapshot_xmin(pg_current_snapshot())::text::bigint
@@ -52,15 +65,15 @@ END = """
     SET busy_until = NULL, claim = NULL, done = greatest(done, %(asked)s),
         looked_step = %(step)s, looked_from = %(position)s::bigint::text::xid8
     WHERE node = %(node)s AND claim = %(claim)s
-    RETURNING done < asked
+    RETURNING done < asked OR looked_step IS DISTINCT FROM (SELECT step FROM chain_cursor)
 """
 GIVE_BACK = """
     UPDATE sweep_rounds SET busy_until = NULL, claim = NULL
     WHERE node = %(node)s AND claim = %(claim)s
 """
-WAITING = """
-    SELECT node FROM sweep_rounds
-    WHERE urgent = %(urgent)s AND done < asked
+WAITING = f"""
+    SELECT node FROM sweep_rounds AS r
+    WHERE urgent = %(urgent)s AND {DUE}
       AND (busy_until IS NULL OR busy_until < clock_timestamp())
     ORDER BY node
 """
@@ -107,7 +120,7 @@ def ask(
 
 
 def ask_all(conn: Connection) -> None:
-    """The chain has moved: a round shall follow for each node with anything left to sweep."""
+    """A round of everything shall follow for each node with anything left to sweep."""
     conn.execute(ASK_ALL)
 
 

@@ -43,8 +43,8 @@ def _wait_for(conn: Connection, count: int) -> None:
 
 
 @pytest.mark.parametrize("held", _NODES)
-def test_p4_a_block_and_a_verdict_ask_for_rounds_in_one_order(db: Database, held: str) -> None:
-    """Else Postgres ends one of them, and a block, or five hundred verdicts, are done again."""
+def test_p4_found_coins_and_a_verdict_ask_for_rounds_in_one_order(db: Database, held: str) -> None:
+    """Else Postgres ends one of them, and a search, or five hundred verdicts, are done again."""
     wishes = [_wish(n, BlockHeight(900) if n > 2 else None) for n in range(1, 5)]
     with db.transaction() as conn:
         for name in _NODES:
@@ -61,9 +61,9 @@ def test_p4_a_block_and_a_verdict_ask_for_rounds_in_one_order(db: Database, held
     with ThreadPoolExecutor(2) as pool:
         with db.transaction() as conn:
             sweep_rounds.ask(conn, [held], urgent=True)
-            block = pool.submit(ask, sweep_rounds.ask_all)
+            coins = pool.submit(ask, sweep_rounds.ask_all)
             _wait_for(conn, 1)
             verdict = pool.submit(ask, lambda conn: ask_for_rounds(conn, wishes))
             _wait_for(conn, 2)
-        block.result()
+        coins.result()
         verdict.result()

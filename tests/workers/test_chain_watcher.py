@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
 from chain.errors import ChainUnavailable, WrongNetwork
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.effects import SweepOutput
 from contractcourt.events import SpendConfirmed
-from contractcourt.units import BlockHash
-from storage import docket, lease
+from contractcourt.policy import Policy
+from contractcourt.units import BlockHash, Satoshi
+from storage import docket, lease, sweep_inputs, sweep_rounds
 from storage.database import Connection, Database
 from storage.errors import Fenced
+from storage.sweep_inputs import Wish
 from tests.chain.devnet_money import fund
 from tests.storage import examples
 from tests.storage.blocked import wait_for_a_blocked_session
@@ -74,6 +78,49 @@ def test_every_channel_that_watches_an_outpoint_is_told(court: Watched, watcher:
     watcher.settle()
     assert court.told(first) == court.told(second) == [("spent", height)]
     assert court.told(other) == []
+
+
+def test_a_step_of_the_chain_asks_for_rounds_and_waits_for_none(
+    court: Watched, watcher: Watcher
+) -> None:
+    """A worker that is stopped amid a commit keeps what it has locked; a block may not wait."""
+    channel_id = court.channel()
+    wanted = SweepOutput(examples.contract(1), examples.SWEEP_SCRIPT, budget_sat=Satoshi(9))
+    lane = [examples.NODE]
+
+    def waiting() -> list[str]:
+        return court.db.run(sweep_rounds.waiting)
+
+    def round_at(step: int, *meanwhile: Callable[[], object]) -> bool:
+        """Whether it is to look again."""
+        claim = court.db.run(lambda conn: sweep_rounds.begin(conn, examples.NODE, uuid4(), 60.0))
+        assert claim is not None
+        for happens in meanwhile:
+            happens()
+        return court.db.run(lambda conn: sweep_rounds.end(conn, claim, step))
+
+    def block() -> None:
+        mine(court.devnet)
+        watcher.settle()
+
+    with court.db.transaction() as conn:
+        sweep_rounds.ask(conn, lane)
+    assert not round_at(court.cursor.step)
+    block()
+    assert waiting() == []  # There is nothing to sweep.
+    with court.db.transaction() as conn:
+        wish = Wish(examples.channel(1), wanted, Policy())
+        sweep_inputs.want(conn, [(channel_id, wish)])
+    assert waiting() == lane
+    with psycopg.connect(court.db.url) as stopped:
+        sweep_rounds.ask(stopped, lane)
+        block()
+        assert court.is_at_tip()
+    step = court.cursor.step
+    assert round_at(step, block)
+    assert waiting() == lane
+    assert not round_at(step + 1)
+    assert waiting() == []
 
 
 def test_an_output_spent_in_the_block_that_made_it(court: Watched, watcher: Watcher) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from chain.view import ChainState, ChainView
 from contractcourt.units import BlockHash, BlockHeight
-from storage import blocks, fee_coins, fee_wallets, lease, spends, sweep_rounds, watches
+from storage import blocks, fee_coins, fee_wallets, lease, spends, watches
 from storage.blocks import Cursor
 from storage.database import Connection, Database
 from storage.docket import NewEntry
@@ -67,7 +67,6 @@ def leap(
         searched = watches.look_back_again(conn)
         fee_coins.forget_all(conn)
         fee_wallets.scan_again(conn)
-        sweep_rounds.ask_all(conn)
     _log.warning("a deep reorg", blocks_of_spends_gone=len(gone), outpoints_to_search=searched)
     return cursor, told
 

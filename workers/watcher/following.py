@@ -25,7 +25,6 @@ from storage import (
     fee_coins,
     lease,
     spends,
-    sweep_rounds,
     watches,
 )
 from storage.blocks import Cursor
@@ -122,9 +121,6 @@ def connect(
     _need_no_look_back(conn, found, watchlist)
     wallet_coins.connect(conn, block.height, block.hash, block.raw)
     woken = due.fire(conn)
-    # The sweepers bid anew with every block; asked for here, no round can be lost. And last, for
-    # workers ask while they hold all else that they have written.
-    sweep_rounds.ask_all(conn)
     woken.add({entry.channel_id for entry in entries}, urgent=False)
     woken.add(_may_be_breached(conn, entries), urgent=True)
     return woken
@@ -217,9 +213,7 @@ def disconnect(conn: Connection, cursor: Cursor, watchlist: Watchlist, epoch: in
     step = blocks.disconnect(conn, cursor.height, cursor.hash, epoch)
     fee_coins.disconnect(conn, cursor.hash)
     below = BlockHeight(cursor.height - 1)
-    woken = tell(conn, taken_back(conn, cursor.hash, below, step))
-    sweep_rounds.ask_all(conn)
-    return woken
+    return tell(conn, taken_back(conn, cursor.hash, below, step))
 
 
 def taken_back(
