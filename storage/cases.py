@@ -79,6 +79,12 @@ LOCK_CASE = f"""
     WHERE channel_id = %(channel_id)s {_NEWEST}
     FOR UPDATE
 """
+HOLD_CASES = f"""
+    SELECT k.channel_id FROM unnest(%(channel_ids)s::bigint[]) AS asked (channel_id)
+    CROSS JOIN LATERAL (
+        SELECT channel_id FROM cases WHERE channel_id = asked.channel_id {_NEWEST} FOR UPDATE
+    ) AS k
+"""
 READ_CASES = _NEWEST_OF_EACH.format(locking="")
 READ_CASE = f"SELECT {_COLUMNS} FROM cases WHERE channel_id = %(channel_id)s {_NEWEST}"
 FIND_CASE = f"""
@@ -178,6 +184,15 @@ def lock_one(conn: Connection, channel_id: int, seen: StoredCase | None = None) 
     if seen is not None and row[1] is None:
         return seen
     return _stored_case(*row)
+
+
+def hold(conn: Connection, channel_ids: Sequence[int]) -> None:
+    """Lock these cases, waiting for whoever holds them; nothing is done about fewer than two.
+
+    In the order of the channels, so that two who want the same never wait for each other.
+    """
+    if len(channel_ids) > 1:
+        conn.execute(HOLD_CASES, {"channel_ids": sorted(channel_ids)})
 
 
 def read(conn: Connection, channel_id: int) -> StoredCase | None:

@@ -50,9 +50,9 @@ class Outcome:
     """What a round of arbitrating did.
 
     `outbox`: (id, kind) of effects to carry out now, `urgent` the ids of those that can't wait;
-    `woken`: channels with news that were not applied here; `sweeping`: nodes with something new to
-    sweep, `urgent_sweeping` those with something that has a deadline; `pressing`: what is to be
-    swept before a deadline; `stood`: by channel that was held, what it has applied now.
+    `woken`: channels with news that were not applied here; `wishes`: what is to be swept;
+    `sweeping`: nodes whose rounds are to be told of them, `urgent_sweeping` those with something
+    that has a deadline; `stood`: by channel that was held, what it has applied now.
     """
 
     applied: int = 0
@@ -61,8 +61,13 @@ class Outcome:
     sweeping: set[str] = field(default_factory=set)
     urgent: set[int] = field(default_factory=set)
     urgent_sweeping: set[str] = field(default_factory=set)
-    pressing: list[Wish] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
     stood: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def pressing(self) -> list[Wish]:
+        """What is to be swept before a deadline."""
+        return [wish for wish in self.wishes if wish.effect.deadline is not None]
 
     def add(self, other: Outcome) -> None:
         """Count another step in."""
@@ -73,7 +78,7 @@ class Outcome:
         self.sweeping |= other.sweeping
         self.urgent |= other.urgent
         self.urgent_sweeping |= other.urgent_sweeping
-        self.pressing += other.pressing
+        self.wishes += other.wishes
 
 
 def arbitrate(db: Database, channel_ids: Sequence[int]) -> Outcome:
@@ -114,10 +119,31 @@ def _step(db: Database, chunk: Sequence[int]) -> Outcome:
     return outcome
 
 
-def apply_pending(
+def apply_pending(conn: Connection, chunk: Sequence[int]) -> Outcome:
+    """Lock what is free and has room in this transaction, apply its docket in order, store it all.
+
+    The transaction ends here, for the rounds are asked for (`ask_for_rounds`).
+    """
+    outcome = _apply_pending(conn, chunk)
+    ask_for_rounds(conn, outcome)
+    return outcome
+
+
+def ask_for_rounds(conn: Connection, outcome: Outcome) -> None:
+    """Have rounds look at the outcome's wishes: the last thing that a transaction writes.
+
+    All meet at these rows, and who holds them must wait for nobody: not for a case, nor a docket.
+    """
+    sweeping, urgent_sweeping = carrying_out.ask_for_rounds(conn, outcome.wishes)
+    outcome.sweeping |= sweeping
+    outcome.urgent_sweeping |= urgent_sweeping
+    reach(CrashPoint.VERDICT_BEFORE_COMMIT)
+
+
+def _apply_pending(
     conn: Connection, chunk: Sequence[int], *, refusable: int | None = None
 ) -> Outcome:
-    """Lock what is free and has room in this transaction, apply its docket in order, store it all.
+    """`apply_pending`, but for the rounds.
 
     A LawError about the entry numbered `refusable` is raised instead of noted: it is still at
     the door, and rolling back takes it off the docket again.
@@ -157,25 +183,20 @@ def _advance(
     cases.store_many(conn, [stored for stored, _ in done])
     applied = sum(len(entries) for _, entries in heard)
     stood = {stored.channel_id: stored.applied_seq for stored, _ in moved}
-    outcome = _conclude(conn, applied, stood, written)
+    outcome = _outcome(applied, stood, written)
     if written.answered:
-        outcome.add(apply_pending(conn, sorted(written.answered), refusable=refusable))
-    reach(CrashPoint.VERDICT_BEFORE_COMMIT)
+        outcome.add(_apply_pending(conn, sorted(written.answered), refusable=refusable))
     return outcome
 
 
-def _conclude(conn: Connection, applied: int, stood: dict[int, int], written: Written) -> Outcome:
-    """Ask for the rounds of sweeping, the last thing that is written; what was done."""
-    sweeping, urgent_sweeping = carrying_out.ask_for_rounds(conn, written.wishes)
+def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:
     return Outcome(
         applied,
         written.outbox,
         set(written.woken),
-        set(sweeping),
-        set(written.urgent),
-        set(urgent_sweeping),
-        [wish for wish in written.wishes if wish.effect.deadline is not None],
-        stood,
+        urgent=set(written.urgent),
+        wishes=list(written.wishes),
+        stood=stood,
     )
 
 
@@ -263,12 +284,13 @@ def open_channel(
     )
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
-    outcome = _conclude(conn, 1, {channel_id: appended.seq}, written)
+    outcome = _outcome(1, {channel_id: appended.seq}, written)
     node = nodes.get_node(conn, event.channel.node)
     if node is not None and node.policy is not None:
         chosen = PolicyChanged(node.policy)
         docket.append(conn, channel_id, chosen, idempotency_key="policy", source="operator")
-        outcome.add(apply_pending(conn, [channel_id]))
+        outcome.add(_apply_pending(conn, [channel_id]))
+    ask_for_rounds(conn, outcome)
     return channel_id, appended, outcome
 
 
@@ -282,6 +304,8 @@ def apply_at_the_door(
     seen: StoredCase | None = None,
 ) -> tuple[Appended, Outcome]:
     """Judge an event before it is stored, then store and apply it in the same transaction.
+
+    The caller has yet to `ask_for_rounds`, when it writes nothing else.
 
     What waits on the docket is applied first, so that the event meets the case as it is. Nothing
     is applied for a duplicate, so its channel is to be woken: others left it to us meanwhile.
@@ -308,7 +332,7 @@ def apply_at_the_door(
         return appended, _advance(conn, [(stored, [entry])], refusable=appended.seq)
     news: Sequence[int] = [channel_id]
     while news:
-        step = apply_pending(conn, news, refusable=appended.seq)
+        step = _apply_pending(conn, news, refusable=appended.seq)
         outcome.add(step)
         news = docket.ahead(conn, step.stood)
     return appended, outcome

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Set
 
 import structlog
 
@@ -23,7 +23,7 @@ from storage.seal import Seal
 from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound
 from workers.gateway.court import Court
-from workers.gateway.messages import Message, Place, apply, look, prepare, remember
+from workers.gateway.messages import Message, Placed, apply, look, prepare, remember
 from workers.gateway.payloads import parse_webhook
 from workers.gateway.problems import Problem, unavailable
 from workers.gateway.responses import WebhookAccepted
@@ -93,30 +93,28 @@ def _commit(court: Court, message: Message, digest: bytes) -> WebhookAccepted:
         _let_others_look(court, held)
         return _repeated(placed, digest)
     reach(CrashPoint.DOOR_COMMITTED)
-    for place in placed:
-        court.wake(place.wake_up)
+    court.wake(placed.wake_up)
     reach(CrashPoint.DOOR_BEFORE_ANSWER)
-    if not placed:
+    if not placed.places:
         return WebhookAccepted(channel_point=None, seq=None, duplicate=False)
-    first = placed[0]
+    first = placed.places[0]
     return WebhookAccepted(
         channel_point=str(first.channel_point), seq=first.seq, duplicate=first.duplicate
     )
 
 
-def _place(
-    court: Court, message: Message, digest: bytes, held: set[int]
-) -> Sequence[Place] | Receipt:
+def _place(court: Court, message: Message, digest: bytes, held: set[int]) -> Placed | Receipt:
     """Apply the message and claim its id in one commit; the first use of the id if it has one."""
     with court.db.transaction() as conn:
         placed = apply(conn, message, held)
+        first = placed.places[0] if placed.places else None
         earlier = receipts.claim(
             conn,
             message.node.name,
             message.message_id,
             digest,
-            channel_id=placed[0].channel_id if placed else None,
-            seq=placed[0].seq if placed else None,
+            channel_id=None if first is None else first.channel_id,
+            seq=None if first is None else first.seq,
         )
         if earlier is not None:
             conn.rollback()

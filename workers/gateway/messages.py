@@ -61,6 +61,13 @@ class Place:
     channel_point: OutPoint
     seq: int | None
     duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a message stands on the dockets that it concerns, and who is to be woken for it."""
+
+    places: Sequence[Place]
     wake_up: WakeUp
 
 
@@ -101,8 +108,10 @@ def remember(db: Database, message: Message) -> None:
             told_preimages.remember(conn, node, learned.payment_hash, learned.preimage)
 
 
-def apply(conn: Connection, message: Message, held: set[int]) -> Sequence[Place]:
+def apply(conn: Connection, message: Message, held: set[int]) -> Placed:
     """Put the message on the dockets it concerns and apply it; none for a preimage nobody holds.
+
+    Nothing that others hold is to be written after it (`arbitration.ask_for_rounds`).
 
     Args:
         held: gets the channels whose cases it locks: what others wanted of these they leave to us.
@@ -113,24 +122,28 @@ def apply(conn: Connection, message: Message, held: set[int]) -> Sequence[Place]
     """
     match message.webhook:
         case ChannelOpenedWebhook(data=opened):
-            return [_open(conn, message, opened.to_channel(message.node.name))]
+            return _open(conn, message, opened.to_channel(message.node.name))
         case ChannelUpdatedWebhook(data=updated):
             assert message.stood is not None
             assert message.update is not None
             channel_id, point = message.stood.channel_id, updated.channel_point
-            return [_hear(conn, message, channel_id, point, message.update, held)]
+            held.add(channel_id)
+            return _placed(conn, [_hear(conn, message, channel_id, point, message.update)])
         case PreimageLearnedWebhook(data=learned):
             holders = htlc_index.channels_with(conn, message.node.name, learned.payment_hash)
-            event = learned.to_event()
-            return [
-                _share(conn, message, row, event, held) for row in channels.by_ids(conn, holders)
-            ]
+            held.update(holders)
+            # Before any docket: whoever has one of these cases may be at the docket of another.
+            cases.hold(conn, holders)
+            rows, event = channels.by_ids(conn, holders), learned.to_event()
+            return _placed(conn, [_share(conn, message, row, event) for row in rows])
         case ForceCloseRequestedWebhook(data=wanted):
             row = _row(conn, message.node, wanted.channel_point)
-            return [_force_close(conn, message, row, wanted.reason)]
+            return _force_close(conn, message, row, wanted.reason)
         case FundingReplacedWebhook(data=replaced):
             row = _row(conn, message.node, replaced.channel_point)
-            return [_hear(conn, message, row.id, row.channel_point, replaced.to_event(), held)]
+            held.add(row.id)
+            heard = _hear(conn, message, row.id, row.channel_point, replaced.to_event())
+            return _placed(conn, [heard])
         case unreachable:
             assert_never(unreachable)
 
@@ -153,15 +166,14 @@ def _row(conn: Connection, node: Node, point: OutPoint) -> ChannelRow:
     return row
 
 
-def _open(conn: Connection, message: Message, channel: Channel) -> Place:
+def _open(conn: Connection, message: Message, channel: Channel) -> Placed:
     opened = arbitration.open_channel(
         conn, ChannelOpened(channel), idempotency_key=message.key, source="node"
     )
     if opened is not None:
         channel_id, appended, outcome = opened
-        return Place(
-            channel_id, channel.channel_point, appended.seq, appended.duplicate, _wake_up(outcome)
-        )
+        place = Place(channel_id, channel.channel_point, appended.seq, appended.duplicate)
+        return Placed([place], _wake_up(outcome))
     row = channels.find(conn, channel.channel_point)
     if row is not None and row.node != channel.node:
         raise Problem(
@@ -175,7 +187,7 @@ def _open(conn: Connection, message: Message, channel: Channel) -> Place:
             f"channel {channel.channel_point} is open already with other facts: "
             "compare them with GET /v1/channels/{channel_point}/docket",
         )
-    return Place(row.id, row.channel_point, 1, True, WakeUp())
+    return Placed([Place(row.id, row.channel_point, 1, True)], WakeUp())
 
 
 def _opened_as(conn: Connection, row: ChannelRow, channel: Channel) -> bool:
@@ -190,34 +202,37 @@ def _opened_as(conn: Connection, row: ChannelRow, channel: Channel) -> bool:
 
 
 def _hear(
-    conn: Connection,
-    message: Message,
-    channel_id: int,
-    point: OutPoint,
-    event: Event,
-    held: set[int],
-) -> Place:
-    held.add(channel_id)
+    conn: Connection, message: Message, channel_id: int, point: OutPoint, event: Event
+) -> tuple[Place, Outcome]:
     appended, outcome = arbitration.apply_at_the_door(
         conn, channel_id, event, idempotency_key=message.key, source="node", seen=message.stood
     )
-    return Place(channel_id, point, appended.seq, appended.duplicate, _wake_up(outcome))
+    return Place(channel_id, point, appended.seq, appended.duplicate), outcome
 
 
 def _share(
-    conn: Connection, message: Message, row: ChannelRow, event: Event, held: set[int]
-) -> Place:
+    conn: Connection, message: Message, row: ChannelRow, event: Event
+) -> tuple[Place, Outcome]:
     """`_hear` for one of many: where the case can't be advanced, its docket keeps the event."""
     try:
         with conn.transaction():
-            return _hear(conn, message, row.id, row.channel_point, event, held)
+            return _hear(conn, message, row.id, row.channel_point, event)
     except (BrokenLaw, UnreadableRecord):
         appended = docket.append(conn, row.id, event, idempotency_key=message.key, source="node")
-        wake_up = WakeUp(channels=(row.id,))
-        return Place(row.id, row.channel_point, appended.seq, appended.duplicate, wake_up)
+        place = Place(row.id, row.channel_point, appended.seq, appended.duplicate)
+        return place, Outcome(woken={row.id})
 
 
-def _force_close(conn: Connection, message: Message, row: ChannelRow, reason: str) -> Place:
+def _placed(conn: Connection, heard: Sequence[tuple[Place, Outcome]]) -> Placed:
+    """What all of them heard, and the rounds asked for."""
+    outcome = Outcome()
+    for _, one in heard:
+        outcome.add(one)
+    arbitration.ask_for_rounds(conn, outcome)
+    return Placed([place for place, _ in heard], _wake_up(outcome))
+
+
+def _force_close(conn: Connection, message: Message, row: ChannelRow, reason: str) -> Placed:
     asked = closing.ask(
         conn,
         row,
@@ -229,7 +244,7 @@ def _force_close(conn: Connection, message: Message, row: ChannelRow, reason: st
     # A dropped one stands where the first request stands.
     seq = asked.seq or force_close_entry.find(conn, row.id)
     dropped = asked.answer.outcome == "dropped"
-    return Place(row.id, row.channel_point, seq, dropped, asked.wake_up)
+    return Placed([Place(row.id, row.channel_point, seq, dropped)], asked.wake_up)
 
 
 def _wake_up(outcome: Outcome) -> WakeUp:

@@ -11,10 +11,11 @@ import pytest
 
 from contractcourt.case import Case
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
-from contractcourt.events import ChannelUpdate
+from contractcourt.events import ChannelUpdate, PreimageLearned
 from contractcourt.units import Txid
-from storage import cases, channels, node_secrets
+from storage import cases, channels, docket, node_secrets
 from tests.model.world import after_splice
+from tests.storage.blocked import wait_for_a_blocked_session
 from tests.storage.examples import WEBHOOK_SEAL
 from tests.tasks.opened import append_unheard_of
 from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
@@ -263,6 +264,32 @@ def test_a_channel_that_can_not_be_advanced_keeps_a_preimage_from_no_other(
     assert row is not None
     assert row.last_seq == stuck.last_seq + 2, "its own docket keeps the preimage"
     assert stuck.id in {channel for wake in gateway.wakes for channel in wake.channels}
+
+
+def test_p4_a_preimage_for_many_channels_holds_no_docket_while_it_waits_for_a_case(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """Who holds that case puts the same preimage, which the chain shows, on the other dockets."""
+    other = channel_of("another part")
+    gateway.open(other)
+    gateway.update(other, other.first_update())
+    htlc = opened.htlc(3, Direction.RECEIVED, 20_000_000, 700)
+    for sim in (opened, other):
+        gateway.update(sim, *sim.whole_move(0, htlc))
+    shown = PreimageLearned(htlc.payment_hash, opened.preimage(3))
+    data = {"payment_hash": str(shown.payment_hash), "preimage": str(shown.preimage)}
+    with ThreadPoolExecutor(1) as pool:
+        with gateway.db.transaction() as verdict:
+            rows = [channels.find(verdict, sim.funding_outpoint) for sim in (opened, other)]
+            first, last = sorted(row.id for row in rows if row is not None)
+            cases.lock_one(verdict, last)
+            told = pool.submit(gateway.send, "preimage.learned", data)
+            wait_for_a_blocked_session(verdict)
+            verdict.execute("SET LOCAL lock_timeout = '500ms'")
+            docket.append(verdict, first, shown, idempotency_key="shared", source="court")
+        assert told.result().status_code == 202
+    assert case_of(gateway, opened).preimage_of(htlc.payment_hash) == shown.preimage
+    assert case_of(gateway, other).preimage_of(htlc.payment_hash) == shown.preimage
 
 
 def test_a_preimage_that_nobody_waits_for_yet_is_taken(
