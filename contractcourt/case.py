@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import msgspec
-
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind
 from contractcourt.events import ForceCloseRequested, PublishOutcome, SpendConfirmed
 from contractcourt.policy import Policy
+from contractcourt.record import Record
 from contractcourt.units import (
     BlockHash,
     BlockHeight,
@@ -71,7 +70,7 @@ STEPS_BACK = frozenset(
 COURT = "court"
 
 
-class ForceClose(msgspec.Struct, frozen=True):
+class ForceClose(Record, frozen=True):
     """Our decision to publish our commitment: made once, kept until some close is final.
 
     The commitment is another one when a splice moves the funding, or the node tells a newer.
@@ -85,7 +84,7 @@ class ForceClose(msgspec.Struct, frozen=True):
     outcome: PublishOutcome | None = None
 
 
-class FundingSpend(msgspec.Struct, frozen=True):
+class FundingSpend(Record, frozen=True):
     """The transaction on chain that spent the funding output, and what the law takes it for."""
 
     kind: CloseKind
@@ -96,7 +95,7 @@ class FundingSpend(msgspec.Struct, frozen=True):
     commitment_number: int | None = None
 
 
-class Funding(msgspec.Struct, frozen=True):
+class Funding(Record, frozen=True):
     """An output that funds the channel, did, or may do so once it is mined.
 
     `local_commitment` is our newest one that spends it.
@@ -107,7 +106,7 @@ class Funding(msgspec.Struct, frozen=True):
     local_commitment: LocalCommitment | None = None
 
 
-class Splice(msgspec.Struct, frozen=True):
+class Splice(Record, frozen=True):
     """Transactions that may replace the funding output without closing the channel.
 
     `funding_outpoint` is the new one as told last; `local_commitment` spends it. `earlier` are
@@ -154,7 +153,7 @@ class Splice(msgspec.Struct, frozen=True):
         return self.telling(*(new for new in self.told if new.funding_outpoint != outpoint))
 
 
-class RetiredFunding(msgspec.Struct, frozen=True):
+class RetiredFunding(Record, frozen=True):
     """A funding output that a confirmed splice replaced, kept because a reorg can revive it."""
 
     funding_outpoint: OutPoint
@@ -168,28 +167,28 @@ class RetiredFunding(msgspec.Struct, frozen=True):
         return Funding(self.funding_outpoint, self.capacity_sat, self.local_commitment)
 
 
-class KnownPreimage(msgspec.Struct, frozen=True):
+class KnownPreimage(Record, frozen=True):
     """A preimage that some HTLC of this channel can be claimed with."""
 
     payment_hash: PaymentHash
     preimage: Secret
 
 
-class RevokedState(msgspec.Struct, frozen=True):
+class RevokedState(Record, frozen=True):
     """The HTLCs of one revoked commitment, recalled because it is on chain."""
 
     number: int
     htlcs: tuple[Htlc, ...]
 
 
-class LocalPoint(msgspec.Struct, frozen=True):
+class LocalPoint(Record, frozen=True):
     """Our per-commitment point of one commitment number, as the signer told it."""
 
     number: int
     per_commitment_point: PublicKey
 
 
-class Case(msgspec.Struct, frozen=True):
+class Case(Record, frozen=True):
     """Everything known about one channel's arbitration.
 
     `remote_commitments` are the peer's unrevoked ones in order of number: one, or two between

@@ -13,6 +13,7 @@ import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.record import Record
 from contractcourt.units import (
     BlockHeight,
     Blocks,
@@ -53,7 +54,7 @@ ANCHORS_ZERO_FEE_HTLC = "anchors_zero_fee_htlc"
 KNOWN_CHANNEL_TYPES = frozenset({STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC})
 
 
-class ChannelSide(msgspec.Struct, frozen=True):
+class ChannelSide(Record, frozen=True):
     """What one side brought to the channel (BOLT 2, open_channel and accept_channel).
 
     `to_self_delay` is what this side announced: the delay, in blocks, on the *other* side's
@@ -69,14 +70,14 @@ class ChannelSide(msgspec.Struct, frozen=True):
     dust_limit_sat: Satoshi
 
 
-class KeyRef(msgspec.Struct, frozen=True):
+class KeyRef(Record, frozen=True):
     """How the signer finds our secrets: `raw`, imported by channel point; or `lnd`, by index."""
 
     kind: str
     index: int | None = None
 
 
-class Channel(msgspec.Struct, frozen=True):
+class Channel(Record, frozen=True):
     """The lasting facts of one channel.
 
     `channel_point` names it for ever; `funding_outpoint` moves when a splice replaces it.
@@ -111,7 +112,7 @@ class Channel(msgspec.Struct, frozen=True):
         return self.local if side is Side.LOCAL else self.remote
 
 
-class Htlc(msgspec.Struct, frozen=True):
+class Htlc(Record, frozen=True):
     """One HTLC of one commitment. `remote_signature` signs our second-level transaction."""
 
     id: int
@@ -122,7 +123,7 @@ class Htlc(msgspec.Struct, frozen=True):
     remote_signature: Signature | None = None
 
 
-class LocalCommitment(msgspec.Struct, frozen=True):
+class LocalCommitment(Record, frozen=True):
     """One of our own commitments: the transaction we may publish.
 
     `tx` is unsigned (no witness); `remote_signature` is the peer's, SIGHASH_ALL, verified.
@@ -145,7 +146,7 @@ class LocalCommitment(msgspec.Struct, frozen=True):
         return Transaction.parse(self.tx).inputs[0].outpoint
 
 
-class RemoteCommitment(msgspec.Struct, frozen=True):
+class RemoteCommitment(Record, frozen=True):
     """One of the peer's commitments, which only the peer can publish."""
 
     number: int
@@ -156,7 +157,7 @@ class RemoteCommitment(msgspec.Struct, frozen=True):
     htlcs: tuple[Htlc, ...] = ()
 
 
-class RevokedSecret(msgspec.Struct, frozen=True):
+class RevokedSecret(Record, frozen=True):
     """The per-commitment secret by which the peer revoked its commitment `number`."""
 
     number: int

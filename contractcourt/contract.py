@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import msgspec
-
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Htlc, Side
+from contractcourt.record import Record
 from contractcourt.units import BlockHash, BlockHeight, Blocks, PublicKey, Satoshi, Script, Txid
 
 
@@ -63,7 +62,7 @@ class ContractStage(StrEnum):
     RESOLVED = "resolved"
 
 
-class Spend(msgspec.Struct, frozen=True):
+class Spend(Record, frozen=True):
     """Who spent an outpoint, and in which block."""
 
     txid: Txid
@@ -71,7 +70,7 @@ class Spend(msgspec.Struct, frozen=True):
     block_hash: BlockHash
 
 
-class Contract(msgspec.Struct, frozen=True):
+class Contract(Record, frozen=True):
     """One output of the confirmed commitment, with all that the signer needs to spend it.
 
     `commitment_owner` says whose commitment it stands on, `per_commitment_point` is that

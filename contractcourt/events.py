@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import msgspec
-
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import (
     Channel,
@@ -19,6 +17,7 @@ from contractcourt.channel import (
     RevokedSecret,
 )
 from contractcourt.policy import Policy
+from contractcourt.record import Record
 from contractcourt.units import (
     BlockHash,
     BlockHeight,
@@ -50,13 +49,13 @@ class PublishOutcome(StrEnum):
 TAKEN = frozenset({PublishOutcome.ACCEPTED, PublishOutcome.ALREADY_KNOWN})
 
 
-class ChannelOpened(msgspec.Struct, frozen=True, tag="channel_opened"):
+class ChannelOpened(Record, frozen=True, tag="channel_opened"):
     """The node asks the court to watch this channel."""
 
     channel: Channel
 
 
-class ChannelUpdate(msgspec.Struct, frozen=True):
+class ChannelUpdate(Record, frozen=True):
     """One step of the channel's state: any of its parts, applied in the order written here."""
 
     local_commitment: LocalCommitment | None = None
@@ -65,7 +64,7 @@ class ChannelUpdate(msgspec.Struct, frozen=True):
     revoked_secret: RevokedSecret | None = None
 
 
-class ChannelUpdated(msgspec.Struct, frozen=True, tag="channel_updated"):
+class ChannelUpdated(Record, frozen=True, tag="channel_updated"):
     """The channel moved on by one or more steps.
 
     `forgets`: preimages of HTLCs that are settled by then are forgotten. Dockets of versions that
@@ -76,14 +75,14 @@ class ChannelUpdated(msgspec.Struct, frozen=True, tag="channel_updated"):
     forgets: bool = False
 
 
-class PreimageLearned(msgspec.Struct, frozen=True, tag="preimage_learned"):
+class PreimageLearned(Record, frozen=True, tag="preimage_learned"):
     """The node, or the chain, told a preimage."""
 
     payment_hash: PaymentHash
     preimage: Secret
 
 
-class ForceCloseRequested(msgspec.Struct, frozen=True, tag="force_close_requested"):
+class ForceCloseRequested(Record, frozen=True, tag="force_close_requested"):
     """Somebody asks for our commitment to be published. `requested_at` is ISO 8601, UTC."""
 
     requested_at: str
@@ -91,7 +90,7 @@ class ForceCloseRequested(msgspec.Struct, frozen=True, tag="force_close_requeste
     reason: str
 
 
-class FundingReplaced(msgspec.Struct, frozen=True, tag="funding_replaced"):
+class FundingReplaced(Record, frozen=True, tag="funding_replaced"):
     """A splice or an RBF of the funding: a spend by a candidate is not a close (BOLT 5 C1)."""
 
     funding_outpoint: OutPoint | None
@@ -100,7 +99,7 @@ class FundingReplaced(msgspec.Struct, frozen=True, tag="funding_replaced"):
     capacity_sat: Satoshi | None = None
 
 
-class SpendConfirmed(msgspec.Struct, frozen=True, tag="spend_confirmed"):
+class SpendConfirmed(Record, frozen=True, tag="spend_confirmed"):
     """A watched outpoint was spent in the block at `height`; `tip_height` is the chain's then."""
 
     outpoint: OutPoint
@@ -111,7 +110,7 @@ class SpendConfirmed(msgspec.Struct, frozen=True, tag="spend_confirmed"):
     tip_height: BlockHeight
 
 
-class SpendUnconfirmed(msgspec.Struct, frozen=True, tag="spend_unconfirmed"):
+class SpendUnconfirmed(Record, frozen=True, tag="spend_unconfirmed"):
     """The block that held this spend has left the best chain; `tip_height` is what remains."""
 
     outpoint: OutPoint
@@ -120,7 +119,7 @@ class SpendUnconfirmed(msgspec.Struct, frozen=True, tag="spend_unconfirmed"):
     tip_height: BlockHeight
 
 
-class SpendSeen(msgspec.Struct, frozen=True, tag="spend_seen"):
+class SpendSeen(Record, frozen=True, tag="spend_seen"):
     """A transaction in the mempool spends a watched outpoint. It may never be mined."""
 
     outpoint: OutPoint
@@ -128,26 +127,26 @@ class SpendSeen(msgspec.Struct, frozen=True, tag="spend_seen"):
     tx: HexBytes
 
 
-class SweepGivenUp(msgspec.Struct, frozen=True, tag="sweep_given_up"):
+class SweepGivenUp(Record, frozen=True, tag="sweep_given_up"):
     """For long no fee rate was low enough for this output to pay for its own sweep."""
 
     outpoint: OutPoint
     reason: str
 
 
-class PolicyChanged(msgspec.Struct, frozen=True, tag="policy_changed"):
+class PolicyChanged(Record, frozen=True, tag="policy_changed"):
     """The node's operator chose other deltas, depths or budgets."""
 
     policy: Policy
 
 
-class HeightReached(msgspec.Struct, frozen=True, tag="height_reached"):
+class HeightReached(Record, frozen=True, tag="height_reached"):
     """A height in the deadline index has been reached."""
 
     height: BlockHeight
 
 
-class TransactionPublished(msgspec.Struct, frozen=True, tag="transaction_published"):
+class TransactionPublished(Record, frozen=True, tag="transaction_published"):
     """What came of an attempt to publish one of our transactions. `reason` is the node's text."""
 
     txid: Txid
@@ -155,14 +154,14 @@ class TransactionPublished(msgspec.Struct, frozen=True, tag="transaction_publish
     reason: str = ""
 
 
-class LocalPointLearned(msgspec.Struct, frozen=True, tag="local_point_learned"):
+class LocalPointLearned(Record, frozen=True, tag="local_point_learned"):
     """The signer told our per-commitment point for one commitment number."""
 
     number: int
     per_commitment_point: PublicKey
 
 
-class RevokedStateRecalled(msgspec.Struct, frozen=True, tag="revoked_state_recalled"):
+class RevokedStateRecalled(Record, frozen=True, tag="revoked_state_recalled"):
     """The HTLCs that a revoked commitment of the peer held, as they were told when it was made."""
 
     number: int

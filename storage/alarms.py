@@ -44,6 +44,12 @@ CLEAR_KINDS = """
     WHERE kind = ANY(%(kinds)s) AND channel_id = ANY(%(channel_ids)s)
       AND node IS NULL AND cleared_at IS NULL
 """
+#: Row by row on purpose: what is open of a kind is little, and `unapplied` may be much.
+CLEAR_HEALED = f"""
+    UPDATE alarms AS a SET cleared_at = clock_timestamp()
+    WHERE a.kind = '{AlarmKind.LAW_BROKEN}' AND a.channel_id IS NOT NULL AND a.cleared_at IS NULL
+      AND (SELECT true FROM unapplied AS u WHERE u.channel_id = a.channel_id LIMIT 1) IS NULL
+"""
 _SELECT = """
     SELECT a.id, a.channel_id, c.channel_point, coalesce(a.node, c.node), a.kind, a.message,
            a.raised_at, a.cleared_at
@@ -153,6 +159,11 @@ def clear_kind(
 ) -> None:
     """All open alarms of this kind of one channel, of a node, or of the court itself are over."""
     conn.execute(CLEAR_KIND, {"channel_id": channel_id, "node": node, "kind": kind})
+
+
+def clear_healed(conn: Connection) -> None:
+    """Those of channels that were set aside, where another version got on with all that waited."""
+    conn.execute(CLEAR_HEALED)
 
 
 def clear_kinds(

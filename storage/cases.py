@@ -15,7 +15,7 @@ from contractcourt.arbitrator import urgency
 from contractcourt.arbitrator.urgency import Revocation
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
-from contractcourt.codec import MalformedRecord, decode, encode
+from contractcourt.codec import MalformedRecord, decode, decode_whole, encode
 from storage.database import Connection
 from storage.errors import StaleCase, UnknownChannel, UnreadableRecord
 
@@ -163,7 +163,7 @@ def lock(conn: Connection, channel_ids: Sequence[int]) -> tuple[list[StoredCase]
     """
     facts = {"channel_ids": list(channel_ids), "most_bytes": MOST_BYTES}
     rows = conn.execute(LOCK_CASES, facts).fetchall()
-    fitting = [_stored_case(*row) for row in rows if row[1] is not None]
+    fitting = [_whole_case(*row) for row in rows if row[1] is not None]
     return fitting, {row[0]: row[2] for row in rows if row[1] is None}
 
 
@@ -183,7 +183,7 @@ def lock_one(conn: Connection, channel_id: int, seen: StoredCase | None = None) 
         raise UnknownChannel(f"channel {channel_id} has no case")
     if seen is not None and row[1] is None:
         return seen
-    return _stored_case(*row)
+    return _whole_case(*row)
 
 
 def hold(conn: Connection, channel_ids: Sequence[int]) -> None:
@@ -202,9 +202,9 @@ def read(conn: Connection, channel_id: int) -> StoredCase | None:
 
 
 def find(conn: Connection, node: str, channel_point: OutPoint) -> StoredCase | None:
-    """`read` by the channel's lasting name, if it is this node's."""
+    """A case as last committed, for `lock_one`, by its channel's name, if it is this node's."""
     facts = {"node": node, "channel_point": channel_point}
-    with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
+    with conn.cursor(row_factory=args_row(_whole_case)) as cursor:
         return cursor.execute(FIND_CASE, facts).fetchone()
 
 
@@ -252,6 +252,15 @@ def store_many(conn: Connection, cases: Iterable[StoredCase]) -> None:
             raise StaleCase(
                 f"the case of channel {stored.channel_id} is no longer at version {stored.version}"
             )
+
+
+def _whole_case(channel_id: int, case_json: str, applied_seq: int, version: int) -> StoredCase:
+    """For who stores it again: what only a newer version knows would be lost."""
+    try:
+        case = decode_whole(case_json, Case)
+    except MalformedRecord as error:
+        raise UnreadableRecord(f"the case of channel {channel_id}: {error}") from error
+    return StoredCase(channel_id, case, applied_seq, version, applied_seq)
 
 
 def _stored_case(channel_id: int, case_json: str, applied_seq: int, version: int) -> StoredCase:

@@ -11,7 +11,7 @@ months, `docket`; whoever looks back sees the archive too, `docket_history`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 from psycopg.rows import args_row
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.codec import MalformedRecord, decode, encode
+from contractcourt.codec import MalformedRecord, decode, decode_whole, encode
 from contractcourt.events import Event
 from storage.database import Connection
 from storage.errors import BrokenDocket, UnknownChannel, UnreadableRecord
@@ -212,7 +212,7 @@ def pending(conn: Connection, applied_seqs: Mapping[int, int], limit: int) -> li
         "applied_seqs": list(applied_seqs.values()),
         "limit": limit,
     }
-    with conn.cursor(row_factory=args_row(_docket_entry)) as cursor:
+    with conn.cursor(row_factory=args_row(_whole_entry)) as cursor:
         return cursor.execute(PENDING, facts).fetchall()
 
 
@@ -313,8 +313,27 @@ def _known_keys(conn: Connection, new: Sequence[NewEntry]) -> dict[tuple[int, st
 def _docket_entry(
     channel_id: int, seq: int, payload: str, idempotency_key: str, source: str, created_at: datetime
 ) -> DocketEntry:
+    return _entry(decode, channel_id, seq, payload, idempotency_key, source, created_at)
+
+
+def _whole_entry(
+    channel_id: int, seq: int, payload: str, idempotency_key: str, source: str, created_at: datetime
+) -> DocketEntry:
+    """For who applies it: it is applied once, so nothing of it may be passed over."""
+    return _entry(decode_whole, channel_id, seq, payload, idempotency_key, source, created_at)
+
+
+def _entry(
+    read: Callable[[str, type[Any]], Any],
+    channel_id: int,
+    seq: int,
+    payload: str,
+    idempotency_key: str,
+    source: str,
+    created_at: datetime,
+) -> DocketEntry:
     try:
-        event = decode(payload, cast("type[Any]", Event))
+        event = read(payload, cast("type[Any]", Event))
     except MalformedRecord as error:
         raise UnreadableRecord(f"docket entry {seq} of channel {channel_id}: {error}") from error
     return DocketEntry(

@@ -10,7 +10,7 @@ from contractcourt.arbitrator import following
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
-from storage import cases, docket, docket_parts, endpoints, outbox, sweep_inputs, tallies
+from storage import alarms, cases, docket, docket_parts, endpoints, outbox, sweep_inputs, tallies
 from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
@@ -41,6 +41,7 @@ def reconcile(held: Resources) -> tuple[int, int]:
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
     held.db.run(tallies.fold)
+    held.db.run(alarms.clear_healed)
     held.db.run(lambda conn: archive.make_room(conn, docket_parts.now(conn)))
     begin_all_rounds(held)
     reach(CrashPoint.RECONCILE_SWEEPS)

@@ -29,6 +29,10 @@ from tasks.arbitration import arbitrate
 from tests.spent import spent
 from tests.tasks.opened import append_unheard_of, open_channel
 
+_CASE_JSON = "SELECT case_json FROM cases WHERE channel_id = %(id)s"
+_SET_CASE_JSON = """
+    UPDATE cases SET version = version + 1, case_json = %(case)s WHERE channel_id = %(id)s
+"""
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
 
 
@@ -239,6 +243,41 @@ def test_a_case_of_a_newer_version_stops_its_own_channel_alone(db: Database) -> 
     assert arbitrate(db, [newer, other]).applied == 1
     with db.transaction() as conn:
         assert docket.unapplied_channels(conn, 0, 10) == [newer]
+
+
+def test_p7_what_only_a_newer_version_knows_of_a_case_is_not_lost(db: Database) -> None:
+    """An older worker left it out, and the next newer one believed that nobody had ever told it."""
+    _, newer = open_channel(db, "newer facts")
+    _, other = open_channel(db, "other facts")
+    for channel_id in (newer, other):
+        _append_heights(db, channel_id, 1, 2)
+    whole = _case_json(db, newer)
+    told = whole.replace('"path":["DEFAULT"]', '"path":["DEFAULT"],"new_fact":{"told":[7]}')
+    _set_case_json(db, newer, told)
+    assert arbitrate(db, [newer, other]).applied == 1
+    assert _case_json(db, newer) == told
+    with db.transaction() as conn:
+        [alarm] = alarms.list_open(conn, channel_id=newer)
+        assert cases.read(conn, newer) is not None, "who only reads it goes on"
+    assert alarm.kind == AlarmKind.LAW_BROKEN
+    assert "new_fact" in alarm.message
+    _set_case_json(db, newer, whole.replace('"path":', '"new_fact":{"told":[]},"path":'))
+    assert arbitrate(db, [newer]).applied == 1, "what says nothing is not lost"
+    with db.transaction() as conn:
+        alarms.clear_healed(conn)
+        assert alarms.list_open(conn, channel_id=newer) == []
+
+
+def _case_json(db: Database, channel_id: int) -> str:
+    with db.transaction() as conn:
+        row = conn.execute(_CASE_JSON, {"id": channel_id}).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _set_case_json(db: Database, channel_id: int, case_json: str) -> None:
+    facts = {"id": channel_id, "case": case_json}
+    db.run(lambda conn: conn.execute(_SET_CASE_JSON, facts))
 
 
 def test_large_cases_are_advanced_in_several_commits(

@@ -26,7 +26,7 @@ from contractcourt.errors import (
     RevocationSecretMismatch,
     UnsupportedChannelType,
 )
-from storage.errors import WrongSealKey
+from storage.errors import UnreadableRecord, WrongSealKey
 from storage.retries import is_retryable
 
 #: Where a request's scope keeps the name of the problem it was answered with.
@@ -150,6 +150,8 @@ def as_problem(error: Exception) -> Problem:
         case WrongSealKey():
             # Until the node has a secret under the present key (how-to/rotate-secrets).
             return unavailable("this gateway's key does not open the node's webhook secrets")
+        case UnreadableRecord():
+            return unavailable("a newer version must take it: nothing was stored, send it again")
         case _ if is_retryable(error) or isinstance(error, psycopg.errors.QueryCanceled):
             return unavailable("nothing was stored: send the same request again")
         case _:
