@@ -98,15 +98,23 @@ def some_action_due(case: Case) -> bool:
 
 
 def fail_dust_upstream(hearing: Hearing) -> None:
-    """When we go on chain: fail offered HTLCs that no valid commitment has an output for (U4)."""
+    """When we go on chain: fail offered HTLCs that no valid commitment has an output for (U4).
+
+    Nor one of ours that was decided before: it may be out, and be mined though the node went on.
+    """
     case = hearing.case
-    offered: dict[int, Htlc] = {}
-    with_output: set[int] = set()
-    for owner, feerate, htlc in valid_htlcs(case):
-        if htlc.direction is Direction.OFFERED:
-            offered[htlc.id] = htlc
-            if not is_trimmed(case.channel, owner, feerate, htlc):
-                with_output.add(htlc.id)
+    offered = valid_offered(case)
+    sent = (
+        (Side.LOCAL, commitment.feerate_per_kw, htlc)
+        for commitment in case.decided_before
+        for htlc in commitment.htlcs
+    )
+    with_output = {
+        htlc.id
+        for owner, feerate, htlc in (*valid_htlcs(case), *sent)
+        if htlc.direction is Direction.OFFERED
+        and not is_trimmed(case.channel, owner, feerate, htlc)
+    }
     for htlc_id in sorted(offered.keys() - with_output):
         _end_upstream(hearing, offered[htlc_id], "dust")
 

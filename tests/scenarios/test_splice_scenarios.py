@@ -135,6 +135,25 @@ def test_f6_what_was_decided_is_sent_no_more_once_the_node_told_a_newer(
     assert court.case.funding_spend.txid == sim.our_commitment_tx(3).txid()
 
 
+def test_u4_what_has_an_output_on_a_commitment_that_was_sent_is_not_failed_as_dust() -> None:
+    """Fees rose, and on the newest it is dust; what was sent before is mined all the same."""
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("dust on the newest", STATIC_REMOTEKEY)
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 2_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered))
+    sent = sim.our_commitment_tx()
+    assert court.force_close() == sent.txid()
+    sim.feerate_per_kw = 5_000
+    court.tell(*sim.whole_move(0, offered))
+    assert court.told("htlc.failed") == []
+    court.mine(7)
+    assert court.case.funding_spend is not None
+    assert court.case.funding_spend.txid == sent.txid()
+    assert "offered_htlc" in court.contract_stages
+    assert court.told("htlc.failed") == []
+
+
 @BOTH_TYPES
 @pytest.mark.parametrize("in_one_message", [True, False])
 def test_what_was_decided_before_a_newer_stays_known(
