@@ -107,7 +107,7 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
         "channels": "SELECT",
         "fee_wallet_scripts": "SELECT INSERT",
         "nodes": "SELECT",
-        "sealed_secrets": "SELECT INSERT UPDATE",
+        "sealed_secrets": "SELECT INSERT",
         "signed_commitments": "SELECT INSERT",
     },
     Role.READER: dict.fromkeys(sorted({*_FACTS, *_LOOKED_AT}), "SELECT"),

@@ -145,6 +145,7 @@ def test_what_was_signed_stays_signed(session: Session) -> None:
     refused(session, "DELETE FROM signed_commitments")
     refused(session, "UPDATE signed_commitments SET txid = ''")
     refused(session, "DELETE FROM sealed_secrets")
+    refused(session, "UPDATE sealed_secrets SET sealed = ''")
     refused(session, "SELECT * FROM docket")
     refused(session, "SELECT * FROM cases")
 
