@@ -59,6 +59,9 @@ _OWNER_OF_AN_UNKNOWN = {CloseKind.DATA_LOSS: Side.REMOTE, CloseKind.LOCAL_UNKNOW
 #: can't read the peer may still claim any of them, so none is failed (users_ask L14).
 _HTLCS_KNOWN = frozenset({CloseKind.LOCAL, CloseKind.REMOTE, CloseKind.REMOTE_PENDING})
 
+#: Closes by one commitment of theirs, before and after the one that it follows is revoked.
+_SAME_CLOSE = {CloseKind.REMOTE, CloseKind.REMOTE_PENDING}
+
 
 def hear_funding_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     """The funding output was spent on chain by something that is no splice."""
@@ -139,6 +142,8 @@ def reclassify(hearing: Hearing) -> None:
     found = classify(hearing.case, Transaction.parse(spend.tx))
     if (found.kind, found.number) == (spend.kind, spend.commitment_number):
         return
+    if hearing.case.closed and {found.kind, spend.kind} == _SAME_CLOSE:
+        return  # Of a commitment that is told, its number never changes.
     if hearing.case.closed:
         # What was closed for the wrong reason is closed again for the right one, in one verdict.
         take_back(hearing)

@@ -126,6 +126,10 @@ def _named_for_what_it_is(court: MemoryCourt, kinds: Mapping[Txid, Kind]) -> Non
     if spend is not None:
         is_ours = spend.txid not in kinds
         kind = CloseKind.LOCAL if is_ours else kinds[spend.txid](court.case)
+        if court.case.closed and spend.kind is CloseKind.REMOTE_PENDING:
+            # The node may have revoked the one before since; the close is the same.
+            assert kind in (CloseKind.REMOTE, CloseKind.REMOTE_PENDING)
+            return
         assert spend.kind is kind, f"a {kind} close is taken for {spend.kind}"
 
 

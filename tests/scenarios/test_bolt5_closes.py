@@ -143,6 +143,25 @@ def test_c4_either_of_two_valid_commitments_of_theirs_is_handled(
 
 
 @BOTH_TYPES
+@pytest.mark.parametrize("blocks", [8, 20])
+def test_c4_what_the_node_revokes_late_takes_no_close_back(channel_type: str, blocks: int) -> None:
+    """The node was told of a reorg that never was, and of one close twice."""
+    court, sim = begun(f"c4 late {blocks}", channel_type)
+    sim.move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 60))
+    court.tell(sim.propose())
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(blocks)
+    assert court.close_kind == "remote_pending"
+    told, contracts = court.told("channel.closing"), court.case.contracts
+    court.tell(sim.accept(), sim.revoke())
+    assert court.case.contracts == contracts
+    assert court.told("channel.closing") == told
+    assert len(court.told("channel.closed")) == 1
+    court.mine(80)
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
 def test_c6_r11_data_loss_is_told_and_only_our_main_output_taken(channel_type: str) -> None:
     court, sim = begun("r11", channel_type)
     hold(court, sim)
