@@ -68,7 +68,7 @@ class DeadLetter:
     @property
     def message_id(self) -> str:
         """The webhook-id that its receiver knows, or will know, it by."""
-        return letters.message_id(self.id)
+        return letters.message_id(self.id, self.created_at)
 
 
 class Replay(StrEnum):

@@ -22,11 +22,15 @@ from storage.outbox import LONGEST_WAIT_SECONDS
 
 TAKE_DUE = """
     SELECT o.id, o.channel_id, o.effect, o.attempts, o.refusals, o.created_at,
-           ARRAY(SELECT d.id FROM dead_letters AS d
-                 WHERE d.channel_id = o.channel_id AND d.endpoint = o.endpoint
-                   AND d.id < o.id AND d.replayed_at IS NULL
-                 ORDER BY d.id)
+           d.ids, d.written
     FROM outbox AS o
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(id ORDER BY id), '{}') AS ids,
+               coalesce(array_agg(created_at ORDER BY id), '{}') AS written
+        FROM dead_letters
+        WHERE channel_id = o.channel_id AND endpoint = o.endpoint
+          AND id < o.id AND replayed_at IS NULL
+    ) AS d
     WHERE o.endpoint = %(endpoint)s AND o.sent_at IS NULL AND o.due_at <= statement_timestamp()
       AND NOT EXISTS (
           SELECT 1 FROM outbox AS older
@@ -84,7 +88,7 @@ class NotifyOperator(msgspec.Struct, frozen=True, tag="notify_operator"):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One webhook to send. `missing`: older ones of its channel that were given up."""
+    """One webhook to send. `missing` names older ones of its channel that were given up."""
 
     id: int
     channel_id: int | None
@@ -93,12 +97,21 @@ class Letter:
     attempts: int
     refusals: int
     created_at: datetime
-    missing: tuple[int, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def message_id(self) -> str:
+        """Its webhook-id."""
+        return message_id(self.id, self.created_at)
 
 
-def message_id(letter_id: int) -> str:
-    """The webhook-id of a letter: the same however often it is sent."""
-    return f"msg_{letter_id}"
+def message_id(letter_id: int, written_at: datetime) -> str:
+    """The webhook-id of a letter: the same however often it is sent.
+
+    Rows are numbered anew from where a restored backup stood, or the standby that took over: by its
+    number alone a letter would be dropped as one that the receiver has taken.
+    """
+    return f"msg_{letter_id}_{round(written_at.timestamp() * 1_000_000)}"
 
 
 def take(conn: Connection, endpoint: str, limit: int) -> list[Letter]:
@@ -120,7 +133,7 @@ def take(conn: Connection, endpoint: str, limit: int) -> list[Letter]:
             attempts=row[3],
             refusals=row[4],
             created_at=row[5],
-            missing=tuple(row[6]),
+            missing=tuple(map(message_id, row[6], row[7])),
         )
         for row, effect in zip(rows, effects, strict=True)
     ]

@@ -167,11 +167,10 @@ def _note_refusal(
     conn: Connection, settings: Settings, name: str, letter: Letter, reason: str
 ) -> None:
     died = letters.mark_refused(conn, letter.id, reason, settings.webhook_refusals)
-    message_id = letters.message_id(letter.id)
     _log.warning(
         "webhook refused",
         endpoint=name,
-        message_id=message_id,
+        message_id=letter.message_id,
         type=letter.event_type,
         reason=reason,
         dead=died,
@@ -182,7 +181,7 @@ def _note_refusal(
             conn,
             letter.channel_id,
             AlarmKind.DEAD_LETTER,
-            f"{name} refused {message_id} ({letter.event_type}) {settings.webhook_refusals} "
+            f"{name} refused {letter.message_id} ({letter.event_type}) {settings.webhook_refusals} "
             f"times: {reason}. Later webhooks go on and name it as missing. Mend {name}, then: "
             f"contractcourt webhooks replay {letter.id}",
         )

@@ -19,7 +19,6 @@ from typing import Any
 import httpcore2
 from standardwebhooks import Webhook
 
-from storage import letters
 from storage.letters import Letter
 from tasks.destinations import DestinationRefused, GuardedNetwork, destination
 
@@ -90,9 +89,9 @@ class Post:
         headers = [
             ("content-type", "application/json"),
             ("user-agent", "contractcourt"),
-            ("webhook-id", letters.message_id(letter.id)),
+            ("webhook-id", letter.message_id),
             ("webhook-timestamp", str(int(now.timestamp()))),
-            ("webhook-signature", signature(secrets, letters.message_id(letter.id), now, body)),
+            ("webhook-signature", signature(secrets, letter.message_id, now, body)),
         ]
         limits = dict.fromkeys(("connect", "read", "write", "pool"), LONGEST_SECONDS)
         with self._pool.stream(
@@ -113,7 +112,7 @@ def _body(letter: Letter) -> str:
         "data": letter.data,
     }
     if letter.missing:
-        body["missing"] = [letters.message_id(one) for one in letter.missing]
+        body["missing"] = list(letter.missing)
     return json.dumps(body)
 
 

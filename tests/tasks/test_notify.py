@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from chain.bitcoin_core import BitcoinCore
 from contractcourt.advance import Verdict
@@ -109,6 +110,10 @@ def numbers(mailbox: Mailbox) -> list[int]:
     return [body["data"]["number"] for _, body in mailbox.messages]
 
 
+def _row_of(message_id: str) -> int:
+    return int(message_id.split("_")[1])
+
+
 @pytest.fixture
 def mailbox(db: Database, channel_id: int) -> Iterator[Mailbox]:
     """Alice's server; `channel_id` is her channel."""
@@ -123,7 +128,7 @@ def test_webhooks_arrive_signed_and_in_order(
 ) -> None:
     ids = tell(db, channel_id, 1, 2, 3)
     deliver(held, NODE)
-    assert mailbox.ids == [f"msg_{one}" for one in ids]
+    assert [_row_of(one) for one in mailbox.ids] == ids
     assert numbers(mailbox) == [1, 2, 3]
     assert mailbox.forged == 0
     assert all("missing" not in body for _, body in mailbox.messages)
@@ -169,8 +174,9 @@ def test_a_refused_one_is_tried_again_then_given_up_and_the_next_names_it(
         deliver(held, NODE)  # not before its pause is over
         at_once(db)
     [(message_id, body)] = mailbox.messages
-    assert message_id == f"msg_{second}"
-    assert body["missing"] == [f"msg_{first}"]
+    assert _row_of(message_id) == second
+    [missing] = body["missing"]
+    assert _row_of(missing) == first
     with db.transaction() as conn:
         [dead] = dead_letters.list_letters(conn)
         [alarm] = alarms.list_open(conn)
@@ -183,9 +189,24 @@ def test_a_refused_one_is_tried_again_then_given_up_and_the_next_names_it(
         dead_letters.replay(conn, first)
     tell(db, channel_id, 3)
     deliver(held, NODE)
-    assert mailbox.ids[1] == f"msg_{first}"
+    assert mailbox.ids[1] == missing == dead.message_id
     assert numbers(mailbox) == [2, 1, 3]
     assert "missing" not in mailbox.messages[-1][1]
+
+
+def test_a_letter_of_a_restored_backup_has_an_id_that_was_never_taken(
+    held: Resources, db: Database, channel_id: int, mailbox: Mailbox
+) -> None:
+    """Its row has the number of one that was sent since the backup: a node drops what it knows."""
+    [lost] = tell(db, channel_id, 1)
+    deliver(held, NODE)
+    with db.transaction() as conn:
+        conn.execute("DELETE FROM outbox")
+        conn.execute(sql.SQL("ALTER TABLE outbox ALTER id RESTART WITH {}").format(lost))
+    assert tell(db, channel_id, 2) == [lost]
+    deliver(held, NODE)
+    assert numbers(mailbox) == [1, 2]
+    assert len(set(mailbox.ids)) == 2
 
 
 def test_an_answer_that_was_lost_means_the_same_webhook_id_again(
@@ -196,7 +217,8 @@ def test_an_answer_that_was_lost_means_the_same_webhook_id_again(
     with db.transaction() as conn:  # as if the worker had died before it could note the answer
         conn.execute("UPDATE outbox SET sent_at = NULL")
     deliver(held, NODE)
-    assert mailbox.ids == [f"msg_{first}", f"msg_{first}"]
+    assert [_row_of(one) for one in mailbox.ids] == [first, first]
+    assert len(set(mailbox.ids)) == 1
     assert mailbox.messages[0][1] == mailbox.messages[1][1]
 
 
