@@ -46,6 +46,10 @@ NOTE_SILENCE = """
     WHERE name = %(name)s
     RETURNING failures
 """
+START_ANEW = """
+    UPDATE webhook_endpoints SET failures = 0, open_until = NULL, last_error = NULL
+    WHERE name = %(name)s
+"""
 #: All that letters may go to; few rows. The operator's first.
 KNOWN = "SELECT '@operator' AS name UNION ALL SELECT name FROM nodes"
 WAITING = f"""
@@ -112,6 +116,11 @@ def note_silence(conn: Connection, name: str, error: str) -> int:
     facts = {"name": name, "error": error, "longest": LONGEST_PAUSE_SECONDS}
     row = conn.execute(NOTE_SILENCE, facts).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def start_anew(conn: Connection, name: str) -> None:
+    """It is left alone no longer, whatever it did not answer."""
+    conn.execute(START_ANEW, {"name": name})
 
 
 def waiting(conn: Connection, older_than_seconds: float) -> list[str]:

@@ -65,6 +65,10 @@ MARK_REFUSED = """
     WHERE id = %(id)s AND sent_at IS NULL
     RETURNING refusals
 """
+FORGIVE = """
+    UPDATE outbox SET refusals = 0, due_at = clock_timestamp()
+    WHERE endpoint = %(endpoint)s AND sent_at IS NULL AND refusals > 0
+"""
 BURY = """
     WITH given_up AS (
         DELETE FROM outbox WHERE id = %(id)s AND sent_at IS NULL
@@ -191,3 +195,8 @@ def mark_refused(conn: Connection, letter_id: int, error: str, most_refusals: in
         return False
     conn.execute(BURY, {"id": letter_id})
     return True
+
+
+def forgive(conn: Connection, endpoint: str) -> None:
+    """What it refused is due at once, as if it had never been refused."""
+    conn.execute(FORGIVE, {"endpoint": endpoint})

@@ -20,6 +20,11 @@ INSERT_NODE = """
     ON CONFLICT (name) DO NOTHING
 """
 SET_POLICY = "UPDATE nodes SET policy = %(policy)s WHERE name = %(name)s"
+#: No row when it is so already.
+SET_WEBHOOK_URL = """
+    UPDATE nodes SET webhook_url = %(url)s
+    WHERE name = %(name)s AND webhook_url IS DISTINCT FROM %(url)s::text
+"""
 SELECT_NODES = """
     SELECT n.name, n.sweep_scripts, n.webhook_url, n.created_at, n.policy
     FROM nodes AS n
@@ -76,6 +81,17 @@ def set_policy(conn: Connection, name: str, policy: Policy) -> None:
     facts = {"name": name, "policy": encode(policy).decode()}
     if not conn.execute(SET_POLICY, facts).rowcount:
         raise UnknownNode(f"no node {name} is registered")
+
+
+def set_webhook_url(conn: Connection, name: str, url: str | None) -> bool:
+    """Where the node takes our webhooks from now on; False when it is so already.
+
+    Raises:
+        UnknownNode: no node of this name.
+    """
+    if get_node(conn, name) is None:
+        raise UnknownNode(f"no node {name} is registered")
+    return conn.execute(SET_WEBHOOK_URL, {"name": name, "url": url}).rowcount == 1
 
 
 def node_row(

@@ -19,7 +19,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.effects import AskLocalPoint, NotifyNode
 from storage import alarms, cases, dead_letters, endpoints, letters, node_secrets, nodes, outbox
 from storage.database import Connection, Database
-from tasks import carrying_out, notify
+from tasks import carrying_out, moving, notify
 from tasks.carrying_out import Advanced, Written
 from tasks.notify import deliver
 from tasks.resources import Resources
@@ -381,3 +381,32 @@ def test_what_comes_while_somebody_sends_is_sent_too(
     tell(db, channel_id, 1)
     deliver(held, NODE)
     assert numbers(mailbox) == [1, 2]
+
+
+def test_what_waits_goes_to_the_new_address_whatever_the_old_one_said(
+    held: Resources, db: Database, channel_id: int, mailbox: Mailbox
+) -> None:
+    """One channel's letter was refused, and then nobody answered until it was alarmed."""
+    mailbox.rule = lambda _: 400
+    [refused] = tell(db, channel_id, 1)
+    deliver(held, NODE)
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+    listen_at(db, f"http://127.0.0.1:{free_port()}/")
+    [unanswered] = tell(db, other, 2)
+    for _ in range(10):
+        deliver(held, NODE)
+        with db.transaction() as conn:
+            conn.execute("UPDATE webhook_endpoints SET open_until = clock_timestamp()")
+    deliver(held, NODE)
+    with db.transaction() as conn:
+        assert [alarm.kind for alarm in alarms.list_open(conn)] == [AlarmKind.ENDPOINT_SILENT]
+        assert NODE not in endpoints.waiting(conn, 0)
+    with Mailbox(mailbox.secret) as new:
+        assert db.run(lambda conn: moving.move(conn, NODE, new.url))
+        with db.transaction() as conn:
+            assert NODE in endpoints.waiting(conn, 0)
+            assert alarms.list_open(conn) == []
+        deliver(held, NODE)
+        assert sorted(new.ids) == sorted([f"msg_{refused}", f"msg_{unanswered}"])
+        assert not db.run(lambda conn: moving.move(conn, NODE, new.url))

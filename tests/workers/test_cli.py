@@ -307,3 +307,35 @@ def test_every_command_explains_itself(run: Run) -> None:
         assert f" {name} " in everything.out
         assert run(name, "--help").code == Exit.OK
     assert run("bogus").code == Exit.USAGE
+
+
+def url_of(db: Database, name: str) -> str | None:
+    with db.transaction() as conn:
+        node = nodes.get_node(conn, name)
+    assert node is not None
+    return node.webhook_url
+
+
+def test_where_a_node_takes_its_webhooks_is_changed(court: Run, db: Database) -> None:
+    court("node", "add", "alice", "--sweep-script", SWEEP_SCRIPT)
+    url = "https://alice.example.org/court"
+    changed = court("node", "webhook-url", "alice", url)
+    assert changed.code == Exit.OK, changed.err
+    assert (url in changed.out, url_of(db, "alice")) == (True, url)
+    again = court("node", "webhook-url", "alice", url, "--json")
+    assert json.loads(again.out) == {"name": "alice", "webhook_url": url, "changed": False}
+    assert court("node", "webhook-url", "alice", "--none").code == Exit.OK
+    assert url_of(db, "alice") is None
+    assert court("node", "webhook-url", "alice", "--none").out.strip().endswith("as before")
+
+
+@pytest.mark.parametrize("arguments", [(), ("ftp://x",), ("https://x.example/", "--none")])
+def test_a_wrong_address_changes_nothing(
+    court: Run, db: Database, arguments: tuple[str, ...]
+) -> None:
+    url = "https://alice.example.org/court"
+    court("node", "add", "alice", "--sweep-script", SWEEP_SCRIPT, "--webhook-url", url)
+    assert court("node", "webhook-url", "alice", *arguments).code == Exit.USAGE
+    assert url_of(db, "alice") == url
+    unknown = court("node", "webhook-url", "bob", url)
+    assert (unknown.code, "no node bob" in unknown.err) == (Exit.FAILED, True)

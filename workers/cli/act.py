@@ -13,6 +13,7 @@ import typer
 from contractcourt.bitcoin.script import is_standard_sweep
 from contractcourt.units import Script
 from storage import node_secrets, nodes
+from tasks import moving
 from tasks.destinations import DestinationRefused, destination
 from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
@@ -29,7 +30,7 @@ from workers.cli.options import (
     NodeName,
     SweepScripts,
 )
-from workers.cli.waking import wake_workers
+from workers.cli.waking import wake_for_letters, wake_workers
 
 node = typer.Typer(no_args_is_help=True, help="Register the nodes that the court serves.")
 node.command("policy")(policy)
@@ -113,6 +114,39 @@ def rotate_secret(
     with transaction(data_dir) as conn:
         secret = node_secrets.rotate(conn, webhook_seal(settings), name, overlap)
     _show_secret(name, secret, as_json=as_json)
+
+
+@node.command("webhook-url")
+def webhook_url(
+    name: NodeName,
+    url: Annotated[
+        str | None,
+        typer.Argument(metavar="[URL]", help="Where the node takes our webhooks from now on."),
+    ] = None,
+    none: Annotated[
+        bool, typer.Option("--none", help="Nowhere: the node reads the docket instead.")
+    ] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Change where a node takes our webhooks. Those that wait for it go there, at once.
+
+    With --none they are done unsent, as all later ones are: the docket has what they said.
+    """
+    if (url is None) != none:
+        raise typer.BadParameter("give the new address, or --none")
+    if url is not None:
+        _check_webhook_url(url, data_dir)
+    with transaction(data_dir) as conn:
+        moved = moving.move(conn, name, url)
+    woken = wake_for_letters(data_dir, name) if moved else True
+    if as_json:
+        tables.write_json({"name": name, "webhook_url": url, "changed": moved})
+        return
+    words = "takes no webhooks" if url is None else f"takes its webhooks at {url}"
+    print(f"node {name} {words}{'' if moved else ', as before'}")
+    if not woken:
+        print("Redis does not answer: the workers will find it at their next round")
 
 
 @keys.command("import")

@@ -67,6 +67,7 @@ _EXAMPLES = {
     "node": (
         "contractcourt node add alice --sweep-script 0014...",
         "contractcourt node rotate-secret alice --overlap 3600",
+        "contractcourt node webhook-url alice https://alice.example.org/court",
         "contractcourt node policy alice --set final_depth=3",
     ),
     "keys": ("contractcourt keys import alice-channel.json && shred -u alice-channel.json",),
