@@ -18,6 +18,15 @@ MONITORING = Path(__file__).parent.parent.parent / "deploy" / "monitoring"
 _SELECTOR = re.compile(r"(contractcourt_\w+)(?:\{([^}]*)\})?")
 _LABEL = re.compile(r'(\w+)(=~|=)"([^"]*)"')
 
+#: Kinds whose cause is a series of its own: the rule that watches it.
+_BY_A_FIGURE = {
+    AlarmKind.FEE_WALLET_RESERVE: "ContractCourtFeeWalletShort",
+    AlarmKind.NO_NEW_BLOCK: "ContractCourtNoBlock",
+    AlarmKind.DOCKET_STALLED: "ContractCourtEventsWait",
+    AlarmKind.ENDPOINT_SILENT: "ContractCourtEndpointSilent",
+    AlarmKind.DEAD_LETTER: "ContractCourtDeadLetters",
+}
+
 
 def alerts() -> list[dict[str, Any]]:
     loaded = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
@@ -74,6 +83,21 @@ def test_every_value_that_is_chosen_by_exists() -> None:
             for label, how, value in _LABEL.findall(chosen):
                 wanted = set(value.split("|")) if how == "=~" else {value}
                 assert wanted <= {str(one) for one in values[label]}, query
+
+
+def test_every_kind_of_alarm_alerts_once() -> None:
+    """A new kind is a page, a warning, or told by a figure of its own: somebody has to choose."""
+    names = {rule["alert"] for rule in alerts()}
+    assert set(_BY_A_FIGURE.values()) <= names
+    chosen = [
+        kind
+        for rule in alerts()
+        for _, labels in _SELECTOR.findall(rule["expr"])
+        for label, _, value in _LABEL.findall(labels)
+        if label == "kind"
+        for kind in value.split("|")
+    ]
+    assert sorted([*chosen, *_BY_A_FIGURE]) == sorted(AlarmKind)
 
 
 def test_alerts_say_what_happened_and_what_to_do() -> None:
