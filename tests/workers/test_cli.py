@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -339,3 +342,23 @@ def test_a_wrong_address_changes_nothing(
     assert url_of(db, "alice") == url
     unknown = court("node", "webhook-url", "bob", url)
     assert (unknown.code, "no node bob" in unknown.err) == (Exit.FAILED, True)
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("--help",), ("deadlines", "--json")])
+def test_a_reader_that_went_away_is_no_failure(
+    database_url: str, arguments: tuple[str, ...]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "workers.cli", *arguments]
+    with os.fdopen(writing, "w") as unread:
+        ended = subprocess.run(
+            command,
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "DATABASE_URL": database_url},
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (Exit.UNREAD, "")

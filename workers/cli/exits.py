@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from contractcourt.errors import ContractCourtError
 
@@ -22,6 +23,7 @@ class Exit(IntEnum):
     USAGE = 2
     UNAVAILABLE = 3
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 #: What a script may rely on; `--help` and docs/reference/cli.md say the same.
@@ -31,6 +33,7 @@ MEANINGS = {
     Exit.USAGE: "wrong arguments or settings: nothing was tried and nothing changed",
     Exit.UNAVAILABLE: "Postgres, Redis, the Bitcoin node or the signer does not answer: try again",
     Exit.INTERRUPTED: "Ctrl-C",
+    Exit.UNREAD: "nobody reads the output any more",
 }
 
 
@@ -42,15 +45,22 @@ class CommandFailed(ContractCourtError):
 def explain() -> Iterator[None]:
     """Turn an error of ours, or of what we depend on, into one message and an exit code."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            # Here, and not when the interpreter ends, which would complain of a reader that left.
+            sys.stdout.flush()
     except ContractCourtError as error:
         _leave(str(error), _code_of(error))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output (`| head`) has seen enough.
-        sys.stderr.close()
-        sys.exit(Exit.OK)
+        _leave_unread()
+    except SystemExit as left:
+        # Typer makes a plain failure of it.
+        if isinstance(left.__context__, BrokenPipeError):
+            _leave_unread()
+        raise
     except Exception as error:
         words = _in_plain_words(error)
         if words is None:
@@ -102,6 +112,12 @@ def _about_postgres(error: psycopg.OperationalError) -> str:
 def _last_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
+
+
+def _leave_unread() -> NoReturn:
+    """The reader of our output has seen enough, and what is left of it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(Exit.UNREAD)
 
 
 def _leave(message: str, code: Exit) -> None:
