@@ -6,6 +6,7 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as with_fields
@@ -129,6 +130,27 @@ def test_the_same_keys_may_be_imported_again_but_no_others(
     with pytest.raises(ForeignKeyDocument):
         signer.import_keys(json.dumps(other).encode())
     assert signer.local_point(PointRequest(recording.channel, 0))
+
+
+def test_the_owner_takes_out_keys_that_were_imported_wrong(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    wrong = {**Recording("static_2_local_close").key_document}
+    wrong["channel_point"] = recording.key_document["channel_point"]
+    signer.import_keys(json.dumps(wrong).encode())
+    commitment = recording.commitment_request(recording.local_commitments()[-1][0])
+    assert reason_of(signer, commitment) is RefusalReason.WRONG_KEY
+    with pytest.raises(ForeignKeyDocument) as told:
+        import_raw(signer, recording)
+    page, heading = re.findall(r'(docs/\S+\.md), "(.+)"', str(told.value))[0]
+    text = (Path(__file__).parents[2] / page).read_text()
+    assert f"## {heading}" in text
+    [name] = re.findall(r"stored as (\S+) already", str(told.value))
+    [statement] = re.findall(r'-c "(DELETE FROM sealed_secrets WHERE name = )', text)
+    with db.transaction() as conn:
+        conn.execute(statement + "%s", (name,))
+    import_raw(signer, recording)
+    assert signer.sign(commitment)
 
 
 def test_of_two_imports_at_once_one_is_refused(

@@ -31,6 +31,8 @@ from workers.signer.extended_key import ExtendedKey
 from workers.signer.fee_wallet import FeeWalletKeys, parse_fee_wallet
 from workers.signer.lnd_keys import LndKeyRing
 
+_HOW_TO = 'docs/how-to/rotate-secrets.md, "Keys that were imported wrong"'
+
 
 class KeyRing:
     """The sealed records of the vault, read and written inside the caller's transaction."""
@@ -173,7 +175,10 @@ class KeyRing:
 
     def _keep(self, conn: Connection, name: str, plain: bytes) -> None:
         if self._first(conn, name, plain) != plain:
-            raise ForeignKeyDocument(f"other keys are stored as {name} already")
+            raise ForeignKeyDocument(
+                f"other keys are stored as {name} already, and they stay. If those are the wrong "
+                f"ones, the database's owner has to take them out: {_HOW_TO}"
+            )
 
     def _first(self, conn: Connection, name: str, plain: bytes) -> bytes:
         """What is sealed as `name`; `plain`, when nothing was there before."""
