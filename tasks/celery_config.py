@@ -9,6 +9,7 @@ import socket
 
 from kombu.entity import Queue
 
+from tasks.queues import QUEUES
 from tasks.settings import load_settings
 
 _settings = load_settings()
@@ -60,18 +61,7 @@ enable_utc = True
 
 task_default_queue = "arbitrate"
 #: The urgent ones carry no other tasks but the same, for what may not wait behind the rest (C7).
-task_queues = [
-    Queue(name)
-    for name in (
-        "urgent",
-        "urgent_sweeps",
-        "arbitrate",
-        "publish",
-        "notify",
-        "reconcile",
-        "archive",
-    )
-]
+task_queues = [Queue(name) for name in QUEUES]
 task_routes = {
     "contractcourt.arbitrate": {"queue": "arbitrate"},
     "contractcourt.force_close": {"queue": "arbitrate"},

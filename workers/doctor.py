@@ -13,17 +13,28 @@ from urllib.parse import urlsplit
 import httpx2
 import psycopg
 import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
 
 from chain.bitcoin_core import BitcoinCore
 from chain.errors import ChainError
 from storage import blocks, lease
 from storage.database import Database
 from storage.migrate import current_revision, head_revision, is_behind
+from tasks.queues import QUEUES
 from tasks.settings import VISIBILITY_FACTOR, Settings
 
 OLDEST_POSTGRES = 14
 OLDEST_REDIS = (6, 2)
 _TIMEOUT_SECONDS = 5
+#: How long workers are waited for; a second time, longer, where hosts are busy.
+_INSPECTIONS = (1.0, 3.0)
+#: kombu's own way is to try a broker for many seconds.
+_IMPATIENT = {
+    "max_retries": 0,
+    "socket_connect_timeout": _TIMEOUT_SECONDS,
+    "socket_timeout": _TIMEOUT_SECONDS,
+}
 _UNAUTHORIZED = (401, 403)
 _COMPOSE_HINT = "or start everything with `contractcourt up`"
 
@@ -159,6 +170,43 @@ def check_watcher(settings: Settings) -> list[Finding]:
     return [_fine("watcher", f"one leads (epoch {leader.epoch}), {height}")]
 
 
+def check_workers(settings: Settings) -> list[Finding]:
+    """Some worker that answers takes from each queue."""
+    if settings.redis_url is None:
+        return []
+    missing, answered = set(QUEUES), 0
+    for seconds in _INSPECTIONS:
+        try:
+            found = _queues_of_workers(settings.redis_url, seconds)
+        except (OperationalError, redis.RedisError, OSError):
+            return []  # check_redis has said it
+        answered = max(answered, len(found))
+        missing -= {name for names in found.values() for name in names}
+        if not missing:
+            return [
+                _fine("workers", f"{answered} answer, and each queue has one that takes from it")
+            ]
+    if not answered:
+        advice = f"start `contractcourt worker` on any host, {_COMPOSE_HINT}"
+        return [_wrong("workers", "none answers: what happens is stored, and nobody acts", advice)]
+    unserved = ",".join(name for name in QUEUES if name in missing)
+    words = f"{answered} answer, but none of them takes from {unserved}"
+    return [_wrong("workers", words, f"start `contractcourt worker --queues {unserved}`")]
+
+
+def _queues_of_workers(redis_url: str, seconds: float) -> dict[str, set[str]]:
+    """The queues of each worker that answers within so many seconds.
+
+    Raises kombu's OperationalError, redis.RedisError or OSError: the broker does not answer.
+    """
+    # Not the court's own app, which reads the environment: these settings may be a data folder's.
+    app = Celery("doctor", broker=redis_url, set_as_current=False)
+    app.conf.broker_transport_options = _IMPATIENT
+    with closing(app):
+        found = app.control.inspect(timeout=seconds).active_queues() or {}
+    return {worker: {str(queue["name"]) for queue in queues} for worker, queues in found.items()}
+
+
 def check_signer(settings: Settings) -> list[Finding]:
     """Reachable, and it takes our token."""
     if settings.signer_url is None:
@@ -228,6 +276,7 @@ _CHECKS: dict[str, Callable[[Settings], list[Finding]]] = {
     "signer": check_signer,
     "gateway": check_gateway,
     "watcher": check_watcher,
+    "workers": check_workers,
 }
 
 

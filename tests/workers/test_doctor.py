@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +14,10 @@ import redis
 
 from chain.devnet.process import DevnetProcess
 from storage.database import Database
+from tasks.queues import QUEUES
 from tasks.settings import Settings
 from tests.conftest import free_port
+from tests.tasks.test_urgent_lane import NOWHERE, worker
 from tests.workers.gateway.serving import serving
 from workers import doctor
 from workers.gateway.access import Access
@@ -124,3 +130,27 @@ def test_a_gateway_that_is_away_or_takes_nothing(db: Database) -> None:
 def test_a_chain_that_nobody_watches(database_url: str) -> None:
     found = wrong_words(doctor.check_watcher(settings(database_url=database_url)))
     assert "nobody looks at the chain" in found
+
+
+def test_workers_are_asked_and_a_queue_without_one_is_named(
+    redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    told = settings(redis_url=redis_url)
+    assert "none answers" in wrong_words(doctor.check_workers(told))
+    env = {**os.environ, **NOWHERE, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with worker(env, tmp_path / "most", "--queues", ",".join(QUEUES[1:]), "--name", "most@%h"):
+        found = wrong_words(doctor.check_workers(told))
+        assert "1 answer, but none of them takes from urgent;" in found
+        assert "contractcourt worker --queues urgent" in found
+        with worker(env, tmp_path / "urgent", "--queues", "urgent", "--name", "urgent@%h"):
+            [sound] = doctor.check_workers(told)
+            assert (sound.is_wrong, sound.words[:8]) == (False, "2 answer")
+
+
+def test_a_broker_that_is_away_or_silent_holds_up_no_doctor() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        for port in (free_port(), deaf.getsockname()[1]):
+            began = time.monotonic()
+            told = settings(redis_url=f"redis://127.0.0.1:{port}/0")
+            assert doctor.check_workers(told) == []
+            assert time.monotonic() - began < 20

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from tasks import logs
+from tasks.queues import QUEUES
 from tasks.settings import Settings, SettingsError, load_settings
 from tasks.tracing import traced
 from workers.cli.access import hand_on
@@ -21,9 +22,8 @@ ReadyFile = Annotated[
     Path | None,
     typer.Option("--ready-file", help="Created when this process is ready for work.", hidden=True),
 ]
-#: Urgent work has a worker of its own; the others lend a hand when they are free (users_ask C7).
 #: Only the owner of the docket's tables can archive: leave it out where workers are not (0021).
-_QUEUES = "urgent,urgent_sweeps,arbitrate,publish,notify,reconcile,archive"
+_QUEUES = ",".join(QUEUES)
 
 
 def _begin(process: str, data_dir: Path, **given: Any) -> Settings:
