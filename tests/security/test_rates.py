@@ -8,6 +8,7 @@ import pytest
 
 from storage.database import Database
 from tests.storage.examples import WEBHOOK_SEAL
+from tests.workers.gateway.desk import Desk
 from tests.workers.gateway.serving import GatewayClient, channel_of, serving
 from workers.gateway.access import Access
 from workers.gateway.app import create_app, metrics_of
@@ -94,6 +95,25 @@ def test_what_is_allowed_is_never_charged_to_an_address(gateway: GatewayClient) 
     token = {"Authorization": "Bearer a token of a viewer"}
     seen = {gateway.http.get("/v1/channels", headers=token).status_code for _ in range(20)}
     assert seen == {200}
+
+
+def test_strangers_at_the_same_address_shut_out_nobody_with_a_login(
+    gateway: GatewayClient,
+) -> None:
+    desk = Desk(gateway.url)
+    assert desk.sign_in("a token of a viewer").status_code == 200
+    knocks = [gateway.http.get(f"/v1/channels?after={n}") for n in range(6)]
+    assert knocks[-1].status_code == 429
+    desk.open("/alarms")
+    assert desk.page.status_code == 200
+    # Nor is what they ask in vain charged to their address.
+    assert [desk.http.get("/nothing").status_code for _ in range(6)] == [404] * 6
+    for token, status in (("a token of a viewer", 200), ("a token of nobody", 429)):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert gateway.http.get("/v1/channels", headers=headers).status_code == status
+    desk.http.cookies.clear()
+    forged = {"Cookie": "contractcourt_session=forged"}
+    assert desk.http.get("/alarms", headers=forged).status_code == 429
 
 
 def test_memory_is_bounded_whatever_names_are_tried(clock: Clock) -> None:

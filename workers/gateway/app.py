@@ -6,13 +6,15 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import NoReturn
 
 import redis
 import uvicorn
 from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from storage import census, sight
 from storage.census import Census
@@ -38,6 +40,8 @@ from workers.gateway import (
 from workers.gateway.access import Access
 from workers.gateway.court import Court
 from workers.gateway.desk import routes as desk
+from workers.gateway.desk import visitors
+from workers.gateway.desk.sessions import Sessions
 from workers.gateway.desk.stream import Stream
 from workers.gateway.heads import PromptHeads
 from workers.gateway.limits import BodyLimit
@@ -73,9 +77,14 @@ def create_app(court: Court, stream: Stream | None = None) -> FastAPI:
     app.include_router(docs_page.routes(app))
     # The last added stands outermost: refused bodies are counted too.
     app.add_middleware(BodyLimit, max_bytes=court.max_body_bytes)
-    app.add_middleware(StrangersLimit, rates=court.rates)
+    app.add_middleware(StrangersLimit, rates=court.rates, has_login=_login_of(court.access))
     app.add_middleware(Counted, metrics=court.metrics, clock=time.perf_counter)
     return app
+
+
+def _login_of(access: Access) -> Callable[[Scope], bool]:
+    sessions = Sessions(access)
+    return lambda scope: visitors.has_login(access, sessions, HTTPConnection(scope))
 
 
 def metrics_of(db: Database, redis_url: str | None = None) -> GatewayMetrics:

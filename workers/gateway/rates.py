@@ -2,8 +2,8 @@
 
 A node is charged for what it signed, so nobody but itself can use up its allowance. Whoever proves
 nothing is charged by address for each refusal, and is turned away unread once his allowance is
-gone; but a node that has signed something from there before is let through, so that a stranger
-behind the same proxy cannot shut it out.
+gone; but a node that has signed something from there before is let through, and so is whoever
+shows a login, so that a stranger behind the same proxy cannot shut them out.
 
 Everything is held in memory, for at most `_MOST_KNOWN` names each: the least recent are forgotten.
 """
@@ -110,25 +110,32 @@ class Rates:
 
 
 class StrangersLimit:
-    """ASGI middleware: turns addresses away, unread, that were refused too often."""
+    """ASGI middleware: turns addresses away, unread, that were refused too often.
 
-    def __init__(self, app: ASGIApp, rates: Rates) -> None:
+    `has_login` says whether the head of a request proves who sends it; then its address counts
+    for nothing.
+    """
+
+    def __init__(self, app: ASGIApp, rates: Rates, has_login: Callable[[Scope], bool]) -> None:
         self._app = app
         self._rates = rates
+        self._has_login = has_login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         address, node = address_of(scope), _node_of(scope["path"])
-        if problem := self._rates.turned_away(address, node):
+        problem = self._rates.turned_away(address, node)
+        if problem and not self._has_login(scope):
             response = problem_response(problem, scope)
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
 
         async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in _STRANGERS:
+            started = message["type"] == "http.response.start"
+            if started and message["status"] in _STRANGERS and not self._has_login(scope):
                 self._rates.refused(address, node)
             await send(message)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
-from workers.gateway.access import Role
+from workers.gateway.access import Access, Role
 from workers.gateway.court import Court
 from workers.gateway.desk.sessions import COOKIE, Session, Sessions, is_form_of
 from workers.gateway.problems import Problem
@@ -45,6 +45,13 @@ class SignInNeeded(Problem):
             "sign in with the operator's or a viewer's token",
             {"WWW-Authenticate": "Bearer"},
         )
+
+
+def has_login(access: Access, sessions: Sessions, request: HTTPConnection) -> bool:
+    """Whether a token or a cookie of this court comes with it; whoever shows one is no stranger."""
+    if access.role_of_bearer(request.headers.get("authorization")) is not None:
+        return True
+    return sessions.read(request.cookies.get(COOKIE)) is not None
 
 
 def reader(court: Court, sessions: Sessions, request: Request) -> Visitor:
