@@ -134,6 +134,14 @@ def fail_timed_out(hearing: Hearing, htlc: Htlc) -> None:
     _end_upstream(hearing, htlc, "timed_out")
 
 
+def end_taken(hearing: Hearing, htlc: Htlc) -> None:
+    """When the peer's spend of it is buried: by its preimage, or else by a revocation key.
+
+    The latter punishes an old commitment of ours, and leaves nothing to claim by the preimage.
+    """
+    _end_upstream(hearing, htlc, "not_on_confirmed_commitment")
+
+
 def _end_upstream(hearing: Hearing, htlc: Htlc, reason: str) -> None:
     """Nobody can claim this offered HTLC any more: fail it, once.
 

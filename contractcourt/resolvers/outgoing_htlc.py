@@ -30,6 +30,10 @@ def act(hearing: Hearing, contract: Contract) -> bool:
 
 
 def resolve(hearing: Hearing, contract: Contract) -> None:
-    """Its spend is buried. Timed out by us, it ends upstream now and not earlier (U2)."""
-    if contract.htlc is not None and contract.ours:
+    """Its spend is buried: it ends upstream now and not earlier (U2)."""
+    if contract.htlc is None:
+        return
+    if contract.ours:
         htlcs.fail_timed_out(hearing, contract.htlc)
+    else:
+        htlcs.end_taken(hearing, contract.htlc)

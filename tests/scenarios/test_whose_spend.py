@@ -9,7 +9,7 @@ import pytest
 from contractcourt.bitcoin.script import p2wpkh, p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxOut
 from contractcourt.bolt3 import witness
-from contractcourt.bolt3.commitment import to_local_script
+from contractcourt.bolt3.commitment import htlc_script, to_local_script
 from contractcourt.bolt3.keys import commitment_keys
 from contractcourt.channel import Direction, Side
 from contractcourt.contract import Contract, ContractKind
@@ -76,7 +76,23 @@ def test_what_the_peer_takes_stays_the_peers_though_it_pays_our_delayed_script(
     assert len(court.told("htlc.fulfilled")) == offered
 
 
-def _main_output(court: MemoryCourt, kind: ContractKind) -> Contract:
+@BOTH_TYPES
+def test_what_the_peer_takes_by_the_revocation_key_is_failed_back(channel_type: str) -> None:
+    """An old copy of our node published it: punished, the peer can't claim the HTLC any more."""
+    court, _ = _closed(channel_type, Direction.OFFERED, Side.LOCAL)
+    htlc = _output(court, ContractKind.OFFERED_HTLC)
+    assert htlc.per_commitment_point is not None
+    assert htlc.htlc is not None
+    channel = court.case.channel
+    keys = commitment_keys(channel, Side.LOCAL, htlc.per_commitment_point)
+    script = htlc_script(channel, keys, htlc.htlc)
+    assert not _take(court, htlc, witness.revoked_htlc(_SIGNATURE, keys.revocation, script))
+    [failed] = court.told("htlc.failed")
+    assert (failed["htlc_id"], failed["reason"]) == (1, "not_on_confirmed_commitment")
+    assert court.told("htlc.fulfilled") == []
+
+
+def _output(court: MemoryCourt, kind: ContractKind) -> Contract:
     [found] = [contract for contract in court.case.contracts if contract.kind is kind]
     return found
 
@@ -97,7 +113,7 @@ def test_l1_whose_to_local_is_the_branch_tells(channel_type: str, by_owner: bool
     court, sim = begun("whose to_local", channel_type)
     court.reorg(0, [sim.our_commitment_tx()])
     court.jump(10)
-    to_local = _main_output(court, ContractKind.TO_LOCAL)
+    to_local = _output(court, ContractKind.TO_LOCAL)
     branch = witness.delayed if by_owner else witness.revoked_delayed
     assert _take(court, to_local, branch(_SIGNATURE, to_local.script_pubkey)) is by_owner
 
@@ -110,7 +126,7 @@ def test_p1_whose_a_cheaters_to_local_is_the_branch_tells(
     court, sim = begun("whose revoked to_local", channel_type)
     court.tell(*sim.whole_move(50_000_000))
     court.reorg(0, [sim.their_commitment_tx(0)])
-    revoked = _main_output(court, ContractKind.REVOKED_TO_LOCAL)
+    revoked = _output(court, ContractKind.REVOKED_TO_LOCAL)
     branch = witness.delayed if by_owner else witness.revoked_delayed
     assert _take(court, revoked, branch(_SIGNATURE, revoked.script_pubkey)) is not by_owner
 
@@ -120,5 +136,5 @@ def test_r2_r3_to_remote_is_ours_whatever_it_pays(channel_type: str) -> None:
     court, sim = begun("whose to_remote", channel_type)
     court.reorg(0, [sim.their_commitment_tx()])
     court.jump(10)
-    to_remote = _main_output(court, ContractKind.TO_REMOTE)
+    to_remote = _output(court, ContractKind.TO_REMOTE)
     assert _take(court, to_remote, (_SIGNATURE, bytes(to_remote.script_pubkey)))
