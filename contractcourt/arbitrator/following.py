@@ -128,13 +128,15 @@ def hear_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
 def _take_back_spend(hearing: Hearing, contract: Contract, spend: Spend) -> Contract:
     """The contract open again, without what that spend had made of it.
 
-    What the same transaction made of other HTLCs goes with the word on their own outputs.
+    What the same transaction made of other HTLCs goes with the word on their own outputs: of those
+    that were never told nobody knows which is whose, so all goes with the last of them.
     """
-    made = [
-        c
-        for c in hearing.case.contracts
-        if c.outpoint.txid == spend.txid and c.htlc == contract.htlc
-    ]
+    alike = [c for c in hearing.case.contracts if c.htlc == contract.htlc]
+    others = any(
+        c.spend is not None and c.spend.txid == spend.txid and c.outpoint != contract.outpoint
+        for c in alike
+    )
+    made = [] if others else [c for c in alike if c.outpoint.txid == spend.txid]
     for gone in made:
         hearing.want(UnwatchOutpoint(gone.outpoint))
     kept = tuple(c for c in hearing.case.contracts if c not in made)

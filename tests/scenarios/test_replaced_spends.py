@@ -69,10 +69,14 @@ def test_a_spend_that_replaces_another_takes_back_what_that_one_made(channel_typ
     assert court.state == "FULLY_RESOLVED"
 
 
-@pytest.mark.parametrize(
+_BLOCKS = {name: BlockHash(name.encode() * 32) for name in "AB"}
+ORDERS = pytest.mark.parametrize(
     "order",
     ["A1 A2 B1 B2", "A1 A2 -1 B1 -2 B2", "A1 A2 -1 -2 B1 B2", "A1 A2 B2 -1 B1"],
 )
+
+
+@ORDERS
 def test_h3_each_output_of_one_transaction_of_ours_stays_however_its_blocks_are_told(
     order: str,
 ) -> None:
@@ -85,16 +89,44 @@ def test_h3_each_output_of_one_transaction_of_ours_stays_however_its_blocks_are_
     while court.height < 110:
         court.reorg(0)
     us = Peer(sim.as_peer())
-    timeouts = [us.second_level(1, n) for n in amounts]
-    tx = aggregated(*timeouts)
-    height = court.height + 1
-    blocks = {name: BlockHash(name.encode() * 32) for name in "AB"}
-    for step in order.split():
-        outpoint = timeouts[int(step[1]) - 1].inputs[0].outpoint
-        if step[0] == "-":
-            court.hear(SpendUnconfirmed(outpoint, tx.txid(), blocks["A"], court.height))
-        else:
-            court.hear(spent(outpoint, tx, height, block_hash=blocks[step[0]]))
+    _tell_in_order(court, [us.second_level(1, n) for n in amounts], order)
     moved = [c for c in court.case.contracts if c.kind is ContractKind.SECOND_LEVEL]
     assert sorted(c.value_sat for c in moved) == sorted(amounts.values())
     assert all(court.is_watched(contract.outpoint) for contract in moved)
+
+
+@ORDERS
+def test_what_a_cheater_moves_together_stays_though_its_htlcs_were_never_told(
+    order: str,
+) -> None:
+    """Which output came from which HTLC nobody can say: they go when the last spend does."""
+    court, sim = begun("moved in another block", ANCHORS_ZERO_FEE_HTLC)
+    amounts = {1: 40_000, 2: 30_000}
+    held = [sim.htlc(n, Direction.OFFERED, sat * 1000, 210) for n, sat in amounts.items()]
+    court.tell(*sim.whole_move(0, *held))
+    court.tell(*sim.whole_move(0))
+    court.forget_revoked_states()
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    peer = Peer(sim)
+    moving = [peer.second_level(1, n, sim.preimage(n)) for n in amounts]
+    tx = _tell_in_order(court, moving, order)
+    moved = [c for c in court.case.contracts if c.kind is ContractKind.REVOKED_SECOND_LEVEL]
+    assert sorted(c.value_sat for c in moved) == sorted(amounts.values())
+    assert all(court.is_watched(contract.outpoint) for contract in moved)
+    for one in moving:
+        gone = SpendUnconfirmed(one.inputs[0].outpoint, tx.txid(), _BLOCKS["B"], court.height)
+        court.hear(gone)
+    assert "revoked_second_level" not in court.contract_stages
+
+
+def _tell_in_order(court: MemoryCourt, second_levels: list[Transaction], order: str) -> Transaction:
+    """These in one, whose spends are told and taken back in `order`: block and HTLC, or - of A."""
+    tx = aggregated(*second_levels)
+    height = court.height + 1
+    for step in order.split():
+        outpoint = second_levels[int(step[1]) - 1].inputs[0].outpoint
+        if step[0] == "-":
+            court.hear(SpendUnconfirmed(outpoint, tx.txid(), _BLOCKS["A"], court.height))
+        else:
+            court.hear(spent(outpoint, tx, height, block_hash=_BLOCKS[step[0]]))
+    return tx
