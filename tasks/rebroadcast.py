@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from chain.bitcoin_core import BitcoinCore
 from contractcourt.events import PublishOutcome
-from storage import broadcasts
-from storage.broadcasts import Broadcast
+from storage import broadcasts, cases
+from storage.broadcasts import HTLC_TRANSACTION, Broadcast
+from storage.database import Connection
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources, resources
@@ -36,13 +36,28 @@ def rebroadcast(held: Resources) -> None:
     ids = held.db.run(broadcasts.open_ids)
     for start in range(0, len(ids), _PAGE):
         page = held.db.run(partial(broadcasts.open_of, ids=ids[start : start + _PAGE]))
-        again = [b for b in page if _worth_sending(held.chain, b)]
+        again = [b for b in page if _worth_sending(held, b)]
         if again:
             send(held, again)
 
 
-def _worth_sending(chain: BitcoinCore, broadcast: Broadcast) -> bool:
+def _worth_sending(held: Resources, broadcast: Broadcast) -> bool:
     """A missing input is a question to the chain, not a reason to send blindly (users_ask L2)."""
     if broadcast.last_outcome is not PublishOutcome.MISSING_INPUTS:
         return True
-    return all(chain.tx_out(outpoint, mempool=True) is not None for outpoint in broadcast.inputs)
+    if all(held.chain.tx_out(outpoint, mempool=True) is not None for outpoint in broadcast.inputs):
+        return True
+    if broadcast.purpose == HTLC_TRANSACTION:
+        held.db.run(partial(_give_up_what_left_the_chain, broadcast=broadcast))
+    return False
+
+
+def _give_up_what_left_the_chain(conn: Connection, broadcast: Broadcast) -> None:
+    """A reorg took its commitment, and perhaps another one is mined; the case asks for it anew
+    when the first comes back.
+
+    Under the case's lock, as in `sending`: who asks again comes after this, and takes it up.
+    """
+    case = cases.lock_one(conn, broadcast.channel_id).case
+    if all(contract.outpoint not in broadcast.inputs for contract in case.contracts):
+        broadcasts.abandon(conn, [broadcast.id])

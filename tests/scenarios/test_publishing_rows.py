@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from tests.scenarios.stack import StackCourt
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.court import RunningCourt
@@ -126,6 +126,23 @@ def test_l2_without_its_input_a_transaction_is_not_sent_over_and_over(
         lambda: _broadcasts(court, sim)[0]["last_outcome"] in ("accepted", "already_known"),
         "the commitment to be taken",
     )
+
+
+def test_what_a_reorg_left_without_its_commitment_is_given_up_and_taken_up_again(
+    court: RunningCourt, stack: StackCourt
+) -> None:
+    """Our HTLC-timeout was mined; then the peer's commitment wins, and at last ours after all."""
+    sim = SimulatedChannel("commitment gone", STATIC_REMOTEKEY)
+    stack.begin(sim)
+    stack.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, 40_000_000, stack.height + 3)))
+    before = stack.height
+    states = []
+    for close in (sim.our_commitment_tx(), sim.their_commitment_tx(), sim.our_commitment_tx()):
+        stack.reorg(stack.height - before, [close])
+        stack.mine(5)
+        [timeout] = [b for b in _broadcasts(court, sim) if b["purpose"] == "htlc_transaction"]
+        states.append((stack.close_kind, timeout["state"]))
+    assert states == [("local", "confirmed"), ("remote", "abandoned"), ("local", "confirmed")]
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])
