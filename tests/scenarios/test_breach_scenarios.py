@@ -178,6 +178,28 @@ def test_p8_h4_htlcs_that_the_cheater_moves_together_are_punished_each_at_its_in
     assert [(c.ours, c.stage) for c in moved] == [(True, ContractStage.RESOLVED)] * 2
 
 
+def test_what_a_cheater_moves_together_of_two_channels_is_punished_by_each() -> None:
+    """SIGHASH_SINGLE lets it: each channel finds its own delayed output at its own index."""
+    courts = [begun(f"cheated in channel {name}", ANCHORS_ZERO_FEE_HTLC) for name in "AB"]
+    amounts = {1: 40_000, 2: 30_000}
+    moving = []
+    for number, (court, sim) in enumerate(courts, 1):
+        sat = amounts[number]
+        held = sim.htlc(number, Direction.OFFERED, sat * 1000, court.height + 200)
+        court.tell(*sim.whole_move(0, held))
+        court.tell(*sim.whole_move(1_000_000))
+        court.reorg(0, [sim.their_commitment_tx(_REVOKED)])
+        moving.append(Peer(sim).second_level(_REVOKED, number, sim.preimage(number)))
+    theft = aggregated(*moving)
+    for number, (court, _) in enumerate(courts, 1):
+        court.reorg(0, [theft])
+        court.mine(12)
+        assert court.state == "FULLY_RESOLVED"
+        moved = only(court, ContractKind.REVOKED_SECOND_LEVEL)
+        assert (moved.outpoint.vout, moved.value_sat) == (number, amounts[number])
+        assert moved.ours
+
+
 @BOTH_TYPES
 def test_create_justice_tx(channel_type: str) -> None:
     """Each output is spent to our script, to the satoshi of its value less a fee."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from contractcourt.bitcoin.script import p2wpkh, p2wsh
@@ -90,6 +91,50 @@ def test_what_the_peer_takes_by_the_revocation_key_is_failed_back(channel_type: 
     [failed] = court.told("htlc.failed")
     assert (failed["htlc_id"], failed["reason"]) == (1, "not_on_confirmed_commitment")
     assert court.told("htlc.fulfilled") == []
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("owner", list(Side))
+@pytest.mark.parametrize("later", [0, 3])
+@pytest.mark.parametrize("claimed", [1, 2])
+def test_of_two_equal_htlcs_each_ends_by_what_became_of_its_own_output(
+    channel_type: str, owner: Side, later: int, claimed: int
+) -> None:
+    """Parts of one payment: the peer claims one, the other is taken back and its preimage known."""
+    court, sim = begun(f"equal htlcs {later}", channel_type)
+    first = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 20)
+    second = msgspec.structs.replace(first, id=2, cltv_expiry=first.cltv_expiry + later)
+    court.tell(*sim.whole_move(0, first, second))
+    ours = owner is Side.LOCAL
+    court.reorg(0, [sim.our_commitment_tx() if ours else sim.their_commitment_tx()])
+    court.mine(4)
+    claim = Peer(sim).claim if ours else Peer(sim).second_level
+    court.reorg(0, [claim(1, claimed, sim.preimage(1))])
+    assert [told["htlc_id"] for told in court.told("htlc.fulfilled")] == [claimed]
+    court.mine(60)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.told("htlc.failed") == []
+    assert [told["htlc_id"] for told in court.told("htlc.fulfilled")] == [claimed, 3 - claimed]
+    won = [c.htlc.id for c in court.case.contracts if c.ours and c.htlc and c.spend]
+    assert set(won) == {3 - claimed}
+
+
+@BOTH_TYPES
+def test_a_preimage_is_told_of_an_htlc_that_only_their_previous_commitment_holds(
+    channel_type: str,
+) -> None:
+    """Both sides had signed it away as failed; the peer had not yet revoked."""
+    court, sim = begun("removed htlc", channel_type)
+    court.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 40)))
+    sim.move(0)
+    court.tell(sim.propose(), sim.accept())
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    court.mine(4)
+    court.reorg(0, [Peer(sim).second_level(1, 1, sim.preimage(1))])
+    court.mine(60)
+    assert [told["htlc_id"] for told in court.told("htlc.fulfilled")] == [1]
+    assert court.told("htlc.failed") == []
+    assert (court.state, court.close_kind) == ("FULLY_RESOLVED", "remote")
 
 
 def _output(court: MemoryCourt, kind: ContractKind) -> Contract:
