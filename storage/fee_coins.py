@@ -1,7 +1,8 @@
 """The coins of the fee wallets, as the watcher sees them on the best chain.
 
 A coin is there when its block is, and spent when the spender's block is: what a reorg takes, it
-takes back here too, in the same commit as the cursor.
+takes back here too, in the same commit as the cursor. The transaction that made it (`Parent`)
+proves to the signer what it is worth; of a coin that was found in the UTXO set it may be unknown.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from psycopg.rows import args_row
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script
+from contractcourt.units import BlockHash, BlockHeight, HexBytes, Satoshi, Script, Txid
 from storage import turns
 from storage.database import Connection
 
+#: What is larger no node relays, and too many such would be more than a signer reads. Bytes.
+MOST_PARENT_BYTES = 100_000
 #: A coin that was seen before its block was known keeps its row.
 ADD = """
     INSERT INTO fee_wallet_coins (outpoint, node, index, value_sat, height, block_hash)
@@ -36,10 +39,24 @@ UNSPEND = """
     WHERE spent_block_hash = %(block_hash)s
 """
 FORGET = "DELETE FROM fee_wallet_coins WHERE block_hash = %(block_hash)s"
-_SELECT = """
-    SELECT c.outpoint, c.node, c.index, c.value_sat, s.script_pubkey, c.height
+PUT_PARENTS = """
+    INSERT INTO fee_wallet_parents (txid, raw_tx)
+    SELECT * FROM unnest(%(txids)s::bytea[], %(raw_txs)s::bytea[])
+    ON CONFLICT (txid) DO NOTHING
+"""
+_WITH_PARENT = "LEFT JOIN fee_wallet_parents AS p ON p.txid = substring(c.outpoint FROM 1 FOR 32)"
+_SELECT = f"""
+    SELECT c.outpoint, c.node, c.index, c.value_sat, s.script_pubkey, c.height,
+           p.txid IS NOT NULL
     FROM fee_wallet_coins AS c JOIN fee_wallet_scripts AS s USING (node, index)
+    {_WITH_PARENT}
     WHERE c.spent_height IS NULL
+"""
+ORPHANS = f"""
+    SELECT c.outpoint, c.height, c.block_hash FROM fee_wallet_coins AS c {_WITH_PARENT}
+    WHERE c.spent_height IS NULL AND p.txid IS NULL
+    ORDER BY c.value_sat DESC, c.outpoint
+    LIMIT %(limit)s
 """
 UNSPENT = f"{_SELECT} AND c.node = %(node)s ORDER BY c.value_sat DESC, c.outpoint"
 FREE = f"""{_SELECT} AND c.node = %(node)s
@@ -54,7 +71,10 @@ OUTPOINTS = "SELECT outpoint FROM fee_wallet_coins WHERE spent_height IS NULL"
 
 @dataclass(frozen=True, slots=True)
 class FeeCoin:
-    """One unspent coin of a node's fee wallet; `index` is its script's place."""
+    """One unspent coin of a node's fee wallet; `index` is its script's place.
+
+    `proved`: its parent is stored.
+    """
 
     outpoint: OutPoint
     node: str
@@ -62,6 +82,24 @@ class FeeCoin:
     value_sat: Satoshi
     script_pubkey: Script
     height: BlockHeight
+    proved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A transaction that made coins, without witness: `txid` is the hash of `raw_tx`."""
+
+    txid: Txid
+    raw_tx: HexBytes
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An unspent coin whose parent is not stored, and its block; None where nobody asked."""
+
+    outpoint: OutPoint
+    height: BlockHeight
+    block_hash: BlockHash | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +123,29 @@ def add(conn: Connection, coins: Sequence[NewCoin]) -> None:
         "block_hashes": [coin.block_hash for coin in coins],
     }
     conn.execute(ADD, facts)
+
+
+def add_parents(conn: Connection, parents: Sequence[Parent]) -> None:
+    """Store transactions that made coins; those larger than any that nodes relay are left out."""
+    fitting = [one for one in parents if len(one.raw_tx) <= MOST_PARENT_BYTES]
+    if fitting:
+        facts = {
+            "txids": [one.txid for one in fitting],
+            "raw_txs": [one.raw_tx for one in fitting],
+        }
+        conn.execute(PUT_PARENTS, facts)
+
+
+def orphans(conn: Connection, limit: int) -> list[Orphan]:
+    """Coins of all nodes without a parent, the largest first."""
+    return [
+        Orphan(
+            OutPoint(outpoint),
+            BlockHeight(height),
+            None if block_hash is None else BlockHash(block_hash),
+        )
+        for outpoint, height, block_hash in conn.execute(ORPHANS, {"limit": limit})
+    ]
 
 
 def spend(
@@ -135,7 +196,13 @@ def _read(conn: Connection, query: str, node: str) -> list[FeeCoin]:
 
 
 def _coin(
-    outpoint: bytes, node: str, index: int, value_sat: int, script_pubkey: bytes, height: int
+    outpoint: bytes,
+    node: str,
+    index: int,
+    value_sat: int,
+    script_pubkey: bytes,
+    height: int,
+    proved: bool,
 ) -> FeeCoin:
     return FeeCoin(
         outpoint=OutPoint(outpoint),
@@ -144,4 +211,5 @@ def _coin(
         value_sat=Satoshi(value_sat),
         script_pubkey=Script(script_pubkey),
         height=BlockHeight(height),
+        proved=proved,
     )

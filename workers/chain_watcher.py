@@ -27,6 +27,7 @@ from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
 from tasks.tracing import span
 from workers.watcher import deep_reorg, following
+from workers.watcher.coin_parents import CoinParents
 from workers.watcher.following import Woken
 from workers.watcher.heartbeat import Heartbeat
 from workers.watcher.leadership import Leadership
@@ -115,6 +116,7 @@ class ChainWatcher:
         self._second_source = SecondSource(db, chain, second)
         self._progress = progress
         self._wallet_scan = WalletScan(db, chain)
+        self._coin_parents = CoinParents(db, chain)
         self._mempool_look = MempoolLook(db, chain, wake=self._wake_up)
         self._look_back = LookBack(
             db,
@@ -146,7 +148,11 @@ class ChainWatcher:
         searching = self._look_back.step(epoch, cursor)
         self._mempool_look.step(epoch)
         scanning = self._wallet_scan.step(epoch, cursor)
-        return Step.MOVED if moved or firing or searching or scanning else Step.RESTED
+        if scanning:
+            self._coin_parents.look_again()
+        reading = self._coin_parents.step(epoch)
+        more = moved or firing or searching or scanning or reading
+        return Step.MOVED if more else Step.RESTED
 
     def stand_down(self) -> None:
         """Give the lease back, so that another watcher need not wait for it to end."""

@@ -51,7 +51,11 @@ class BlockTransaction:
 
     def txid(self) -> Txid:
         """Its name; computed when asked."""
-        return _txid_of(self.raw, self._witness_at)
+        return Txid(sha256d(self.without_witness()))
+
+    def without_witness(self) -> HexBytes:
+        """The bytes that its name is the hash of."""
+        return _without_witness(self.raw, self._witness_at)
 
 
 def parse_header(raw_block: bytes) -> BlockHeader:
@@ -97,7 +101,7 @@ def spends_of(raw_block: bytes, watched: Container[bytes]) -> list[BlockSpend]:
             hits, witness_at, at = _skip_transaction(raw, start, watched)
             if hits:
                 raw_tx = HexBytes(raw[start:at])
-                txid = _txid_of(raw_tx, witness_at - start)
+                txid = Txid(sha256d(_without_witness(raw_tx, witness_at - start)))
                 found += [BlockSpend(OutPoint(hit), tx_index, txid, raw_tx) for hit in hits]
     except IndexError:
         raise MalformedBlock("the block is cut short") from None
@@ -217,8 +221,13 @@ def _long_size(raw: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(raw[at + 1 : end], "little"), end
 
 
-def _txid_of(raw_tx: bytes, witness_at: int) -> Txid:
-    """The name of a transaction whose witnesses begin at `witness_at`."""
+def without_witness(raw_tx: bytes) -> HexBytes:
+    """The bytes of a mined transaction that its txid is the hash of."""
+    return _without_witness(raw_tx, _skip_transaction(raw_tx, 0, ())[1])
+
+
+def _without_witness(raw_tx: bytes, witness_at: int) -> HexBytes:
+    """Of a transaction whose witnesses begin at `witness_at`."""
     if raw_tx[4] != 0:
-        return Txid(sha256d(raw_tx))
-    return Txid(sha256d(raw_tx[:4] + raw_tx[6:witness_at] + raw_tx[-4:]))
+        return HexBytes(raw_tx)
+    return HexBytes(raw_tx[:4] + raw_tx[6:witness_at] + raw_tx[-4:])

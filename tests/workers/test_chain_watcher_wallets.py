@@ -9,12 +9,13 @@ import pytest
 
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
+from chain.errors import BlockUnavailable
 from chain.view import Scan
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script, Txid
-from storage import alarms, fee_coins, fee_wallets
+from storage import alarms, fee_coins, fee_wallets, parents
 from storage.database import Database
 from storage.fee_coins import NewCoin
 from tests.chain.devnet_money import ANYONE, OP_TRUE, fund
@@ -66,6 +67,21 @@ def settle_scan(watcher: Watcher, court: Watched) -> None:
     raise AssertionError("the scan never ended")
 
 
+def unproved(court: Watched) -> list[int]:
+    """Of which coins it is not known what made them, the largest first."""
+    with court.db.transaction() as conn:
+        return [c.value_sat for c in fee_coins.unspent(conn, "alice") if not c.proved]
+
+
+def settle_parents(watcher: Watcher, court: Watched) -> None:
+    """Rounds until what made each coin has been looked for, which goes on beside them."""
+    for _ in range(2_000):
+        watcher.step()
+        if not unproved(court):
+            return
+    raise AssertionError("what made a coin was never found")
+
+
 def paying(outpoint: OutPoint, *outputs: tuple[int, bytes]) -> Transaction:
     spends = TxIn(outpoint, b"", 0xFFFFFFFD, (OP_TRUE,))
     return Transaction(2, (spends,), tuple(TxOut(value, script) for value, script in outputs), 0)
@@ -81,6 +97,66 @@ def test_coins_come_and_go_with_their_blocks(court: Watched, watcher: Watcher) -
     mine(court.devnet, paying(coin, (30_000, OTHER), (10_000, ANYONE)))
     watcher.settle()
     assert sorted(values(court)) == sorted([*[v for v in before if v != 50_000], 30_000, 10_000])
+
+
+def test_what_makes_a_coin_is_kept_with_it(court: Watched, watcher: Watcher) -> None:
+    import_wallet(court)
+    settle_scan(watcher, court)
+    settle_parents(watcher, court)
+    made = paying(fund(court.devnet, 50_000), (30_000, OTHER), (10_000, ANYONE))
+    mine(court.devnet, made)
+    watcher.settle()
+    assert {30_000, 10_000} <= set(values(court))
+    assert unproved(court) == []
+    with court.db.transaction() as conn:
+        found = parents.find(conn, [], [made.txid()])
+        # Once, though it made two.
+        (count,) = conn.execute(
+            "SELECT count(*) FROM fee_wallet_parents WHERE txid = %s", (made.txid(),)
+        ).fetchall()[0]
+    assert found == {made.txid(): made.serialize(with_witness=False)}
+    assert count == 1
+
+
+def test_what_made_a_coin_from_before_is_read_from_its_block(
+    court: Watched, chain: BitcoinCore
+) -> None:
+    """Of a coin that the search found, and of one that an older version kept without."""
+    fund(court.devnet, 77_000)
+    mine(court.devnet, spending(fund(court.devnet, 66_000), pays=65_000), count=3)
+    import_wallet(court)
+    watcher = Watcher(court.db, chain)
+    settle_scan(watcher, court)
+    settle_parents(watcher, court)
+    with court.db.transaction() as conn:
+        conn.execute("DELETE FROM fee_wallet_parents")
+        conn.execute("UPDATE fee_wallet_coins SET block_hash = NULL WHERE value_sat = 77000")
+    assert {77_000, 65_000} <= set(unproved(court))
+    again = Watcher(court.db, chain)
+    watcher.watcher.stand_down()
+    settle_parents(again, court)
+
+
+def test_a_coin_whose_block_is_pruned_stays_without_proof(
+    court: Watched, chain: BitcoinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fund(court.devnet, 77_000)
+    mine(court.devnet, count=2)
+    import_wallet(court)
+    asked: list[BlockHash] = []
+
+    def pruned(block_hash: BlockHash) -> bytes:
+        asked.append(block_hash)
+        raise BlockUnavailable("pruned")
+
+    watcher = Watcher(court.db, chain)
+    watcher.settle()
+    monkeypatch.setattr(chain, "raw_block", pruned)
+    settle_scan(watcher, court)
+    for _ in range(100):
+        watcher.step()
+    assert 77_000 in unproved(court)
+    assert len(asked) == len(set(asked)) > 0
 
 
 def test_a_coin_made_and_spent_in_one_block_is_spent(court: Watched, watcher: Watcher) -> None:
@@ -130,6 +206,7 @@ def test_b4_a_damaged_coin_is_a_damaged_block(court: Watched, watcher: Watcher) 
     """More than can ever be: the watcher lives on, tells it, and asks again."""
     import_wallet(court)
     settle_scan(watcher, court)
+    settle_parents(watcher, court)
     fund(court.devnet, 50_000)
     raw = bytes.fromhex(court.devnet.rpc("getblock", court.devnet.rpc("getbestblockhash"), 0))
     paid = (50_000).to_bytes(8, "little") + bytes([len(ANYONE)]) + ANYONE

@@ -24,7 +24,7 @@ from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script
 from storage import fee_coins, fee_wallets, lease, sweep_rounds
 from storage.blocks import Cursor
 from storage.database import Connection, Database
-from storage.fee_coins import NewCoin
+from storage.fee_coins import NewCoin, Parent
 from workers.watcher.unreadable import UnreadableBlock
 
 _log = structlog.get_logger()
@@ -37,33 +37,38 @@ def connect(conn: Connection, height: BlockHeight, block_hash: BlockHash, raw: b
         return
     coins = {bytes(outpoint) for outpoint in fee_coins.outpoints(conn)}
     try:
-        made = _made(raw, scripts, height, block_hash)
+        made, parents = _made(raw, scripts, height, block_hash)
         # One of the same block may be spent in it.
         coins |= {bytes(coin.outpoint) for coin in made}
         spent = [spend.outpoint for spend in spends_of(raw, coins)]
     except (MalformedBlock, MalformedTransaction) as error:
         raise UnreadableBlock(height, block_hash, error) from error
     fee_coins.add(conn, made)
+    fee_coins.add_parents(conn, parents)
     fee_coins.spend(conn, spent, height, block_hash)
 
 
 def _made(
     raw: bytes, scripts: set[bytes], height: BlockHeight, block_hash: BlockHash
-) -> list[NewCoin]:
-    """The coins that the block makes."""
-    if not any(script in raw for script in scripts):
-        return []
+) -> tuple[list[NewCoin], list[Parent]]:
+    """The coins that the block makes, and the transactions that make them."""
     made: list[NewCoin] = []
+    parents: list[Parent] = []
+    if not any(script in raw for script in scripts):
+        return made, parents
     for item in walk(raw)[1]:
         if item.index == 0 or not any(script in item.raw for script in scripts):
             continue
-        txid = item.txid()
+        parent = Parent(item.txid(), item.without_witness())
+        before = len(made)
         for vout, output in enumerate(Transaction.parse(item.raw).outputs):
             if output.script_pubkey in scripts and output.value > 0:
-                outpoint = OutPoint.of(txid, vout)
+                outpoint = OutPoint.of(parent.txid, vout)
                 script, value = Script(output.script_pubkey), Satoshi(output.value)
                 made.append(NewCoin(outpoint, script, value, height, block_hash))
-    return made
+        if len(made) > before:
+            parents.append(parent)
+    return made, parents
 
 
 @dataclass(frozen=True, slots=True)
