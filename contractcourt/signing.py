@@ -18,8 +18,9 @@ from contractcourt.contract import Contract
 from contractcourt.errors import ContractCourtError
 from contractcourt.units import HexBytes, PublicKey, Satoshi, Script, Secret, Txid
 
-#: The longest body that a signer reads, in bytes.
-MAX_BODY_BYTES = 1_048_576
+#: The longest body that a signer reads, in bytes: more than one sweep needs that comes with the
+#: largest transactions that nodes relay, one for each of its inputs.
+MAX_BODY_BYTES = 16 * 1_048_576
 
 
 class SigningPurpose(StrEnum):
@@ -60,6 +61,10 @@ class RefusalReason(StrEnum):
     WRONG_SECRET = "wrong-secret"
     #: An output pays a script that the node's owner never allowed.
     FOREIGN_OUTPUT = "foreign-output"
+    #: The transaction that made an input says that it has another value or script.
+    WRONG_VALUE = "wrong-value"
+    #: No transaction shows what an input is worth, and it is not the last one.
+    UNPROVED_VALUE = "unproved-value"
     #: The outputs are worth more than the inputs, or the fee is beyond policy.
     UNREASONABLE_FEE = "unreasonable-fee"
     #: The script engine rejects the finished transaction.
@@ -105,7 +110,9 @@ class SigningInput(msgspec.Struct, frozen=True):
 class SigningRequest(msgspec.Struct, frozen=True):
     """One transaction of one node to sign. `tx` is unsigned: it has no witness.
 
-    `commitment` is what is to be signed, or, of a bump, what the child pays for.
+    `commitment` is what is to be signed, or, of a bump, what the child pays for. `parents` are the
+    transactions that made the inputs, without witness, each once; what each has to show is in
+    `contractcourt.proved_values`.
     """
 
     node: str
@@ -113,6 +120,7 @@ class SigningRequest(msgspec.Struct, frozen=True):
     tx: HexBytes
     inputs: tuple[SigningInput, ...]
     commitment: LocalCommitment | None = None
+    parents: tuple[HexBytes, ...] = ()
 
     @property
     def channels(self) -> list[Channel]:
@@ -170,9 +178,11 @@ def commitment_request(
     )
 
 
-def sweep_request(node: str, tx: HexBytes, inputs: Sequence[SigningInput]) -> SigningRequest:
+def sweep_request(
+    node: str, tx: HexBytes, inputs: Sequence[SigningInput], parents: Sequence[HexBytes] = ()
+) -> SigningRequest:
     """The request for a transaction that takes contracts of this node's channels."""
-    return SigningRequest(node, SigningPurpose.SWEEP, tx, tuple(inputs))
+    return SigningRequest(node, SigningPurpose.SWEEP, tx, tuple(inputs), parents=tuple(parents))
 
 
 def bump_request(

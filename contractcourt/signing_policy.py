@@ -89,10 +89,42 @@ def check_commitment(
         SigningRefused: MALFORMED_REQUEST, WRONG_SCRIPT, WRONG_COMMITMENT, BAD_REMOTE_SIGNATURE.
     """
     commitment = request.commitment
-    if commitment is None or len(request.inputs) != 1 or not is_number(commitment.number):
+    if commitment is None or len(request.inputs) != 1:
         raise malformed("a commitment request has one input and its commitment")
     channel = request.inputs[0].owner
     script = _check_funding(channel, request.inputs[0])
+    _check_is_signed(channel, commitment, tx, script, own_point)
+    return commitment, script
+
+
+def check_bumped(request: SigningRequest, own_point: Callable[[int], PublicKey]) -> None:
+    """The commitment that a bump pays for is ours, and the peer has signed it.
+
+    Args:
+        own_point: as for `check_commitment`.
+
+    Raises:
+        SigningRefused: MALFORMED_REQUEST, WRONG_COMMITMENT, BAD_REMOTE_SIGNATURE.
+        MalformedTransaction: it is no transaction.
+    """
+    commitment = request.commitment
+    if commitment is None or not request.channels:
+        raise malformed("a bump spends an anchor and names its commitment")
+    channel = request.channels[0]
+    script = multisig_2of2(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+    _check_is_signed(channel, commitment, Transaction.parse(commitment.tx), script, own_point)
+
+
+def _check_is_signed(
+    channel: Channel,
+    commitment: LocalCommitment,
+    tx: Transaction,
+    script: Script,
+    own_point: Callable[[int], PublicKey],
+) -> None:
+    """`tx` is what the commitment's numbers say, and the peer's signature is good for it."""
+    if not is_number(commitment.number):
+        raise malformed("the commitment's number is not of 48 bits")
     check_is_commitment(channel, commitment, tx, own_point(commitment.number))
     digest = segwit_v0(tx, 0, script, channel.capacity_sat, SIGHASH_ALL)
     if not verify(channel.remote.funding_pubkey, digest, commitment.remote_signature):
@@ -100,7 +132,6 @@ def check_commitment(
             RefusalReason.BAD_REMOTE_SIGNATURE,
             f"the peer's signature of commitment {commitment.number} does not verify",
         )
-    return commitment, script
 
 
 def check_is_commitment(

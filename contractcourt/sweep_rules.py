@@ -1,9 +1,9 @@
 """The rules by which the signer judges sweeps and bumps: where the money goes, and how much of it
 to the miners.
 
-Pure, like `contractcourt.signing_policy`. The signer believes no price and no budget of a
-request: a court that errs can waste within these limits, one that lies about the values of inputs
-could waste more (docs/threat_model.md), and neither steal.
+Pure, like `contractcourt.signing_policy`. The signer believes no price, no budget and no value of
+a request (`contractcourt.proved_values`): a court that errs, or lies, can waste within these limits
+and steal nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contractcourt.bolt3.points import verify
 from contractcourt.channel import LocalCommitment
 from contractcourt.claims import Claim, claim_of
 from contractcourt.contract import Contract, ContractKind
+from contractcourt.proved_values import check_values
 from contractcourt.signing import (
     RefusalReason,
     SigningInput,
@@ -54,8 +55,7 @@ class FeePolicy(msgspec.Struct, frozen=True):
 
     Shares are of the value of its inputs (`max_share_percent`; of those that somebody else can
     take, `max_disputed_percent`), of a bump of what our commitment holds for us. The feerate is
-    per virtual byte, of parent and child together for a bump. The fee of an HTLC transaction that
-    both sides signed is agreed between them and not counted.
+    per virtual byte, of parent and child together for a bump.
     """
 
     max_share_percent: int = 50
@@ -83,9 +83,12 @@ def check_sweep(
 ) -> tuple[Claim | None, ...]:
     """The claim of every input, None for a coin, when the transaction keeps all the rules.
 
+    Of a bump's commitment it only says that the anchor is one of its outputs: see `check_bumped`.
+
     Raises:
-        SigningRefused: any reason of `claim_of`; WRONG_TIMELOCK, WRONG_SCRIPT, FOREIGN_OUTPUT,
-            UNREASONABLE_FEE, BAD_REMOTE_SIGNATURE, MALFORMED_REQUEST.
+        SigningRefused: any reason of `claim_of` and of `check_values`; WRONG_TIMELOCK,
+            WRONG_SCRIPT, FOREIGN_OUTPUT, UNREASONABLE_FEE, BAD_REMOTE_SIGNATURE,
+            MALFORMED_REQUEST.
     """
     if request.purpose not in (SigningPurpose.SWEEP, SigningPurpose.BUMP):
         raise malformed("this is no sweep")
@@ -94,10 +97,11 @@ def check_sweep(
         raise malformed("coins alone are nothing to sweep")
     if request.purpose is SigningPurpose.BUMP:
         _check_is_bump(request)
+    check_values(request)
     _check_timelocks(tx, claims)
     _check_outputs(request, tx, claims, allowed)
     _check_second_levels(request, tx, claims)
-    _check_fee(request, tx, claims, policy)
+    _check_fee(request, tx, policy)
     return claims
 
 
@@ -219,10 +223,18 @@ def _check_second_level_outputs(tx: Transaction, claims: Sequence[Claim | None])
 def _check_second_levels(
     request: SigningRequest, tx: Transaction, claims: Sequence[Claim | None]
 ) -> None:
-    """The peer's signature covers what it has to on every HTLC transaction of ours (H2, H3)."""
+    """The peer's signature covers what it has to on every HTLC transaction of ours (H2, H3).
+
+    With anchors none carries a fee of its own.
+    """
     for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True)):
         if claim is None or claim.second_level is None:
             continue
+        if spent.owner.anchors and tx.outputs[index].value != spent.value_sat:
+            raise SigningRefused(
+                RefusalReason.UNREASONABLE_FEE,
+                f"the {claim.path} of {spent.outpoint} does not move its whole value",
+            )
         htlc = spent.contract.htlc if spent.contract else None
         signature = htlc.remote_signature if htlc else None
         sighash = remote_sighash(spent.owner)
@@ -235,24 +247,17 @@ def _check_second_levels(
             )
 
 
-def _check_fee(
-    request: SigningRequest, tx: Transaction, claims: Sequence[Claim | None], policy: FeePolicy
-) -> None:
+def _check_fee(request: SigningRequest, tx: Transaction, policy: FeePolicy) -> None:
     fee = sweep_fee(request.inputs, tx)
     if fee < 0:
         raise SigningRefused(
             RefusalReason.UNREASONABLE_FEE, f"the outputs are worth {-fee} sat more than the inputs"
         )
-    agreed = sum(
-        request.inputs[index].value_sat - tx.outputs[index].value
-        for index, claim in enumerate(claims)
-        if claim is not None and claim.second_level is not None
-    )
     most = _most(request, policy)
-    if fee - agreed > most:
+    if fee > most:
         raise SigningRefused(
             RefusalReason.UNREASONABLE_FEE,
-            f"a fee of {fee - agreed} sat is more than the {most} sat allowed for what it saves",
+            f"a fee of {fee} sat is more than the {most} sat allowed for what it saves",
         )
 
 
@@ -273,11 +278,7 @@ def _percent(contract: Contract, policy: FeePolicy) -> int:
 
 
 def held_for_us(commitment: LocalCommitment) -> Satoshi:
-    """What may be lost with our commitment: our balance and every HTLC, as far as it has them.
-
-    Of a transaction that was made up only somebody who pays our anchor's script himself has
-    something to show (docs/threat_model.md).
-    """
+    """What may be lost with our commitment: our balance and every HTLC, as far as it has them."""
     in_flight = sum(htlc.amount_msat for htlc in commitment.htlcs)
     told = (commitment.to_local_msat + in_flight) // 1000
     there = sum(output.value for output in Transaction.parse(commitment.tx).outputs)

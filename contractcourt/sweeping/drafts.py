@@ -44,12 +44,16 @@ _CLEARLY = 20
 
 
 class WalletCoin(msgspec.Struct, frozen=True):
-    """A confirmed P2WPKH coin of a node's fee wallet, at `index` of its descriptor."""
+    """A confirmed P2WPKH coin of a node's fee wallet, at `index` of its descriptor.
+
+    `proved`: the transaction that made it is known, so that the signer can be shown its value.
+    """
 
     outpoint: OutPoint
     value_sat: Satoshi
     script_pubkey: Script
     index: int
+    proved: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +183,16 @@ class _Funded:
     def _choose(self, change: Script) -> tuple[WalletCoin, ...]:
         """The smallest coin that is enough; else the largest ones, while they raise the feerate.
 
-        Whoever pays small coins to the wallet's scripts would otherwise lower it.
+        Whoever pays small coins to the wallet's scripts would otherwise lower it. One of them may
+        be without proof of its value, as the last input (`contractcourt.proved_values`).
         """
         by_value = sorted(self._wallet.coins, key=lambda coin: coin.value_sat)
         needed = self._needed(1, change)
         for coin in by_value:
             if coin.value_sat >= needed:
                 return (coin,)
+        largest = next((coin for coin in reversed(by_value) if not coin.proved), None)
+        by_value = [coin for coin in by_value if coin.proved or coin is largest]
         chosen: tuple[WalletCoin, ...] = (by_value[-1],)
         for coin in by_value[-2 : -1 - _MOST_COINS : -1]:
             more = (*chosen, coin)
@@ -194,7 +201,7 @@ class _Funded:
             chosen = more
             if sum(c.value_sat for c in chosen) >= self._needed(len(chosen), change):
                 break
-        return chosen
+        return tuple(sorted(chosen, key=lambda coin: not coin.proved))
 
     def _needed(self, coins: int, change: Script) -> int:
         """Of so many coins."""

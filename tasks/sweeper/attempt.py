@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from chain.view import PublishResult
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import PublishOutcome
+from contractcourt.proved_values import needs_proof
 from contractcourt.signing import (
     SignedTransaction,
     SigningInput,
@@ -28,6 +31,7 @@ from contractcourt.sweeping.inputs import SweepInput
 from contractcourt.sweeping.market import Market
 from contractcourt.sweeping.replacing import Replaced
 from contractcourt.units import HexBytes, Txid, WeightUnits
+from storage import parents
 from storage.broadcasts import Broadcast
 from storage.signed import Price
 from tasks.errors import RefusedByEngine
@@ -100,7 +104,7 @@ def sign_planned(
 ) -> tuple[list[Ready | NotSigned], SignerUnavailable | None]:
     """Each of them signed, or why not; without those left unsigned by a signer that goes away."""
     made: list[Ready | NotSigned] = []
-    answers = sign_many(held, [_request(one.draft) for one in planned])
+    answers = sign_many(held, _with_parents(held, [_request(one.draft) for one in planned]))
     for one, answer in zip(planned, answers, strict=True):
         if isinstance(answer, SignerUnavailable):
             return made, answer
@@ -139,6 +143,20 @@ def _request(drafted: Draft) -> SigningRequest:
     if isinstance(want, BumpCommitment):
         return bump_request(node, tx, inputs, want.commitment)
     return sweep_request(node, tx, inputs)
+
+
+def _with_parents(held: Resources, requests: Sequence[SigningRequest]) -> list[SigningRequest]:
+    """Each with the transactions that prove its inputs; all are looked for at once."""
+    needed = [{spent.outpoint.txid for spent in needs_proof(request)} for request in requests]
+    txids = sorted(set().union(*needed))
+    if not txids:
+        return list(requests)
+    points = sorted({channel.channel_point for one in requests for channel in one.channels})
+    found = held.db.run(lambda conn: parents.find(conn, points, txids))
+    return [
+        replace(request, parents=tuple(found[txid] for txid in sorted(txids) if txid in found))
+        for request, txids in zip(requests, needed, strict=True)
+    ]
 
 
 def _signing_input(member: SweepInput) -> SigningInput:

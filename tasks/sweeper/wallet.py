@@ -57,4 +57,4 @@ class NodeWallet:
 
 
 def _wallet_coin(coin: FeeCoin) -> WalletCoin:
-    return WalletCoin(coin.outpoint, coin.value_sat, coin.script_pubkey, coin.index)
+    return WalletCoin(coin.outpoint, coin.value_sat, coin.script_pubkey, coin.index, coin.proved)

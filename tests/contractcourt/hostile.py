@@ -28,13 +28,14 @@ FOREIGN = Script(bytes.fromhex("0014" + "66" * 20))
 NO_DELAY = 0xFFFFFFFD
 
 
-def sweep_of(name: str, kind: ContractKind) -> SigningRequest:
-    """The first recorded spend of that kind in that recording."""
-    for request, _ in Recording(name).our_spends():
-        contract = request.inputs[0].contract
-        if contract is not None and contract.kind is kind:
-            return request
-    raise AssertionError(f"{name} has no spend of a {kind.value}")
+def sweep_of(name: str, kind: ContractKind, number: int = 0) -> SigningRequest:
+    """The first recorded spend of that kind in that recording, or one after it."""
+    found = [
+        request
+        for request, _ in Recording(name).our_spends()
+        if (contract := request.inputs[0].contract) is not None and contract.kind is kind
+    ]
+    return found[number]
 
 
 def to_local() -> SigningRequest:

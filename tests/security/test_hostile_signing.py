@@ -14,9 +14,11 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace as with_fields
 
+from chain import consensus
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.channel import Htlc
+from contractcourt.bolt3.commitment import build_commitment
+from contractcourt.channel import Htlc, LocalCommitment, Side
 from contractcourt.contract import ContractKind
 from contractcourt.signing import (
     RefusalReason,
@@ -24,7 +26,17 @@ from contractcourt.signing import (
     SigningRefused,
     SigningRequest,
 )
-from contractcourt.units import HexBytes, PaymentHash, Satoshi, Script, Secret, Signature, Txid
+from contractcourt.units import (
+    FeeratePerKw,
+    HexBytes,
+    Millisatoshi,
+    PaymentHash,
+    Satoshi,
+    Script,
+    Secret,
+    Signature,
+    Txid,
+)
 from storage import channels, nodes
 from storage.database import Database
 from storage.seal import Seal
@@ -39,9 +51,11 @@ from tests.contractcourt.hostile import (
     with_input,
 )
 from tests.workers.ldk_signing import Recording
+from tests.workers.test_signer_fee_wallet import bumped, child_of, request_of
 from workers.signer import signatures
 from workers.signer.keyring import KeyRing
 from workers.signer.signing import Signer
+from workers.simulation import fee_wallet
 
 ALICE, MALLORY = Recording("anchors_4_local_close_htlcs"), Recording("static_5_remote_close_htlcs")
 TO_LOCAL = sweep_of("anchors_4_local_close_htlcs", ContractKind.TO_LOCAL)
@@ -244,6 +258,91 @@ def test_a_contract_at_another_outpoint_gives_a_signature_for_nothing(vault: Vau
     elsewhere = moved(TO_LOCAL, OutPoint.of(Txid(b"\x05" * 32), 0))
     signed = Transaction.parse(vault.signer.sign(elsewhere).tx)
     assert {Script(output.script_pubkey) for output in signed.outputs} == allowed_by(TO_LOCAL)
+
+
+# -- values --
+
+BOTH = together(
+    *(sweep_of("anchors_4_local_close_htlcs", ContractKind.TO_LOCAL, number) for number in (1, 2))
+)
+PARENTS = tuple(ALICE.parent(spent.outpoint.txid) for spent in BOTH.inputs)
+
+
+def burning() -> SigningRequest:
+    """Two outputs in one transaction that pays the node half of the larger one alone."""
+    most = max(spent.value_sat for spent in BOTH.inputs)
+    paying = changed(BOTH, lambda tx: replace(tx, outputs=tx.outputs[:1]))
+    return changed(paying, set_output(0, value=most // 2 + 2))
+
+
+def telling(request: SigningRequest, index: int, value_sat: int) -> SigningRequest:
+    """The same with another value for one input."""
+    inputs = list(request.inputs)
+    contract = inputs[index].contract
+    assert contract is not None
+    told = Satoshi(value_sat)
+    contract = with_fields(contract, value_sat=told)
+    inputs[index] = with_fields(inputs[index], value_sat=told, contract=contract)
+    return with_fields(request, inputs=tuple(inputs))
+
+
+def test_one_sweep_in_two_requests_each_with_a_lie_about_the_other_input(vault: Vault) -> None:
+    """Each would give a good signature of one input, for a fee of nearly all."""
+    burnt = burning()
+    first, last = telling(burnt, 0, 10_000), telling(burnt, 1, 1)
+    for parents in ((), PARENTS[:1], PARENTS[1:]):
+        unproved = with_fields(burnt, parents=parents)
+        truth = RefusalReason.UNREASONABLE_FEE if parents == PARENTS[:1] else _UNPROVED
+        assert vault.refuses(unproved) is truth
+    for lie in (first, last):
+        assert vault.refuses(lie) is _UNPROVED
+        assert vault.refuses(with_fields(lie, parents=PARENTS)) is RefusalReason.WRONG_VALUE
+    assert vault.refuses(with_fields(burnt, parents=PARENTS)) is RefusalReason.UNREASONABLE_FEE
+    # Without proof is the last one, in every request: what is told of it has to be signed by it.
+    assert vault.refuses(with_fields(first, parents=PARENTS[1:])) is _UNPROVED
+    void = vault.signer.sign(with_fields(last, parents=PARENTS[:1]))
+    true = [(spent.value_sat, spent.script_pubkey) for spent in burnt.inputs]
+    assert consensus.verify_transaction(void.tx, true) is not None
+
+
+_UNPROVED = RefusalReason.UNPROVED_VALUE
+
+
+def test_two_outputs_are_swept_together_by_what_made_them(vault: Vault) -> None:
+    both = with_fields(BOTH, parents=PARENTS)
+    signed = vault.signer.sign(both)
+    spent = [(one.value_sat, one.script_pubkey) for one in both.inputs]
+    assert consensus.verify_transaction(signed.tx, spent) is None
+
+
+BUMPED = bumped()
+
+
+def test_a_bump_of_a_commitment_that_was_made_up(vault: Vault) -> None:
+    """Somebody pays our anchor's script himself, and says that all the world hangs on it."""
+    sim, made, want = BUMPED
+    vault.signer.import_keys(json.dumps(sim.key_document()).encode())
+    document = {"node": "alice", "fee_wallet": fee_wallet.descriptor("alice")}
+    vault.signer.import_keys(json.dumps(document).encode())
+    number, rich = 1, Millisatoshi(10**12)
+    channel = with_fields(sim.channel, capacity_sat=Satoshi(10**9))
+    point, feerate = sim.ours.point(number), FeeratePerKw(253)
+    built = build_commitment(channel, Side.LOCAL, number, point, feerate, rich, Millisatoshi(0)).tx
+    told = LocalCommitment(
+        number,
+        built.txid(),
+        HexBytes(built.serialize()),
+        want.commitment.remote_signature,
+        feerate,
+        rich,
+        Millisatoshi(0),
+    )
+    child, wish = child_of(channel, told, point)
+    lie = request_of(channel, child, wish)
+    assert vault.refuses(lie) is RefusalReason.BAD_REMOTE_SIGNATURE
+    richer = with_fields(lie, commitment=with_fields(told, to_local_msat=Millisatoshi(2 * rich)))
+    assert vault.refuses(richer) is RefusalReason.WRONG_COMMITMENT
+    assert vault.signer.sign(request_of(sim.channel, made, want)).txid == made.tx.txid()
 
 
 # -- commitments --

@@ -22,11 +22,11 @@ from contractcourt.channel import STATIC_REMOTEKEY, Direction, Side
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind, SweepOutput
 from contractcourt.policy import Policy
-from contractcourt.units import BlockHash, BlockHeight, Satoshi
+from contractcourt.units import BlockHash, BlockHeight, HexBytes, Satoshi
 from storage import alarms, blocks, broadcasts, fee_coins, nodes, spends, sweep_inputs
 from storage.broadcasts import Broadcast
 from storage.database import Connection
-from storage.fee_coins import NewCoin
+from storage.fee_coins import NewCoin, Parent
 from storage.seal import create_seal_key
 from storage.sweep_inputs import StoredSweep, Wish
 from tasks import resources
@@ -96,13 +96,21 @@ class Sweeps:
         """A block of these alone."""
         self.rpc("devnet_mine", 1, [tx.serialize().hex() for tx in transactions])
 
-    def coin(self, value_sat: int) -> OutPoint:
-        """Another coin for the fee wallet."""
+    def coin(self, value_sat: int, *, proved: bool = True) -> OutPoint:
+        """Another coin for the fee wallet; whether the watcher saw what made it."""
         script = fee_wallet.scripts(NODE)[0]
         coin = OutPoint.parse(self.rpc("devnet_fund", script.hex(), value_sat))
         new = NewCoin(coin, script, Satoshi(value_sat), STARTED, _SOME_BLOCK)
-        self.held.db.run(lambda conn: fee_coins.add(conn, [new]))
-        self.mine(self._transaction(str(coin.txid)))
+        made = self._transaction(str(coin.txid))
+        parent = Parent(made.txid(), HexBytes(made.serialize(with_witness=False)))
+
+        def add(conn: Connection) -> None:
+            fee_coins.add(conn, [new])
+            if proved:
+                fee_coins.add_parents(conn, [parent])
+
+        self.held.db.run(add)
+        self.mine(made)
         return coin
 
     def closed(self, name: str, owner: Side, values_sat: Sequence[int]) -> Closed:
@@ -124,7 +132,9 @@ class Sweeps:
         tx = sim.our_commitment_tx() if ours else sim.their_commitment_tx()
         self.rpc("devnet_mine", 1)
         self.mine(tx)
-        return Closed(self, sim, channel_id, owner, tx)
+        closed = Closed(self, sim, channel_id, owner, tx)
+        closed.spent_by(tx, sim.channel.funding_outpoint)
+        return closed
 
     def round(self, height: int, price: int, *, floor: int = 253) -> None:
         """The urgent round of this block, when each target costs `price`."""

@@ -57,6 +57,49 @@ def test_l8_whoever_is_left_out_of_a_better_offer_gets_a_coin_in_the_same_block(
     assert world.feerate(poor) > 3_500
 
 
+@pytest.mark.parametrize("proved", [True, False])
+def test_several_outputs_of_two_closes_and_several_coins_in_one_transaction(
+    sweeper: Resources, devnet: DevnetProcess, proved: bool
+) -> None:
+    """The signer is shown what made each of them, but for the last coin where that is unknown."""
+    world = Sweeps(sweeper, devnet, 3_000, 2_500)
+    world.coin(2_800, proved=proved)
+    closes = [world.closed(name, Side.LOCAL, [60_000, 50_000]) for name in ("one", "two")]
+    htlcs = [c.want(n, deadline=_DEADLINE, budget_sat=30_000) for c in closes for n in (1, 2)]
+    world.round(STARTED, price=1_800)
+    together = world.in_mempool(htlcs[0])
+    assert together is not None
+    spent = {one.outpoint for one in together.inputs}
+    assert spent >= set(htlcs)
+    assert len(spent) > len(htlcs) + 1
+    assert world.alarms().keys() <= {"fee_wallet_short"}
+
+
+def test_coins_that_nobody_saw_made_pay_one_at_a_time(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet)
+    coins = [world.coin(value, proved=False) for value in (3_000, 2_500)]
+    closed = world.closed("unproved", Side.LOCAL, [60_000, 50_000])
+    htlcs = [closed.want(n, deadline=_DEADLINE, budget_sat=30_000) for n in (1, 2)]
+    world.round(STARTED, price=2_000)
+    out = [world.in_mempool(htlc) for htlc in htlcs]
+    for tx in out:
+        assert tx is not None
+        assert len({spent.outpoint for spent in tx.inputs} & set(coins)) == 1
+    assert "quarantined" not in world.alarms()
+
+
+def test_outputs_of_two_closes_are_swept_by_one_transaction(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet)
+    closes = [world.closed(name, Side.REMOTE, [60_000]) for name in ("one", "two")]
+    first, second = (c.want(1, deadline=_DEADLINE, budget_sat=30_000) for c in closes)
+    world.round(STARTED, price=1_000)
+    assert world.in_mempool(first) == world.in_mempool(second) is not None
+
+
 def test_l7_what_is_taken_back_is_paid_for_with_the_coins_it_had(
     sweeper: Resources, devnet: DevnetProcess
 ) -> None:

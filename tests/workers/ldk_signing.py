@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import weights
@@ -24,6 +26,7 @@ from contractcourt.channel import (
     Side,
 )
 from contractcourt.contract import Contract, ContractKind, ContractStage
+from contractcourt.proved_values import needs_proof
 from contractcourt.signing import (
     SigningInput,
     SigningRequest,
@@ -166,11 +169,18 @@ class Recording:
         return spends
 
     def _request(self, item: dict[str, Any], signed: Transaction) -> SigningRequest:
-        return sweep_request(
-            self.channel.node,
-            HexBytes(signed.serialize(with_witness=False)),
-            [self.signing_input(facts) for facts in item["inputs"]],
-        )
+        inputs = [self.signing_input(facts) for facts in item["inputs"]]
+        unsigned = HexBytes(signed.serialize(with_witness=False))
+        request = sweep_request(self.channel.node, unsigned, inputs)
+        made = {spent.outpoint.txid for spent in needs_proof(request)}
+        return replace(request, parents=tuple(self.parent(txid) for txid in sorted(made)))
+
+    def parent(self, txid: Txid) -> HexBytes:
+        """The mined transaction of that name, without witness."""
+        mined = (self.document["closing_tx"], *self.document["confirmed"])
+        found = (_tx(item["hex"]) for item in mined)
+        parent = next(tx for tx in found if tx.txid() == txid)
+        return HexBytes(parent.serialize(with_witness=False))
 
     def signing_input(self, facts: dict[str, Any]) -> SigningInput:
         """One input of a mined transaction, as the court would describe it."""

@@ -15,7 +15,7 @@ from contractcourt.arbitrator.contracts import build_contracts, recognised
 from contractcourt.bitcoin import base58
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxOut
-from contractcourt.channel import LocalCommitment, Side
+from contractcourt.channel import Channel, LocalCommitment, Side
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import BumpCommitment, CloseKind
 from contractcourt.signing import (
@@ -32,7 +32,17 @@ from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed, FeePolicy
 from contractcourt.sweeping.drafts import Draft, FeeWallet, WalletCoin, draft
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput
-from contractcourt.units import BlockHeight, FeeratePerKw, HexBytes, Satoshi, Script, Txid
+from contractcourt.units import (
+    BlockHeight,
+    FeeratePerKw,
+    HexBytes,
+    PublicKey,
+    Satoshi,
+    Script,
+    Secret,
+    Signature,
+    Txid,
+)
 from storage import fee_wallets, nodes
 from storage.database import Database
 from storage.seal import Seal
@@ -175,32 +185,39 @@ def bumped(budget_sat: int = 60_000) -> tuple[SimulatedChannel, Draft, BumpCommi
     """Our commitment's child, paid for by one coin."""
     sim = SimulatedChannel("bumped", feerate_per_kw=253)
     sim.funded(OutPoint.of(Txid(b"\x09" * 32), 1))
-    commitment = sim.local_commitment(0)
-    want = BumpCommitment(
-        anchor_of(sim, commitment), commitment, BlockHeight(300), Satoshi(budget_sat)
-    )
-    item = SweepInput(sim.channel, want, BlockHeight(100), FeeratePerKw(250_000), FLOOR)
+    made, want = child_of(sim.channel, sim.local_commitment(0), sim.ours.point(0), budget_sat)
+    return sim, made, want
+
+
+def child_of(
+    channel: Channel, commitment: LocalCommitment, point: PublicKey, budget_sat: int = 60_000
+) -> tuple[Draft, BumpCommitment]:
+    """The child of this commitment of ours, made at this point, paid for by one coin."""
+    anchor = anchor_of(channel, commitment, point)
+    want = BumpCommitment(anchor, commitment, BlockHeight(300), Satoshi(budget_sat))
+    item = SweepInput(channel, want, BlockHeight(100), FeeratePerKw(250_000), FLOOR)
     coin = WalletCoin(OutPoint.of(Txid(b"\x0a" * 32), 0), Satoshi(200_000), WALLET.scripts()[3], 3)
     made = draft(
         Group.alone(item, FeeratePerKw(5_000)), FeeWallet((coin,), WALLET.scripts()[4]), FLOOR
     )
     assert isinstance(made, Draft)
-    return sim, made, want
+    return made, want
 
 
-def anchor_of(sim: SimulatedChannel, commitment: LocalCommitment) -> Contract:
+def anchor_of(channel: Channel, commitment: LocalCommitment, point: PublicKey) -> Contract:
     """Our anchor, as the law names it."""
-    closing = Classified(CloseKind.LOCAL, Side.LOCAL, 0, sim.ours.point(0), ())
+    closing = Classified(CloseKind.LOCAL, Side.LOCAL, commitment.number, point, ())
     tx = Transaction.parse(commitment.tx)
-    outputs = recognised(sim.channel, closing, tx)
-    found = build_contracts(sim.channel, closing, tx, BlockHeight(1), outputs)
+    outputs = recognised(channel, closing, tx)
+    found = build_contracts(channel, closing, tx, BlockHeight(1), outputs)
     return next(one for one in found if one.kind is ContractKind.ANCHOR)
 
 
-def request_of(sim: SimulatedChannel, made: Draft, want: BumpCommitment) -> SigningRequest:
+def request_of(channel: Channel, made: Draft, want: BumpCommitment) -> SigningRequest:
+    """What the signer is asked for it."""
     coins = [wallet_input(c.outpoint, c.value_sat, c.script_pubkey, c.index) for c in made.coins]
-    inputs = [contract_input(sim.channel, want.contract), *coins]
-    return bump_request(sim.node, HexBytes(made.tx.serialize()), inputs, want.commitment)
+    inputs = [contract_input(channel, want.contract), *coins]
+    return bump_request(channel.node, HexBytes(made.tx.serialize()), inputs, want.commitment)
 
 
 def sign(
@@ -231,7 +248,7 @@ def reason_of(sim: SimulatedChannel, request: SigningRequest) -> RefusalReason:
 
 def test_a_bump_is_signed_and_valid() -> None:
     sim, made, want = bumped()
-    request = request_of(sim, made, want)
+    request = request_of(sim.channel, made, want)
     signed = sign(sim, request)
     spent = [(one.value_sat, one.script_pubkey) for one in request.inputs]
     assert consensus.verify_transaction(signed.serialize(), spent) is None
@@ -250,7 +267,7 @@ def with_coin(request: SigningRequest, **changes: object) -> SigningRequest:
 
 def test_a_bump_pays_nobody_else() -> None:
     sim, made, want = bumped()
-    request = request_of(sim, made, want)
+    request = request_of(sim.channel, made, want)
     elsewhere = replace(made.tx, outputs=(TxOut(made.tx.outputs[0].value, bytes(FOREIGN)),))
     assert reason_of(sim, with_tx(request, elsewhere)) is RefusalReason.FOREIGN_OUTPUT
 
@@ -259,14 +276,14 @@ def test_a_bump_never_costs_more_than_half_of_what_the_commitment_holds() -> Non
     sim, made, want = bumped()
     value = made.tx.outputs[0].value
     burnt = replace(made.tx, outputs=(TxOut(value - 190_000, bytes(WALLET.scripts()[4])),))
-    request = with_tx(request_of(sim, made, want), burnt)
+    request = with_tx(request_of(sim.channel, made, want), burnt)
     poor = with_fields(want.commitment, to_local_msat=100_000_000)
     assert reason_of(sim, with_fields(request, commitment=poor)) is RefusalReason.UNREASONABLE_FEE
 
 
 def test_a_coin_is_one_of_the_wallet() -> None:
     sim, made, want = bumped()
-    request = request_of(sim, made, want)
+    request = request_of(sim.channel, made, want)
     assert reason_of(sim, with_coin(request, wallet_index=4)) is RefusalReason.WRONG_SCRIPT
     assert reason_of(sim, with_coin(request, wallet_index=-1)) is RefusalReason.WRONG_SCRIPT
     assert reason_of(sim, with_coin(request, wallet_index=10**9)) is RefusalReason.WRONG_SCRIPT
@@ -278,16 +295,48 @@ def test_a_coin_is_one_of_the_wallet() -> None:
 
 def test_a_bump_spends_the_anchor_of_its_own_commitment() -> None:
     sim, made, want = bumped()
-    request = request_of(sim, made, want)
+    request = request_of(sim.channel, made, want)
     assert want.commitment.number == 0
     other = msgspec.structs.replace(want.commitment, txid=Txid(b"\x01" * 32))
     assert reason_of(sim, with_fields(request, commitment=other)) is RefusalReason.WRONG_CONTRACT
     assert reason_of(sim, with_fields(request, commitment=None)) is RefusalReason.MALFORMED_REQUEST
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"to_local_msat": 10**12}, RefusalReason.WRONG_COMMITMENT),
+        ({"number": 1}, RefusalReason.WRONG_COMMITMENT),
+        ({"number": 2**48}, RefusalReason.MALFORMED_REQUEST),
+        ({"number": -1}, RefusalReason.MALFORMED_REQUEST),
+        ({"remote_signature": Signature(b"\x01" * 64)}, RefusalReason.BAD_REMOTE_SIGNATURE),
+    ],
+)
+def test_a_bump_pays_for_a_commitment_of_ours_that_the_peer_signed(
+    changes: dict[str, object], reason: RefusalReason
+) -> None:
+    sim, made, want = bumped()
+    request = request_of(sim.channel, made, want)
+    told = with_fields(want.commitment, **changes)
+    assert reason_of(sim, with_fields(request, commitment=told)) is reason
+
+
+def test_a_commitment_of_another_seed_is_none_of_ours() -> None:
+    sim, made, want = bumped()
+    request = request_of(sim.channel, made, want)
+    tx = check_request(request)
+    keys = replace(keys_of(sim), commitment_seed=Secret(bytes(32)))
+    allowed = Allowed({sim.sweep_script}, dict(enumerate(WALLET.scripts())))
+    with pytest.raises(SigningRefused) as caught:
+        sign_sweep(
+            {sim.channel.channel_point: keys}, WALLET, request, tx, allowed, DEFAULT_FEE_POLICY
+        )
+    assert caught.value.reason is RefusalReason.WRONG_COMMITMENT
+
+
 def test_coins_alone_are_nothing_to_sweep() -> None:
     sim, made, want = bumped()
-    request = request_of(sim, made, want)
+    request = request_of(sim.channel, made, want)
     tx = replace(made.tx, inputs=made.tx.inputs[1:])
     alone = with_fields(with_tx(request, tx), inputs=request.inputs[1:])
     assert reason_of(sim, alone) is RefusalReason.MALFORMED_REQUEST

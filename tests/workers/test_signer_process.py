@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +21,8 @@ import httpx2
 import msgspec
 import pytest
 
-from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.codec import encode
 from contractcourt.signing import (
     MAX_BODY_BYTES,
@@ -37,6 +38,7 @@ from storage.database import Database
 from storage.seal import create_seal_key
 from tasks.signer_client import (
     SignerClient,
+    SignerFailed,
     SignerKeysMissing,
     SignerRefused,
     SignerUnavailable,
@@ -173,8 +175,13 @@ def test_many_are_signed_in_one_call_and_each_has_its_own_answer(
     assert isinstance(swept, SignedTransaction)
     assert swept.txid == by_ldk.txid()
 
-    # More than one body holds, and one that no body holds among them.
-    many = [sweep] * (MAX_BODY_BYTES // len(encode(sweep)) + 2)
+    # More than one body holds, and one that no body holds among them: a round whose every sweep
+    # comes with the largest transactions that nodes relay.
+    parent = Transaction(2, (TxIn(OutPoint(bytes(36))),), (TxOut(0, bytes(99_900)),))
+    fat = HexBytes(parent.serialize())
+    heavy = msgspec.structs.replace(sweep, parents=(fat,) * 5)
+    many = [heavy] * 20
+    assert sum(len(encode(one)) for one in many) > MAX_BODY_BYTES
     too_large = msgspec.structs.replace(sweep, tx=HexBytes(bytes(MAX_BODY_BYTES)))
     *answers, refused = client.sign_many([*many, too_large])
     assert answers == [swept] * len(many)
@@ -187,9 +194,27 @@ def test_many_are_signed_in_one_call_and_each_has_its_own_answer(
     assert isinstance(bad, SignerRefused)
     assert bad.reason == "malformed-request"
 
+    # What is not shown this time may be shown the next: no final refusal.
+    good, unproved = client.sign_many([sweep, twice(sweep)])
+    assert good == swept
+    assert isinstance(unproved, SignerFailed)
+    assert "unproved-value" in str(unproved)
+
     signer.stop()
-    assert signer.log.read_text().count(str(swept.txid)) == len(many) + 2
+    assert signer.log.read_text().count(str(swept.txid)) == len(many) + 3
     assert [type(answer) for answer in client.sign_many([sweep] * 2)] == [SignerUnavailable] * 2
+
+
+def twice(sweep: SigningRequest) -> SigningRequest:
+    """The same with another output of the same kind, and nothing that shows what it is worth."""
+    [spent] = sweep.inputs
+    place = OutPoint.of(spent.outpoint.txid, spent.outpoint.vout + 1)
+    contract = msgspec.structs.replace(spent.contract, outpoint=place)
+    other = msgspec.structs.replace(spent, outpoint=place, contract=contract)
+    tx = Transaction.parse(sweep.tx)
+    inputs = (*tx.inputs, replace(tx.inputs[0], outpoint=place))
+    both = HexBytes(replace(tx, inputs=inputs).serialize())
+    return msgspec.structs.replace(sweep, tx=both, inputs=(spent, other))
 
 
 class _Door(BaseHTTPRequestHandler):
@@ -293,7 +318,7 @@ def test_hostile_calls_are_refused_and_tell_nothing(
         client.import_keys(json.dumps(foreign).encode())
     assert refused.value.reason == "foreign-key-document"
     with pytest.raises(SignerRefused) as refused:
-        client.import_keys(b" " * 1_048_577)
+        client.import_keys(b" " * (MAX_BODY_BYTES + 1))
     assert refused.value.reason == "body-too-large"
     with pytest.raises(SignerUnavailable, match="token"):
         SignerClient(signer.url, TOKEN + "x").import_keys(document)

@@ -98,5 +98,6 @@ def test_our_anchor_and_our_to_remote_are_swept_together() -> None:
     )
     contracts = (anchor, swept.contract)
     inputs = [contract_input(recording.channel, contract) for contract in contracts]
-    both = sweep_request(recording.channel.node, HexBytes(tx.serialize()), inputs)
+    parents = [recording.parent(swept.outpoint.txid)]
+    both = sweep_request(recording.channel.node, HexBytes(tx.serialize()), inputs, parents)
     assert_valid(both, signed_sweep(recording, both))

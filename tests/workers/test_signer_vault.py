@@ -38,12 +38,14 @@ from storage.errors import WrongSealKey
 from storage.seal import Seal
 from tests.contractcourt.hostile import with_channel
 from tests.workers.ldk_signing import Recording
+from tests.workers.test_signer_fee_wallet import child_of, request_of
 from tests.workers.test_signer_keys import LND_ROOT, lnd_ring
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import parse_key_document
 from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.keyring import KeyRing
 from workers.signer.signing import Signer
+from workers.simulation import fee_wallet
 
 SEAL_KEY = bytes(range(32))
 OTHER_SCRIPT = Script.parse("0014" + "66" * 20)
@@ -390,6 +392,27 @@ def test_a_commitment_tells_the_seed_when_a_point_is_asked_for(
     commitment = lnd_commitment(recording, channel, keys)
     answer = signer.local_point(PointRequest(channel, 9, commitment))
     assert answer.per_commitment_point == keys.per_commitment_point(9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bump_is_judged_by_the_seed_that_its_commitment_was_made_with(
+    signer: Signer, db: Database, recording: Recording, seed: int
+) -> None:
+    """The node may have published it, so that the signer never saw it before."""
+    add_node(db, [OTHER_SCRIPT])
+    signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
+    document = {"node": "alice", "fee_wallet": fee_wallet.descriptor("alice")}
+    signer.import_keys(json.dumps(document).encode())
+    keys = lnd_ring().channel_keys(LND_INDEX)[seed]
+    channel = lnd_channel(recording, keys)
+    commitment = lnd_commitment(recording, channel, keys)
+    made, want = child_of(channel, commitment, keys.per_commitment_point(commitment.number))
+    request = request_of(channel, made, want)
+    assert signer.sign(request).txid == made.tx.txid()
+    for number in (-1, 2**48):
+        told = with_fields(commitment, number=number)
+        wrong = with_fields(request, commitment=told)
+        assert reason_of(signer, wrong) is RefusalReason.MALFORMED_REQUEST
 
 
 @pytest.mark.parametrize("index", [None, LND_INDEX + 1, -1, 2**31])

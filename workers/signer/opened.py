@@ -21,7 +21,7 @@ class Opened:
         self._keyring = keyring
         self._conn = conn
         #: With the channel as it was named: another one of that name is proven anew.
-        self._keys: dict[OutPoint, tuple[Channel, ChannelKeys]] = {}
+        self._keys: dict[OutPoint, tuple[Channel, tuple[ChannelKeys, ...]]] = {}
         self._nodes: dict[str, tuple[FeeWalletKeys | None, Allowed]] = {}
 
     def read_ahead(self, requests: Iterable[SigningRequest]) -> None:
@@ -29,8 +29,8 @@ class Opened:
         sweeps = [each for each in requests if each.purpose is not SigningPurpose.COMMITMENT]
         self.keys_of([channel for each in sweeps for channel in each.channels])
 
-    def keys_of(self, wanted: Sequence[Channel]) -> dict[OutPoint, ChannelKeys]:
-        """Our keys of these channels, by channel point.
+    def keys_of(self, wanted: Sequence[Channel]) -> dict[OutPoint, tuple[ChannelKeys, ...]]:
+        """Our keys of these channels, by channel point; several only differ in the seed.
 
         Raises:
             KeysMissing: nothing is stored for a channel or its node.
@@ -39,8 +39,8 @@ class Opened:
         new = {c.channel_point: c for c in wanted if not self._is_proven(c)}
         if new:
             found = self._keyring.keys_of(self._conn, list(new.values()))
-            self._keys |= {point: (new[point], keys[0]) for point, keys in found.items()}
-        return {channel.channel_point: self._keys[channel.channel_point][1] for channel in wanted}
+            self._keys |= {point: (new[point], keys) for point, keys in found.items()}
+        return {c.channel_point: self._keys[c.channel_point][1] for c in wanted}
 
     def _is_proven(self, channel: Channel) -> bool:
         known = self._keys.get(channel.channel_point)

@@ -29,6 +29,7 @@ from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.signing import (
     MAX_BODY_BYTES,
     PointRequest,
+    RefusalReason,
     SignedTransaction,
     SigningAnswer,
     SigningProblem,
@@ -186,7 +187,11 @@ async def _body(request: Request) -> bytes | None:
 def _known_problem(error: Exception) -> tuple[HTTPStatus, str, str]:
     """Status, the name that ends the problem's type, and detail."""
     if isinstance(error, SigningRefused):
-        return HTTPStatus.FORBIDDEN, error.reason.value, str(error)
+        status = HTTPStatus.FORBIDDEN
+        if error.reason is RefusalReason.UNPROVED_VALUE:
+            # To who asks a refusal is final; the next request may bring what this one lacks.
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return status, error.reason.value, str(error)
     for kind, status, name in _ANSWERS:
         if isinstance(error, kind):
             return status, name, str(error)

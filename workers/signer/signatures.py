@@ -14,8 +14,14 @@ from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction, TxIn
 from contractcourt.bolt3 import points, witness
 from contractcourt.claims import Claim, witness_of
-from contractcourt.signing import RefusalReason, SigningInput, SigningRefused, SigningRequest
-from contractcourt.signing_policy import check_commitment
+from contractcourt.signing import (
+    RefusalReason,
+    SigningInput,
+    SigningPurpose,
+    SigningRefused,
+    SigningRequest,
+)
+from contractcourt.signing_policy import check_bumped, check_commitment
 from contractcourt.sweep_rules import Allowed, FeePolicy, check_feerate, check_sweep
 from contractcourt.units import PublicKey, Script, Secret
 from workers.signer.channel_keys import ChannelKeys
@@ -51,9 +57,12 @@ def sign_sweep(
         wallet: those of the node's fee wallet; needed for its coins.
 
     Raises:
-        SigningRefused: any rule of `check_sweep` and `check_feerate`.
+        SigningRefused: any rule of `check_sweep`, `check_bumped` and `check_feerate`.
     """
     claims = check_sweep(request, tx, allowed, policy)
+    if request.purpose is SigningPurpose.BUMP:
+        bumped = keys[request.channels[0].channel_point]
+        check_bumped(request, bumped.per_commitment_point)
     witnesses = []
     for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True)):
         if claim is None:

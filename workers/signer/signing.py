@@ -130,7 +130,8 @@ class Signer:
         return signed
 
     def _sweep(self, opened: Opened, request: SigningRequest, tx: Transaction) -> Transaction:
-        keys = opened.keys_of(request.channels)
+        found = opened.keys_of(request.channels)
+        keys = {point: _fitting(candidates, request) for point, candidates in found.items()}
         wallet, allowed = opened.of_node(request.node)
         signed = sign_sweep(keys, wallet, request, tx, allowed, self.policy)
         _prove(signed, request.inputs)
@@ -151,9 +152,21 @@ class Signer:
         return fitting or tuple(candidates)
 
 
+def _fitting(candidates: Sequence[ChannelKeys], request: SigningRequest) -> ChannelKeys:
+    """Those that a bump's commitment was made with; a sweep needs no seed, so any will do."""
+    commitment = request.commitment
+    if request.purpose is not SigningPurpose.BUMP or commitment is None or len(candidates) == 1:
+        return candidates[0]
+    channel, tx = request.channels[0], Transaction.parse(commitment.tx)
+    fitting = (keys for keys in candidates if _made(channel, keys, commitment, tx))
+    return next(fitting, candidates[0])
+
+
 def _made(
     channel: Channel, keys: ChannelKeys, commitment: LocalCommitment, tx: Transaction
 ) -> bool:
+    if not is_number(commitment.number):
+        return False
     try:
         point = keys.per_commitment_point(commitment.number)
         check_is_commitment(channel, commitment, tx, point)

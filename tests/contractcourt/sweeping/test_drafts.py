@@ -160,6 +160,31 @@ def test_l10_with_small_coins_alone_the_attempt_still_starts() -> None:
     assert [coin.value_sat for coin in drafted.coins] == [8_000]
 
 
+@given(_coins, _coins, st.integers(253, 20_000), st.booleans())
+def test_of_coins_whose_value_nobody_proved_one_at_most_pays_and_as_the_last_input(
+    proved: list[int], unproved: list[int], feerate: int, is_child: bool
+) -> None:
+    item = bump(40_000) if is_child else second_level(1, value_sat=500_000)
+    group = Group.alone(item, FeeratePerKw(feerate))
+    drafted = draft(group, wallet(*proved, unproved=unproved), FLOOR)
+    without = draft(group, wallet(*proved), FLOOR)
+    if isinstance(drafted, Draft):
+        assert all(coin.proved for coin in drafted.coins[:-1])
+        spent = [spending.outpoint for spending in drafted.tx.inputs]
+        assert spent == [item.outpoint, *(coin.outpoint for coin in drafted.coins)]
+        assert_adds_up(drafted)
+    if isinstance(without, Draft):
+        assert isinstance(drafted, Draft)
+        assert drafted.feerate_per_kw >= min(without.feerate_per_kw, feerate)
+
+
+def test_a_coin_without_proof_pays_together_with_others() -> None:
+    group = Group.alone(second_level(1, value_sat=2_000_000), FeeratePerKw(8_000))
+    drafted = draft(group, wallet(3_000, 4_000, unproved=[5_000, 4_500]), FLOOR)
+    assert isinstance(drafted, Draft)
+    assert [coin.value_sat for coin in drafted.coins] == [4_000, 3_000, 5_000]
+
+
 @pytest.mark.parametrize(
     ("feerate", "own", "package"),
     [(1_000, 253, 1_000), (10_000, 253, 10_000), (40_000, 1_000, 40_000), (300, 253, 300)],

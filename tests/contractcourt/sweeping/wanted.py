@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -116,11 +117,11 @@ def bump(budget_sat: int, deadline: int | None = None, feerate_per_kw: int = 253
     return SweepInput(sim.channel, want, BlockHeight(100), MOST, FeeratePerKw(0))
 
 
-def wallet(*values_sat: int) -> FeeWallet:
-    """Coins of these values."""
+def wallet(*values_sat: int, unproved: Sequence[int] = ()) -> FeeWallet:
+    """Coins of these values; of the `unproved` ones it is not known what made them."""
     coins = tuple(
-        WalletCoin(outpoint(9_000 + i), Satoshi(value), WALLET_SCRIPT, 0)
-        for i, value in enumerate(values_sat)
+        WalletCoin(outpoint(9_000 + i), Satoshi(value), WALLET_SCRIPT, 0, i < len(values_sat))
+        for i, value in enumerate([*values_sat, *unproved])
     )
     return FeeWallet(coins, WALLET_SCRIPT)
 
