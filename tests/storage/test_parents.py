@@ -10,6 +10,7 @@ from storage import fee_coins, parents, spends, watches
 from storage.database import Connection, Database
 from storage.fee_coins import MOST_PARENT_BYTES, Parent
 from tests.storage import examples
+from tests.storage.plans import plan
 
 
 def _spending(outpoint: OutPoint, size: int = 22) -> Transaction:
@@ -55,3 +56,10 @@ def test_what_no_node_relays_is_not_kept(db: Database) -> None:
 
 def _parent(tx: Transaction) -> Parent:
     return Parent(tx.txid(), HexBytes(tx.serialize(with_witness=False)))
+
+
+def test_they_are_found_by_indexes_however_many_channels_were_closed(db: Database) -> None:
+    facts = {"channel_points": [examples.outpoint(1)], "txids": [examples.txid(1)]}
+    told = db.run(lambda conn: plan(conn, parents.FIND, facts))
+    assert "Seq Scan" not in told
+    assert "watches_of_channel" in told
