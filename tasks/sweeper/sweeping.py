@@ -6,7 +6,7 @@ A group that is refused is halved until the member is found that is to blame (us
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from chain.view import PublishResult
@@ -20,6 +20,7 @@ from contractcourt.sweeping.inputs import limit
 from contractcourt.sweeping.means import is_short, within_means
 from contractcourt.units import FeeratePerKw
 from storage import broadcasts, sweep_inputs
+from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
 from tasks.sending import FAULTY
@@ -32,6 +33,7 @@ from tasks.sweeper.tending import Tending
 _CONTEST_PERCENT = 150
 #: A local matter of the node that was asked, perhaps of its test alone (users_ask B8).
 _LOCAL = frozenset({PublishOutcome.POLICY, PublishOutcome.UNKNOWN})
+_REFUSED = frozenset(PublishOutcome) - TAKEN
 
 
 class Sweeping:
@@ -99,7 +101,8 @@ class Sweeping:
                     ready.append(one)
         judged = self._desk.outgoing.judged(ready)
         accepted = [one for one, verdict in judged if verdict.outcome in TAKEN]
-        _, outrun = self._desk.outgoing.store_and_send(accepted)
+        sent, outrun = self._desk.outgoing.store_and_send(accepted)
+        self._take_back_refused_children(sent)
         next_ones += outrun
         for tried, verdict in judged:
             next_ones += self._judge(tried, verdict)
@@ -174,19 +177,34 @@ class Sweeping:
     def _send_all_the_same(self, group: Group, made: Ready) -> None:
         """A test may be wrong where the real thing is taken: its word counts."""
         sent_ones, _ = self._desk.outgoing.store_and_send([made])
-        if not sent_ones:
+        refused = self._taken_back(made, FAULTY | _LOCAL) if sent_ones else None
+        if refused is None:
             return
-        sent = self._desk.held.db.run(lambda conn: broadcasts.find(conn, made.signed.txid))
-        if sent is None or sent.last_outcome not in FAULTY | _LOCAL:
-            return
-        self._desk.held.db.run(lambda conn: broadcasts.abandon(conn, [sent.id]))
-        self._desk.wallet.give_back(sent)
-        reason = sent.last_reason or "refused"
-        if sent.last_outcome in FAULTY:
+        reason = refused.last_reason or "refused"
+        if refused.last_outcome in FAULTY:
             self._desk.findings.quarantine(self._desk.outgoing.rows(group)[0], reason)
         else:
             # Who sent it has raised the alarm; the next round tries again (users_ask L5).
             self._desk.findings.note([group], reason)
+
+    def _take_back_refused_children(self, sent: Sequence[Ready]) -> None:
+        """Sent without a test. What the node does not take holds no coins, which others may need.
+
+        Most often the peer's commitment is in its mempool. The next block tries again.
+        """
+        for one in sent:
+            refused = self._taken_back(one, _REFUSED) if one.parent_txid is not None else None
+            if refused is not None:
+                self._desk.findings.note([one.draft.group], refused.last_reason or "refused")
+
+    def _taken_back(self, sent: Ready, refusals: Collection[PublishOutcome]) -> Broadcast | None:
+        """Given up with its coins, if the node has refused it so; it as it was."""
+        found = self._desk.held.db.run(lambda conn: broadcasts.find(conn, sent.signed.txid))
+        if found is None or found.last_outcome not in refusals:
+            return None
+        self._desk.held.db.run(lambda conn: broadcasts.abandon(conn, [found.id]))
+        self._desk.wallet.give_back(found)
+        return found
 
 
 def _pays_enough_by_itself(group: Group) -> bool:
