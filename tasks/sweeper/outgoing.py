@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from chain.view import PublishResult
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.events import TAKEN
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.units import Satoshi
@@ -51,10 +50,6 @@ class Outgoing:
         judged = list(zip(ready, verdicts(self._held, ready), strict=True))
         reach(CrashPoint.SWEEP_TRIED)
         return judged
-
-    def taken(self, ready: Sequence[Ready]) -> list[Ready]:
-        """Those that the Bitcoin node would take. Raises ChainError."""
-        return [one for one, verdict in self.judged(ready) if verdict.outcome in TAKEN]
 
     def store_and_send(self, made: Sequence[Ready]) -> tuple[list[Ready], list[Group]]:
         """Those that were stored, and so sent; and groups whose coins another round took first.

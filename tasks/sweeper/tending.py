@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contractcourt.events import PublishOutcome
+from chain.view import PublishResult
+from contractcourt.alarms import AlarmKind
+from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.sweeping.drafts import WalletCoin
 from contractcourt.sweeping.groups import Group, GroupKind, urgency
 from storage import broadcasts, sweep_inputs
@@ -14,6 +16,7 @@ from storage.sweep_inputs import StoredSweep
 from tasks.crash_points import CrashPoint, reach
 from tasks.sending import FAULTY, send
 from tasks.signer_client import SignerUnavailable
+from tasks.sweeper.attempt import Ready
 from tasks.sweeper.desk import AT_ONCE, Desk
 from tasks.sweeper.raises import Out, Raises, Reserved, reserved, signed_raises
 
@@ -21,6 +24,8 @@ from tasks.sweeper.raises import Out, Raises, Reserved, reserved, signed_raises
 _CONTESTED = frozenset({PublishOutcome.DOUBLE_SPEND, PublishOutcome.MISSING_INPUTS})
 #: It can't confirm as it is, or nobody knows what keeps it.
 _LOST = _CONTESTED | FAULTY | {PublishOutcome.UNKNOWN}
+#: Of a better offer: no block has come between, and asking again may never help.
+_HELD_FAST = _LOST - {PublishOutcome.MISSING_INPUTS}
 
 
 class Tending:
@@ -51,12 +56,15 @@ class Tending:
             if signs and away is None:
                 better = self._signed_raises(good)
                 away = better.away
-            sent, _ = self._desk.outgoing.store_and_send(self._desk.outgoing.taken(better.ready))
+            judged = self._desk.outgoing.judged(better.ready)
+            taken = [one for one, verdict in judged if verdict.outcome in TAKEN]
+            sent, _ = self._desk.outgoing.store_and_send(taken)
             replaced = {one.replaces.id for one in sent if one.replaces is not None}
             kept = [(one, members) for one, members in good if one.id not in replaced]
             send(self._desk.held, [one for one, _ in kept])
             self._take_back_what_is_refused(kept)
             self._tell_what_is_not_raised(better)
+            self._tell_what_is_held_fast(judged)
         self._reserved = []
         if away is not None:
             raise away
@@ -95,6 +103,25 @@ class Tending:
             self._desk.findings.not_signed(
                 self._desk.outgoing.rows(one.group), one.group, one.reason
             )
+
+    def _tell_what_is_held_fast(self, judged: Sequence[tuple[Ready, PublishResult]]) -> None:
+        """Better offers that the Bitcoin node refuses, while it keeps what is out."""
+        refused = {
+            one.replaces.txid: (one.draft.group, verdict.reason)
+            for one, verdict in judged
+            if one.replaces is not None and verdict.outcome in _HELD_FAST
+        }
+        if not refused:
+            return
+        out = self._desk.held.db.run(lambda conn: broadcasts.find_many(conn, list(refused)))
+        for txid, (group, reason) in refused.items():
+            if out[txid].last_outcome in TAKEN:
+                message = (
+                    f"{group.members[0].outpoint}: {group.feerate_per_kw} sat/kw in place of "
+                    f"{txid} are refused: {reason}"
+                )
+                rows = self._desk.outgoing.rows(group)
+                self._desk.findings.alarm(rows, AlarmKind.CONTESTED, message)
 
     def _take_back_what_is_refused(self, sent: Sequence[Out]) -> None:
         """Somebody was quicker since the last look: the rest goes out again in this round."""

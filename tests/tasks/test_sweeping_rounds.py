@@ -189,6 +189,27 @@ def test_l6_a_better_offer_that_is_not_signed_is_alarmed(
     assert "not_signed" in world.alarms()
 
 
+def test_a_better_offer_that_the_node_refuses_is_alarmed(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """As when somebody's wallet has spent what the sweep pays, at a high fee (BIP 125 rule 3)."""
+    world = Sweeps(sweeper, devnet)
+    closed = world.closed("held fast", Side.REMOTE, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    world.round(STARTED, price=900)
+    sent = world.in_mempool(htlc)
+    assert sent is not None
+    refusal = {"code": -26, "message": "insufficient fee, rejecting replacement"}
+    world.rpc("devnet_set_fault", "testmempoolaccept", 100, refusal)
+    world.round(_LAST, price=900)
+    assert world.in_mempool(htlc) == sent
+    assert refusal["message"] in world.alarms()["contested"]
+    world.rpc("devnet_clear_faults")
+    world.round(_LAST + 1, price=900)
+    assert world.feerate(htlc) > 10_000
+    assert "contested" not in world.alarms()
+
+
 def test_l10_a_group_that_the_wallet_cannot_pay_for_is_made_smaller(
     sweeper: Resources, devnet: DevnetProcess
 ) -> None:
