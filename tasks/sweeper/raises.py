@@ -61,6 +61,14 @@ def reserved(
     return [Reserved(urgency(one.draft.group), one.draft.coins) for one in planned]
 
 
+def is_left_behind(
+    out: Broadcast, members: Sequence[StoredSweep], market: Market, height: BlockHeight
+) -> bool:
+    """The mempool asks for more than it pays, and no better offer can be made for it."""
+    refused = out.last_outcome is PublishOutcome.FEE_TOO_LOW
+    return refused and _better_group(out, members, market, height) is None
+
+
 def _planned(
     out: Iterable[Out], wallet: NodeWallet, market: Market, height: BlockHeight
 ) -> tuple[list[Planned], list[tuple[Group, Shortfall]]]:

@@ -18,7 +18,7 @@ from tasks.sending import FAULTY, send
 from tasks.signer_client import SignerUnavailable
 from tasks.sweeper.attempt import Ready
 from tasks.sweeper.desk import AT_ONCE, Desk
-from tasks.sweeper.raises import Out, Raises, Reserved, reserved, signed_raises
+from tasks.sweeper.raises import Out, Raises, Reserved, is_left_behind, reserved, signed_raises
 
 #: Somebody else spends a part of it, or a part of it is gone.
 _CONTESTED = frozenset({PublishOutcome.DOUBLE_SPEND, PublishOutcome.MISSING_INPUTS})
@@ -51,9 +51,10 @@ class Tending:
         for start in range(0, len(out), AT_ONCE):
             if start:
                 self._desk.make_way()
-            good = self._still_good(out[start : start + AT_ONCE])
+            signs = signs and away is None
+            good = self._still_good(out[start : start + AT_ONCE], signs=signs)
             better = Raises()
-            if signs and away is None:
+            if signs:
                 better = self._signed_raises(good)
                 away = better.away
             judged = self._desk.outgoing.judged(better.ready)
@@ -69,12 +70,19 @@ class Tending:
         if away is not None:
             raise away
 
-    def _still_good(self, out: Sequence[Broadcast]) -> list[Out]:
-        """With what is still wanted of what they spend; the others are taken back."""
+    def _still_good(self, out: Sequence[Broadcast], *, signs: bool) -> list[Out]:
+        """With what is still wanted of what they spend; the others are taken back.
+
+        So is what the mempool's floor has left behind: it holds no coins, is alarmed, and given up
+        in the end, as if it had never been out.
+        """
         good: list[Out] = []
+        market, height = self._desk.market, self._desk.height
         for broadcast, members in self._with_members(out):
             if _is_lost(broadcast, members):
-                self._take_back(broadcast, members)
+                self._take_back(broadcast, members, alone=len(members) > 1)
+            elif signs and is_left_behind(broadcast, members, market, height):
+                self._take_back(broadcast, members, alone=False)
             else:
                 good.append((broadcast, members))
             reach(CrashPoint.SWEEP_TENDED)
@@ -129,15 +137,15 @@ class Tending:
         answered = self._desk.held.db.run(lambda conn: broadcasts.find_many(conn, txids))
         for broadcast, members in sent:
             if answered[broadcast.txid].last_outcome in _LOST:
-                self._take_back(broadcast, members)
+                self._take_back(broadcast, members, alone=len(members) > 1)
 
-    def _take_back(self, out: Broadcast, members: Sequence[StoredSweep]) -> None:
-        """Whatever is still wanted of it is free again, each by itself."""
+    def _take_back(self, out: Broadcast, members: Sequence[StoredSweep], *, alone: bool) -> None:
+        """Whatever is still wanted of it is free again; `alone`: each by itself."""
 
         def take_back(conn: Connection) -> None:
             broadcasts.abandon(conn, [out.id])
             outpoints = [stored.outpoint for stored in members]
-            sweep_inputs.set_free(conn, outpoints, alone=len(members) > 1)
+            sweep_inputs.set_free(conn, outpoints, alone=alone)
 
         self._desk.held.db.run(take_back)
         self._desk.wallet.give_back(out)

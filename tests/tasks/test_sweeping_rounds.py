@@ -19,6 +19,7 @@ from tests.tasks.sweeps import NODE, STARTED, Sweeps
 
 _DEADLINE = STARTED + 10
 _LAST = _DEADLINE - 1
+_USUAL = Policy()
 
 
 def test_l7_a_contest_found_in_the_last_block_is_regrouped_in_it(
@@ -208,6 +209,32 @@ def test_a_better_offer_that_the_node_refuses_is_alarmed(
     world.round(_LAST + 1, price=900)
     assert world.feerate(htlc) > 10_000
     assert "contested" not in world.alarms()
+
+
+def test_l1_what_the_floor_has_left_behind_is_alarmed_and_given_up(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """It was out, and is worth no more than the mempool asks for now: like what never was."""
+    world = Sweeps(sweeper, devnet, 60_000)
+    closed = world.closed("left behind", Side.LOCAL, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=2_000)
+    world.round(STARTED, price=900)
+    assert world.in_mempool(htlc) is not None
+    world.rpc("devnet_set_mempool_floor", 20_000)
+    world.rpc("devnet_clear_mempool")
+    for height in (STARTED + 1, STARTED + 2):
+        world.round(height, price=900, floor=5_000)
+    assert world.out() == []
+    assert "the mempool asks for 5000" in world.alarms()["not_worth_sweeping"]
+    world.rpc("devnet_set_mempool_floor", None)
+    world.round(STARTED + 3, price=900)
+    assert world.feerate(htlc) >= 900
+    world.rpc("devnet_set_mempool_floor", 20_000)
+    world.rpc("devnet_clear_mempool")
+    for height in (STARTED + 4, STARTED + _USUAL.give_up_blocks):
+        world.round(height, price=900, floor=5_000)
+    world.rpc("devnet_set_mempool_floor", None)
+    assert closed.row(htlc).state is SweepState.GIVEN_UP
 
 
 def test_l10_a_group_that_the_wallet_cannot_pay_for_is_made_smaller(
