@@ -15,9 +15,10 @@ import pytest
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.effects import HTLC_DUE, WakeAt
 from contractcourt.events import ChannelOpened, HeightReached
-from contractcourt.units import BlockHeight
-from storage import alarms, channels, node_secrets, nodes
+from contractcourt.units import BlockHeight, Satoshi
+from storage import alarms, channels, deadlines, node_secrets, nodes
 from storage.database import Database
 from tasks import arbitration
 from tasks.settings import load_settings
@@ -143,6 +144,17 @@ def test_a_channel_is_shown_with_every_process_down(court: Run, db: Database) ->
         shown = court(*command)
         assert (shown.code, shown.err) == (Exit.OK, "")
     assert point in court("channels").out
+
+
+def test_an_htlc_of_which_two_deadlines_tell_is_at_risk_once(court: Run, db: Database) -> None:
+    open_channel(db)
+    due = WakeAt(BlockHeight(90), HTLC_DUE, Satoshi(50_000), urgent=True)
+    reminder = WakeAt(BlockHeight(80), "the HTLC comes near its height", Satoshi(50_000))
+    with db.transaction() as conn:
+        row = channels.find(conn, examples.channel(1).channel_point)
+        assert row is not None
+        deadlines.add_many(conn, [(row.id, due), (row.id, reminder)])
+    assert court("deadlines").out.endswith("\n50 000 sat would be lost by waiting\n")
 
 
 def test_an_alarm_in_brackets_is_shown_as_it_is(court: Run, db: Database) -> None:

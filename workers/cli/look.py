@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from contractcourt.case import State
-from storage import blocks
+from storage import at_risk, blocks
 from storage import channels as channel_table
 from storage import deadlines as deadline_index
 from storage import docket as dockets
@@ -19,6 +19,7 @@ from workers.cli.completion import complete_node
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir
 from workers.gateway import views
 from workers.gateway.case_view import deadline, whole_case
+from workers.gateway.desk.board import COUNTED
 
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")]
 _PAGE = 1000
@@ -97,6 +98,8 @@ def deadlines(
     with transaction(data_dir) as conn:
         nearest = deadline_index.nearest(conn, limit)
         cursor = blocks.cursor(conn)
+        # One HTLC has several of these rows: its money is at risk once, as the desk says it.
+        at_risk_sat, is_all = at_risk.total(conn, COUNTED)
     if as_json:
         tables.write_json([deadline(d).model_dump(mode="json") for d in nearest])
         return
@@ -114,9 +117,9 @@ def deadlines(
         ),
         empty="nothing is due at any height",
     )
-    at_risk = sum(d.value_at_risk_sat for d in nearest)
-    if at_risk:
-        print(f"\n{at_risk:,} sat at risk in these".replace(",", " "))
+    if at_risk_sat:
+        more = "" if is_all else "more than "
+        print(f"\n{more}{at_risk_sat:,} sat would be lost by waiting".replace(",", " "))
 
 
 def _pages(conn: Connection, state: State | None, node: str | None, limit: int) -> list[ChannelRow]:
