@@ -109,6 +109,8 @@ def test_l2_without_its_input_a_transaction_is_not_sent_over_and_over(
 ) -> None:
     sim = SimulatedChannel("funding forgotten", STATIC_REMOTEKEY)
     script = sim.funding_script_pubkey.hex()
+    # Its fee wallet is paid first: later that would take the coin that the funding spends.
+    court.node(sim.node, sim.sweep_script)
     point = court.client.rpc("devnet_fund", script, sim.capacity_sat)
     funding = court.client.rpc("getrawtransaction", point.partition(":")[0])
     court.client.rpc("devnet_clear_mempool")
