@@ -49,6 +49,10 @@ class MigrationLocked(StorageError):
     """Another migrator, or whoever uses a table, was in the way for too long; try again later."""
 
 
+class WrongEncoding(StorageError):
+    """The database does not hold UTF-8; one made with `ENCODING 'UTF8'` is needed."""
+
+
 class InvalidIndexes(StorageError):
     """The schema holds indexes that Postgres marks as invalid; drop and build them again."""
 

@@ -28,7 +28,7 @@ from sqlalchemy.pool import NullPool
 
 from storage import roles
 from storage.database import Connection
-from storage.errors import InvalidIndexes, MigrationLocked
+from storage.errors import InvalidIndexes, MigrationLocked, WrongEncoding
 
 #: Any number, as long as every migrator of every version uses the same.
 MIGRATION_LOCK = 0x636F757274
@@ -54,6 +54,7 @@ def migrate(url: str, *, wait_seconds: float = 60.0) -> list[str]:
         MigrationLocked: another migrator was still at work after `wait_seconds`, or a table in
             use.
         InvalidIndexes: an index of the schema is marked invalid.
+        WrongEncoding: the database is not of UTF-8.
         psycopg.Error: Postgres could not be reached or refused.
     """
     give_up_at = time.monotonic() + wait_seconds
@@ -100,7 +101,7 @@ def apply(connection: sqlalchemy.Connection, revision: str = "head") -> list[str
 
 
 def current_revision(url: str) -> str | None:
-    """The revision the database is at; None before the first migration."""
+    """The revision the database is at; None before the first migration. Raises WrongEncoding."""
     with _plain_errors(), _engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
@@ -143,11 +144,21 @@ def _engine(url: str) -> sqlalchemy.Engine:
     """psycopg reads the URL itself, so that unix sockets and all libpq options work."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(
-            url, application_name="contractcourt-migrate", prepare_threshold=None
-        ),
+        creator=lambda: _connect(url),
         poolclass=NullPool,
     )
+
+
+def _connect(url: str) -> Connection:
+    conn = psycopg.connect(url, application_name="contractcourt-migrate", prepare_threshold=None)
+    encoding = conn.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        conn.close()
+        raise WrongEncoding(
+            f"the database is encoded in {encoding}: make one with "
+            "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8', and name it in DATABASE_URL"
+        )
+    return conn
 
 
 def _psycopg(connection: sqlalchemy.Connection) -> Connection:

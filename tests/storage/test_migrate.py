@@ -5,14 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
 import pytest
 
-from storage.errors import InvalidIndexes, MigrationLocked
+from storage.errors import InvalidIndexes, MigrationLocked, WrongEncoding
 from storage.migrate import MIGRATION_LOCK, current_revision, head_revision, migrate
+from tests.conftest import url_of
 
 SCHEMA = """
     SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable
@@ -43,6 +45,18 @@ def test_migrating_twice_applies_once(empty_database_url: str) -> None:
     assert applied[-1] == head_revision()
     assert migrate(empty_database_url) == []
     assert current_revision(empty_database_url) == head_revision()
+
+
+def test_a_database_that_is_not_of_utf8_is_refused_in_words(postgres_url: str) -> None:
+    """As `initdb` makes it where no locale is set."""
+    name = f"bytes_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as operator:
+        operator.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
+        )
+        with pytest.raises(WrongEncoding, match=r"SQL_ASCII.*ENCODING 'UTF8'"):
+            migrate(url_of(postgres_url, name))
+        operator.execute(f"DROP DATABASE {name}")
 
 
 def test_p7_five_migrators_at_once_and_one_killed_make_one_schema(
