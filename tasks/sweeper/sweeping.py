@@ -14,7 +14,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import BumpCommitment
 from contractcourt.events import TAKEN, PublishOutcome
-from contractcourt.sweeping.drafts import FeeWallet, Shortfall, parent_rate
+from contractcourt.sweeping.drafts import Draft, FeeWallet, Shortfall, parent_rate
 from contractcourt.sweeping.groups import Group, GroupKind, gather, halves, kind_of, offering
 from contractcourt.sweeping.inputs import limit
 from contractcourt.sweeping.means import is_short, within_means
@@ -150,7 +150,7 @@ class Sweeping:
         elif outcome in FAULTY:
             self._desk.findings.quarantine(self._desk.outgoing.rows(group)[0], reason)
         elif outcome in (PublishOutcome.DOUBLE_SPEND, PublishOutcome.FEE_TOO_LOW):
-            return self._raise_the_offer(group, reason)
+            return self._raise_the_offer(made.draft, reason)
         else:
             self._desk.findings.note([group], reason)
         return ()
@@ -165,8 +165,13 @@ class Sweeping:
             self._desk.findings.not_signed(self._desk.outgoing.rows(group), group, reason)
         return ()
 
-    def _raise_the_offer(self, group: Group, reason: str) -> Sequence[Group]:
+    def _raise_the_offer(self, tried: Draft, reason: str) -> Sequence[Group]:
         """Somebody else's transaction holds it in the mempool: outbid that, within the budget."""
+        group = tried.group
+        if tried.pays_too_little:
+            missing = Shortfall(tried.missing_sat, wallet=True)
+            self._desk.findings.short(self._desk.outgoing.rows(group), group, missing)
+            return ()
         if group.feerate_per_kw >= limit(group.members[0]):
             message = f"{group.members[0].outpoint}: its whole budget is not enough: {reason}"
             self._desk.findings.alarm(self._desk.outgoing.rows(group), AlarmKind.CONTESTED, message)

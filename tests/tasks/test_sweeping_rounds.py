@@ -16,6 +16,7 @@ from tasks.sweeper.desk import Desk
 from tasks.sweeper.tending import Tending
 from tests.contractcourt.sweeping.wanted import market
 from tests.tasks.sweeps import NODE, STARTED, Sweeps
+from workers.simulation.peer import Peer
 
 _DEADLINE = STARTED + 10
 _LAST = _DEADLINE - 1
@@ -235,6 +236,24 @@ def test_l1_what_the_floor_has_left_behind_is_alarmed_and_given_up(
         world.round(height, price=900, floor=5_000)
     world.rpc("devnet_set_mempool_floor", None)
     assert closed.row(htlc).state is SweepState.GIVEN_UP
+
+
+def test_l10_a_contest_that_the_wallet_cannot_pay_for_is_no_matter_of_the_budget(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    world = Sweeps(sweeper, devnet, 650)
+    closed = world.closed("contested", Side.LOCAL, [60_000])
+    htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    theirs = Peer(closed.sim).claim(closed.sim.number, 1, closed.sim.preimage(1))
+    world.rpc("sendrawtransaction", theirs.serialize().hex())
+    world.round(STARTED, price=900)
+    assert world.in_mempool(htlc) == theirs
+    assert "contested" not in world.alarms()
+    assert "lacks" in world.alarms()["fee_wallet_short"]
+    world.coin(60_000)
+    world.round(STARTED + 1, price=900)
+    assert world.in_mempool(htlc) not in (theirs, None)
+    assert "fee_wallet_short" not in world.alarms()
 
 
 def test_l10_a_group_that_the_wallet_cannot_pay_for_is_made_smaller(
