@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from threading import Thread
 
 import structlog
 
@@ -21,6 +20,7 @@ from contractcourt.errors import MalformedBlock
 from storage import fee_coins, lease
 from storage.database import Database
 from storage.fee_coins import Orphan, Parent
+from workers.watcher.beside import beside
 
 _log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class CoinParents:
         return True
 
     def _begin(self) -> None:
-        """The block of the largest coin; in a thread that ends with the process."""
+        """The block of the largest coin."""
         orphans = self._db.run(lambda conn: fee_coins.orphans(conn, _MOST_COINS))
         left = [one for one in orphans if one.outpoint not in self._looked_for]
         if not left:
@@ -74,16 +74,7 @@ class CoinParents:
             return
         together = [one for one in left if one.height == left[0].height]
         self._looked_for |= {one.outpoint for one in together}
-        search: Future[list[Parent]] = Future()
-
-        def run() -> None:
-            try:
-                search.set_result(self._read(together))
-            except Exception as error:
-                search.set_exception(error)
-
-        self._under_way = search
-        Thread(target=run, name="coin parents", daemon=True).start()
+        self._under_way = beside(lambda: self._read(together), "coin parents")
 
     def _read(self, together: Sequence[Orphan]) -> list[Parent]:
         """What their block has of them: nothing where it can't be read. Raises ChainError."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Thread
 
 import structlog
 
@@ -25,6 +24,7 @@ from storage import fee_coins, fee_wallets, lease, sweep_rounds
 from storage.blocks import Cursor
 from storage.database import Connection, Database
 from storage.fee_coins import NewCoin, Parent
+from workers.watcher.beside import beside
 from workers.watcher.unreadable import UnreadableBlock
 
 _log = structlog.get_logger()
@@ -60,13 +60,19 @@ def _made(
         if item.index == 0 or not any(script in item.raw for script in scripts):
             continue
         parent = Parent(item.txid(), item.without_witness())
-        before = len(made)
-        for vout, output in enumerate(Transaction.parse(item.raw).outputs):
-            if output.script_pubkey in scripts and output.value > 0:
-                outpoint = OutPoint.of(parent.txid, vout)
-                script, value = Script(output.script_pubkey), Satoshi(output.value)
-                made.append(NewCoin(outpoint, script, value, height, block_hash))
-        if len(made) > before:
+        coins = [
+            NewCoin(
+                OutPoint.of(parent.txid, vout),
+                Script(output.script_pubkey),
+                Satoshi(output.value),
+                height,
+                block_hash,
+            )
+            for vout, output in enumerate(Transaction.parse(item.raw).outputs)
+            if output.script_pubkey in scripts and output.value > 0
+        ]
+        if coins:
+            made += coins
             parents.append(parent)
     return made, parents
 
@@ -146,21 +152,11 @@ class WalletScan:
         _log.info("coins of the fee wallet", coins=len(coins), total_sat=total)
 
     def _begin(self, epoch: int) -> _UnderWay | None:
-        """In a thread that ends with the process, however long the scan would still take."""
         scripts = self._db.run(_unscanned)
         if not scripts:
             return None
         _log.info("looking for coins of the fee wallet", scripts=len(scripts))
-        scan: Future[Scan] = Future()
-
-        def run() -> None:
-            try:
-                scan.set_result(self._chain.scan(scripts))
-            except Exception as error:
-                scan.set_exception(error)
-
-        Thread(target=run, name="scan", daemon=True).start()
-        return _UnderWay(scripts, epoch, scan)
+        return _UnderWay(scripts, epoch, beside(lambda: self._chain.scan(scripts), "scan"))
 
 
 def _unscanned(conn: Connection) -> list[Script]:
