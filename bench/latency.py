@@ -2,14 +2,17 @@
 
 First among idle channels, then while another node tells of all it missed (users_ask L18), then
 while the wake-ups of a mass close are queued and their workers busy elsewhere (C7), then while the
-same two cores work it off: blocks follow each other, each with one breach, and the bulk waits all
-the time. The clock starts when the node has the block, and stops when it is given a transaction
-that spends the revoked commitment.
+same two cores work it off: each block has one breach, and the bulk waits all the time. A block
+comes when the urgent rounds of the one before are done, as it does on a chain of ten minutes; in
+the storm, which would be over by then, they follow each other. It comes at any moment between two
+questions of the watcher. The clock starts when the node has the block, and stops when it is given a
+transaction that spends the revoked commitment.
 """
 
 from __future__ import annotations
 
 import http.client
+import random
 import statistics
 import sys
 import threading
@@ -32,6 +35,7 @@ FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100, "missed": 40_000}
 #: Channels that a node catches up with, and moves that it tells in one webhook.
 _BEHIND, _TOLD_AT_ONCE = 20, 20
 _PATIENCE_SECONDS = 600
+_POLL_SECONDS = 0.1
 _BACKLOG = "SELECT count(*) FROM unapplied"
 _ROUNDS = f"SELECT count(*) FROM sweep_rounds AS r WHERE {sweep_rounds.DUE}"
 _URGENT_ROUNDS = f"{_ROUNDS} AND r.urgent"
@@ -48,24 +52,23 @@ def run(
         probes: breaches measured in each weather.
         missed: revoked states that a node tells of while it catches up.
     """
-    with LenientNode() as node, running_court(node.url, poll_seconds=0.1) as court:
+    with LenientNode() as node, running_court(node.url, poll_seconds=_POLL_SECONDS) as court:
         closings = found(court.court, range(idle))
         first, behind, *punished = found(court.court, breaches(4 * probes + 2, after=idle))
         node_behind = NodeBehind(court, missed)
         settle(court, idle + 4 * probes + 2 + _BEHIND)
         # Processes read their libraries in when they first need them.
         first_ms, _ = _justice(court, node, first)
-        calm = [_justice(court, node, one) for one in punished[:probes]]
+        calm = _at_leisure(court, node, punished[:probes])
         with node_behind.telling():
-            catching_up = [_justice(court, node, one) for one in punished[probes : 2 * probes]]
+            catching_up = _at_leisure(court, node, punished[probes : 2 * probes])
         # Whoever is stopped amid a commit would hold up others with what it has locked.
         _wait_for_rest(court)
         with court.held("worker"):
             node.mine([one.raw_tx for one in closings[:bulk]])
             # A block is one commit, and the next one waits for it.
             behind_ms, _ = _justice(court, node, behind)
-            _wait_for_urgent_rounds(court)
-            queued = [_justice(court, node, one) for one in punished[2 * probes : 3 * probes]]
+            queued = _at_leisure(court, node, punished[2 * probes : 3 * probes])
         storm = [_justice(court, node, one) for one in punished[3 * probes :]]
     return {
         "channels": idle,
@@ -84,9 +87,16 @@ def run(
     }
 
 
-def _wait_for_urgent_rounds(court: RunningCourt) -> None:
-    """Breaches and HTLCs of the bulk have deadlines too, and urgent workers of their own."""
-    wait_until(lambda: court.query(_URGENT_ROUNDS)[0][0] == 0, "the urgent rounds", 600)
+def _at_leisure(
+    court: RunningCourt, node: LenientNode, probes: Sequence[Closing]
+) -> list[tuple[float, int]]:
+    """`_justice` for each, in a block that comes when what the last one asked for is done."""
+    told = []
+    for one in probes:
+        # Breaches and HTLCs of the bulk have deadlines too, and are looked at after each block.
+        wait_until(lambda: court.query(_URGENT_ROUNDS)[0][0] == 0, "the urgent rounds", 600)
+        told.append(_justice(court, node, one))
+    return told
 
 
 def _wait_for_rest(court: RunningCourt) -> None:
@@ -141,6 +151,7 @@ def _justice(court: RunningCourt, node: LenientNode, breach: Closing) -> tuple[f
     """Milliseconds to the justice transaction, and how many bulk entries waited when it came."""
     txid = Transaction.parse(breach.raw_tx).txid()
     looked_at = len(node.sent)
+    time.sleep(random.uniform(0, _POLL_SECONDS))
     began = node.mine([breach.raw_tx])
 
     def punished() -> float | None:

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 from bench.court import Meter, RunningCourt, Taken, running_court, wait_until
-from bench.floors import empty_task, postgres_writer
+from bench.floors import Floor, empty_task, postgres_writer
 from bench.lenient_node import LenientNode
 from bench.network import Closing, found
 from storage import sweep_rounds
@@ -126,12 +126,11 @@ def _report(
     measured: Measured,
     told: tuple[object, ...],
     floor_task: dict[str, float],
-    floor_rows: dict[str, float],
+    floor_rows: Floor,
 ) -> dict[str, object]:
     seconds = measured["heard_seconds"] + measured["closed_seconds"]
     per_channel_ms = seconds / count * 1000
     cpu_ms = measured["cpu_seconds"] / count * 1000
-    bare = floor_rows["seconds"]
     return {
         "channels": count,
         "closings": dict(Counter(closing.kind.value for closing in closings)),
@@ -142,7 +141,8 @@ def _report(
         "ratio_to_an_empty_task": round(per_channel_ms / floor_task["ms"], 2),
         "cpu_ratio_to_an_empty_task": round(cpu_ms / floor_task["cpu_ms"], 2),
         "postgres_writer": floor_rows,
-        "percent_of_the_bare_writer": round(100 * bare / seconds, 1),
+        "percent_of_the_bare_writer": round(100 * floor_rows["seconds"] / seconds, 1),
+        "percent_of_it_for_each_row_once": round(100 * floor_rows["once"]["seconds"] / seconds, 1),
         "court": measured,
         "found": dict(
             zip(
