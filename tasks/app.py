@@ -38,8 +38,8 @@ app.Task.Request = "tasks.in_hand:TaskInHand"
 @setup_logging.connect
 def _configure_logs(**_: Any) -> None:
     """Our logs, not Celery's: without this the worker replaces the handlers at start."""
+    from tasks.environment import load_settings
     from tasks.logs import configure
-    from tasks.settings import load_settings
 
     settings = load_settings()
     configure("worker", level=settings.log_level, fmt=settings.log_format)

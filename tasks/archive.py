@@ -20,8 +20,8 @@ from storage import alarms, blocks, cases, checkpoints, docket_parts, forgetting
 from storage.database import Connection, Database
 from storage.docket_parts import Part, Shelf, month_after
 from tasks.app import app
+from tasks.environment import load_settings
 from tasks.proof import prove_up_to
-from tasks.settings import load_settings
 
 _log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ import socket
 
 from kombu.entity import Queue
 
+from tasks.environment import load_settings
 from tasks.queues import QUEUES
-from tasks.settings import load_settings
 
 _settings = load_settings()
 

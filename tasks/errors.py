@@ -5,6 +5,10 @@ from __future__ import annotations
 from contractcourt.errors import ContractCourtError
 
 
+class SettingsError(ContractCourtError):
+    """A setting is missing, unknown or makes no sense; the message names it, never its value."""
+
+
 class TaskError(ContractCourtError):
     """A task could not do its work."""
 

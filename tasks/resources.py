@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from chain.bitcoin_core import BitcoinCore
 from storage.database import Database
+from tasks.environment import load_settings
 from tasks.errors import ForkedResources
-from tasks.settings import Settings, load_settings
+from tasks.settings import Settings
 from tasks.signer_client import SignerClient
 from tasks.way import Way
 

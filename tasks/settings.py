@@ -5,77 +5,31 @@ everything else is `CONTRACTCOURT_<FIELD>`. A value that the environment does no
 from the `endpoints.json` which `contractcourt up` writes into its data folder, so that
 `contractcourt channels` beside a running `up` needs no variable at all.
 
-Two known holes of pydantic-settings are closed here: an unknown `CONTRACTCOURT_*` variable (a
-typing mistake in a deadline, say) is refused instead of ignored, and no error shows the value
-it complains about, since values are often secrets.
+Here stands what may be told and what fits together; `environment` reads it for this process.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from contractcourt.errors import ContractCourtError
+from tasks.endpoints_file import DEFAULT_DATA_DIR, ENDPOINTS_FILE, EndpointsFile
+from tasks.errors import SettingsError
 
 PREFIX = "CONTRACTCOURT_"
 _WEBHOOK_SECRET_PREFIX = "whsec_"
-DEFAULT_DATA_DIR = Path(".contractcourt")
-ENDPOINTS_FILE = "endpoints.json"
 
 # A task that outlives the broker's visibility timeout is delivered again while it still runs.
 # A quarter leaves room for a paused host and a slow acknowledgement (users_ask.md C1).
 VISIBILITY_FACTOR = 4
-
-# Field of Settings <- key of endpoints.json.
-ENDPOINT_KEYS = {
-    "database_url": "postgres",
-    "redis_url": "redis",
-    "bitcoind_url": "bitcoind",
-    "gateway_url": "gateway",
-    "signer_url": "signer",
-    "operator_token": "operator_token",
-    "signer_token": "signer_token",
-    "seal_key_file": "seal_key_file",
-    "webhook_key": "webhook_key",
-    "network": "network",
-}
-
-
-class SettingsError(ContractCourtError):
-    """A setting is missing, unknown or makes no sense; the message names it, never its value."""
-
-
-class _EndpointsFile(PydanticBaseSettingsSource):
-    """The last source asked: what a running `up` wrote into the data folder."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """Part of the base class; `__call__` answers for all fields at once."""
-        del field
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        data_dir = Path(self.current_state.get("data_dir") or DEFAULT_DATA_DIR)
-        endpoints = read_endpoints(data_dir)
-        given = self.current_state
-        aliases = {
-            name: info.validation_alias for name, info in self.settings_cls.model_fields.items()
-        }
-        return {
-            field: endpoints[key]
-            for field, key in ENDPOINT_KEYS.items()
-            if key in endpoints and field not in given and aliases[field] not in given
-        }
 
 
 class Settings(BaseSettings):
@@ -250,7 +204,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Neither .env files nor secret folders: one way to set a thing is enough."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, _EndpointsFile(settings_cls)
+        return init_settings, env_settings, EndpointsFile(settings_cls)
 
     @property
     def required_database_url(self) -> str:
@@ -308,90 +262,3 @@ def _check_webhook_secret(secret: str) -> None:
             f"{PREFIX}OPERATOR_WEBHOOK_SECRET must be {_WEBHOOK_SECRET_PREFIX} and base64 of 24 to "
             f"64 random bytes: echo {_WEBHOOK_SECRET_PREFIX}$(openssl rand -base64 32) makes one"
         )
-
-
-class _EnvironmentOnly(Settings):
-    """What the environment says, whatever an `up` wrote before."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments and environment."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings
-
-
-def load_settings(*, from_endpoints: bool = True, **given: Any) -> Settings:
-    """The settings of this process: arguments first, then environment, then endpoints.json.
-
-    Args:
-        from_endpoints: False leaves endpoints.json out, as `up` does, which writes it.
-
-    Raises:
-        SettingsError: an unknown `CONTRACTCOURT_*` variable, or a value that makes no sense.
-    """
-    refuse_unknown_variables(os.environ)
-    try:
-        return Settings(**given) if from_endpoints else _EnvironmentOnly(**given)
-    except ValidationError as error:
-        raise SettingsError(_in_plain_words(error)) from None
-
-
-def secret_variables() -> frozenset[str]:
-    """The environment variables whose value is a secret, or holds one."""
-    return frozenset(
-        str(info.validation_alias or f"{PREFIX}{name.upper()}")
-        for name, info in Settings.model_fields.items()
-        if not info.repr
-    )
-
-
-def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Raise SettingsError when a `CONTRACTCOURT_*` variable is none that Settings knows."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} - {
-        f"{PREFIX}{name.upper()}" for name in ("database_url", "redis_url", "bitcoind_url")
-    }
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
-    if unknown:
-        raise SettingsError(
-            f"unknown setting {', '.join(unknown)}: correct the name or unset it "
-            "(docs/reference/configuration.md has every setting)"
-        )
-
-
-def read_endpoints(data_dir: Path) -> dict[str, str]:
-    """The endpoints that `contractcourt up` wrote into `data_dir`; empty when it wrote none.
-
-    Raises:
-        SettingsError: the file is there but cannot be read as what `up` writes.
-    """
-    path = data_dir / ENDPOINTS_FILE
-    try:
-        endpoints = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{path} cannot be read ({type(error).__name__}): run as the user who started "
-            "`contractcourt up`, or start it again"
-        ) from None
-    if not isinstance(endpoints, dict):
-        raise SettingsError(f"{path} is not a JSON object: start `contractcourt up` again")
-    return endpoints
-
-
-def _in_plain_words(error: ValidationError) -> str:
-    lines = []
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        name = ".".join(str(part) for part in detail["loc"])
-        if name and not name.isupper():
-            name = f"{PREFIX}{name.upper()}"
-        reason = detail["msg"].removeprefix("Value error, ")
-        lines.append(f"{name}: {reason}" if name else reason)
-    return "; ".join(lines)

@@ -10,7 +10,8 @@ import hashlib
 from functools import cache
 
 from storage.seal import Seal, create_seal_key, load_seal_key
-from tasks.settings import PREFIX, Settings, SettingsError
+from tasks.errors import SettingsError
+from tasks.settings import PREFIX, Settings
 
 KEY_FILE = "webhook.key"
 

@@ -10,7 +10,8 @@ import psycopg
 
 from storage import roles
 from storage.roles import Role
-from tasks.settings import PREFIX, SettingsError
+from tasks.errors import SettingsError
+from tasks.settings import PREFIX
 
 _FORM = "PROCESS=USER:PASSWORD, separated by commas"
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.settings import secret_variables
+from tasks.environment import secret_variables
 
 _PR_SET_PDEATHSIG = 1
 _ROTATE_LOG_BYTES = 32 * 1024 * 1024

@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from docs.generate.markdown import code, page, sentence, table
-from tasks.settings import ENDPOINT_KEYS, PREFIX, Settings
+from tasks.endpoints_file import ENDPOINT_KEYS
+from tasks.settings import PREFIX, Settings
 
 _SECTION = re.compile(r"    # -- ([^.]+?)(?: --|\..*)")
 _FIELD = re.compile(r"    (\w+): ")

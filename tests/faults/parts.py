@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 
 from storage.migrate import migrate
-from tasks.settings import load_settings
+from tasks.environment import load_settings
 from tests.faults.armed import Arms
 from tests.faults.client import StubbornClient
 from tests.proxy import Proxy, ProxyLoop

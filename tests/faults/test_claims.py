@@ -17,8 +17,8 @@ from storage.database import Connection, Database
 from storage.sweep_rounds import Claim
 from tasks import errands, sweep
 from tasks.crash_points import CrashPoint
+from tasks.environment import load_settings
 from tasks.resources import Resources
-from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
 from tasks.way import Way
 from tests.conftest import free_port

@@ -14,8 +14,8 @@ from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
 from storage.database import Database
 from tasks import resources
+from tasks.environment import load_settings
 from tasks.resources import Resources
-from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
 from tasks.way import Way
 from tests.tasks.sweeps import worker_beside_a_signer

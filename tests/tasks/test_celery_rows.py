@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from tasks.arbitration import CHUNK
-from tasks.settings import SettingsError, load_settings
+from tasks.environment import load_settings
+from tasks.errors import SettingsError
 from tests.conftest import free_port
 from workers.embedded.redis import find_binary
 

@@ -21,9 +21,9 @@ from storage import alarms, cases, dead_letters, endpoints, letters, node_secret
 from storage.database import Connection, Database
 from tasks import carrying_out, moving, notify
 from tasks.carrying_out import Advanced, Written
+from tasks.environment import load_settings
 from tasks.notify import deliver
 from tasks.resources import Resources
-from tasks.settings import load_settings
 from tasks.signer_client import SignerClient
 from tasks.way import Way
 from tests.conftest import free_port

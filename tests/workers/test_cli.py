@@ -21,7 +21,7 @@ from contractcourt.units import BlockHeight, Satoshi
 from storage import alarms, channels, deadlines, node_secrets, nodes
 from storage.database import Database
 from tasks import arbitration
-from tasks.settings import load_settings
+from tasks.environment import load_settings
 from tasks.webhook_key import webhook_seal
 from tests.conftest import free_port
 from tests.storage import examples

@@ -13,7 +13,8 @@ import pytest
 import structlog
 
 from tasks import logs
-from tasks.settings import SettingsError, load_settings
+from tasks.environment import load_settings
+from tasks.errors import SettingsError
 
 HIDDEN = "hunter2-hunter2-hunter2"
 

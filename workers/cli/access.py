@@ -14,7 +14,8 @@ from storage import channels
 from storage.channels import ChannelRow
 from storage.database import Connection, Database
 from storage.errors import UnknownChannel
-from tasks.settings import PREFIX, Settings, load_settings
+from tasks.environment import load_settings
+from tasks.settings import PREFIX, Settings
 
 _CONNECT_SECONDS = 5
 

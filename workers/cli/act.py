@@ -15,7 +15,7 @@ from contractcourt.units import Script
 from storage import node_secrets, nodes
 from tasks import moving
 from tasks.destinations import DestinationRefused, destination
-from tasks.settings import load_settings
+from tasks.environment import load_settings
 from tasks.signer_client import SignerClient
 from tasks.webhook_key import webhook_seal
 from workers.cli import tables

@@ -59,7 +59,7 @@ def _offers(
 
     from contractcourt.errors import ContractCourtError
     from storage.database import Database
-    from tasks.settings import load_settings
+    from tasks.environment import load_settings
 
     given = context.params.get("data_dir")
     try:

@@ -69,7 +69,7 @@ def explain() -> Iterator[None]:
 
 
 def _code_of(error: ContractCourtError) -> Exit:
-    from tasks.settings import SettingsError
+    from tasks.errors import SettingsError
     from tasks.signer_client import SignerFailed, SignerUnavailable
 
     if isinstance(error, SettingsError):

@@ -10,8 +10,10 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from tasks import logs
+from tasks.environment import load_settings
+from tasks.errors import SettingsError
 from tasks.queues import QUEUES
-from tasks.settings import Settings, SettingsError, load_settings
+from tasks.settings import Settings
 from tasks.tracing import traced
 from workers.cli.access import hand_on
 from workers.cli.options import DEFAULT_DATA_DIR, DataDir

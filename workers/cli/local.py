@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tasks import logs
-from tasks.settings import load_settings
+from tasks.environment import load_settings
 from workers.cli.exits import Exit
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 

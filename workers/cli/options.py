@@ -9,7 +9,7 @@ import typer
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import Script
-from tasks.settings import DEFAULT_DATA_DIR
+from tasks.endpoints_file import DEFAULT_DATA_DIR
 from workers.cli.completion import complete_channel_point, complete_node
 
 __all__ = [

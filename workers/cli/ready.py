@@ -8,7 +8,8 @@ from typing import assert_never
 
 import typer
 
-from tasks.settings import Settings, load_settings
+from tasks.environment import load_settings
+from tasks.settings import Settings
 from workers.cli.exits import Exit
 from workers.cli.options import DEFAULT_DATA_DIR, DataDir
 from workers.up import probes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.settings import load_settings
+from tasks.environment import load_settings
 from workers.cli.access import hand_on
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from storage.database import Database
-from tasks.settings import Settings, load_settings
+from tasks.environment import load_settings
+from tasks.settings import Settings
 from workers.cli import scene, tables
 from workers.cli.access import database, hand_on
 from workers.cli.glance import Glance, take

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tasks.environment import load_settings
 from tasks.logs import configure
-from tasks.settings import load_settings
 from workers.signer.server import run
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tasks.settings import ENDPOINTS_FILE
+from tasks.endpoints_file import ENDPOINTS_FILE
 from workers.up.plan import Addresses, Tokens, url
 from workers.up.secrets import write_private
 
