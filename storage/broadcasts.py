@@ -1,8 +1,6 @@
-"""Every transaction the court has signed, stored before it is sent, until the chain settles it.
+"""Every transaction the court has signed, as it was stored, and what was answered to sending it.
 
-A broadcast is settled by what was spent, never by what a node answered (users_ask L1): when one
-of its inputs is spent on the best chain it is confirmed, or conflicted if another transaction
-did it. A reorg opens it again.
+`storage.signed` stores them before they are sent, and `storage.settling` ends them.
 """
 
 from __future__ import annotations
@@ -92,65 +90,11 @@ RECORD_ATTEMPTS = """
     WHERE b.id = answered.id
     RETURNING b.id, b.attempts, answered.outcome_before
 """
-#: One that is mined by now counts as confirmed, whatever whoever gives it up has seen of it.
-ABANDON = """
-    UPDATE broadcasts AS b
-    SET state = CASE WHEN EXISTS (
-        SELECT 1 FROM broadcast_inputs AS i JOIN spends AS s ON s.outpoint = i.outpoint
-        WHERE i.broadcast_id = b.id AND s.txid = b.txid AND NOT s.stale
-    ) THEN 'confirmed' ELSE 'abandoned' END
-    WHERE b.id = ANY(%(ids)s) AND b.state = 'open'
-"""
-#: A reorg may open both a sweep and the one that outbid it: the better offer stays.
-ABANDON_OUTBID = """
-    UPDATE broadcasts AS b SET state = 'abandoned'
-    WHERE b.state = 'open' AND b.purpose = ANY(%(sweeper)s)
-      AND EXISTS (
-          SELECT 1
-          FROM broadcast_inputs AS mine
-          JOIN broadcast_inputs AS other ON other.outpoint = mine.outpoint
-          JOIN broadcasts AS better ON better.id = other.broadcast_id
-          WHERE mine.broadcast_id = b.id AND better.id > b.id AND better.state = 'open')
-"""
-#: Open ones, and those settled by a spend that went stale, against the best chain's spends.
-SETTLE = """
-    WITH candidates AS (
-        SELECT id FROM broadcasts
-        WHERE state = 'open' AND (%(node)s::text IS NULL OR node = %(node)s)
-        UNION
-        SELECT i.broadcast_id FROM spends AS s
-        JOIN broadcast_inputs AS i ON i.outpoint = s.outpoint
-        WHERE s.stale
-    ), judged AS (
-        SELECT b.id, b.state AS state_before,
-               CASE WHEN bool_or(s.txid = b.txid) THEN 'confirmed'
-                    WHEN bool_or(s.txid <> b.txid) THEN 'conflicted'
-                    ELSE 'open' END AS state
-        FROM candidates
-        JOIN broadcasts AS b ON b.id = candidates.id
-        JOIN broadcast_inputs AS i ON i.broadcast_id = b.id
-        LEFT JOIN spends AS s ON s.outpoint = i.outpoint AND NOT s.stale
-        WHERE b.state <> 'abandoned'
-        GROUP BY b.id
-    )
-    UPDATE broadcasts AS b SET state = judged.state
-    FROM judged
-    WHERE b.id = judged.id AND b.state = judged.state_before AND judged.state <> b.state
-    RETURNING b.id, b.channel_id, b.txid, b.state
-"""
-#: Given up while the block that mined it was stored: what was to take its place tells of it.
-CONFIRM_WHAT_WAS_QUICKER = """
-    UPDATE broadcasts SET state = 'confirmed'
-    WHERE state = 'abandoned' AND txid = ANY(ARRAY(
-        SELECT s.txid FROM broadcast_inputs AS i JOIN spends AS s ON s.outpoint = i.outpoint
-        WHERE i.broadcast_id = ANY(%(conflicted)s) AND NOT s.stale))
-"""
-
 #: The purposes of what goes as both sides signed it.
 COMMITMENT, HTLC_TRANSACTION = "commitment", "htlc_transaction"
 #: The purposes of what the sweeper builds, and may build anew at another fee.
 SWEEP, BUMP = "sweep", "bump"
-_SWEEPER = [SWEEP, BUMP]
+SWEEPER = [SWEEP, BUMP]
 #: A node that lost its mempool is given a sweep again after this long, without a block too.
 _AT_REST_SECONDS = 300
 
@@ -199,16 +143,6 @@ class Attempt:
     outcome_before: PublishOutcome | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A broadcast whose state the chain has just changed."""
-
-    id: int
-    channel_id: int
-    txid: Txid
-    state: BroadcastState
-
-
 def find(conn: Connection, txid: Txid) -> Broadcast | None:
     """The broadcast with this txid."""
     return find_many(conn, [txid]).get(txid)
@@ -248,7 +182,7 @@ def fees_paid_many(
 
 def open_ids(conn: Connection) -> list[int]:
     """All that is open but for the sweeper's own, what was sent longest ago first."""
-    return [row[0] for row in conn.execute(OPEN, {"sweeper": _SWEEPER})]
+    return [row[0] for row in conn.execute(OPEN, {"sweeper": SWEEPER})]
 
 
 def open_of(conn: Connection, ids: Sequence[int]) -> list[Broadcast]:
@@ -268,7 +202,7 @@ def to_tend(
     """
     facts = {
         "node": node,
-        "sweeper": _SWEEPER,
+        "sweeper": SWEEPER,
         "urgent": urgent,
         "since": since,
         "taken": sorted(TAKEN),
@@ -314,26 +248,6 @@ def record_attempts(
         broadcast_id: Attempt(number, None if before is None else PublishOutcome(before))
         for broadcast_id, number, before in conn.execute(RECORD_ATTEMPTS, facts)
     }
-
-
-def abandon(conn: Connection, ids: Sequence[int]) -> None:
-    """Send these no more."""
-    if ids:
-        conn.execute(ABANDON, {"ids": list(ids)})
-
-
-def settle(conn: Connection, node: str | None = None) -> list[Settled]:
-    """Hold open broadcasts, all or a node's, against the chain; those that changed."""
-    settled = [
-        Settled(broadcast_id, channel_id, Txid(txid), BroadcastState(state))
-        for broadcast_id, channel_id, txid, state in conn.execute(SETTLE, {"node": node})
-    ]
-    if any(one.state is BroadcastState.OPEN for one in settled):
-        conn.execute(ABANDON_OUTBID, {"sweeper": _SWEEPER})
-    conflicted = [one.id for one in settled if one.state is BroadcastState.CONFLICTED]
-    if conflicted:
-        conn.execute(CONFIRM_WHAT_WAS_QUICKER, {"conflicted": conflicted})
-    return settled
 
 
 def _broadcast(

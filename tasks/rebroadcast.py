@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from contractcourt.events import PublishOutcome
-from storage import broadcasts, cases
+from storage import broadcasts, cases, settling
 from storage.broadcasts import HTLC_TRANSACTION, Broadcast
 from storage.database import Connection
 from tasks.app import app
@@ -30,7 +30,7 @@ def rebroadcast(held: Resources) -> None:
     When time runs out before the end, the next one begins with what was not reached.
     """
     reach(CrashPoint.REBROADCAST_BEGUN)
-    held.db.run(broadcasts.settle)
+    held.db.run(settling.settle)
     reach(CrashPoint.REBROADCAST_SETTLED)
     begin_all_rounds(held)
     ids = held.db.run(broadcasts.open_ids)
@@ -60,4 +60,4 @@ def _give_up_what_left_the_chain(conn: Connection, broadcast: Broadcast) -> None
     """
     case = cases.lock_one(conn, broadcast.channel_id).case
     if all(contract.outpoint not in broadcast.inputs for contract in case.contracts):
-        broadcasts.abandon(conn, [broadcast.id])
+        settling.abandon(conn, [broadcast.id])

@@ -15,7 +15,7 @@ from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.events import TAKEN, PublishOutcome, TransactionPublished
-from storage import alarms, broadcasts, cases, docket
+from storage import alarms, broadcasts, cases, docket, settling
 from storage.broadcasts import BUMP, COMMITMENT, HTLC_TRANSACTION, Attempt, Broadcast
 from storage.database import Connection
 from storage.docket import NewEntry
@@ -70,7 +70,7 @@ def _give_up(conn: Connection, broadcast: Broadcast) -> None:
     """Under its case's lock: what offers it again then comes after this, and takes it up."""
     case = cases.lock_one(conn, broadcast.channel_id).case
     if on_offer(case) != broadcast.txid:
-        broadcasts.abandon(conn, [broadcast.id])
+        settling.abandon(conn, [broadcast.id])
 
 
 def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:

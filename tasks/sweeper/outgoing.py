@@ -9,7 +9,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.units import Satoshi
-from storage import broadcasts, fee_coins, signed, sweep_inputs
+from storage import broadcasts, fee_coins, settling, signed, sweep_inputs
 from storage.broadcasts import BUMP, SWEEP, Broadcast
 from storage.database import Connection
 from storage.signed import Signed, SpentInput
@@ -137,6 +137,6 @@ class Outgoing:
 def _give_up_what_is_outbid(conn: Connection, made: Sequence[Ready]) -> None:
     """An input that can't afford the better offer is left out of it, and is free again."""
     outbid = [(one.replaces, one.draft.group.outpoints) for one in made if one.replaces is not None]
-    broadcasts.abandon(conn, [old.id for old, _ in outbid])
+    settling.abandon(conn, [old.id for old, _ in outbid])
     left_out = [each for old, kept in outbid for each in old.inputs if each not in kept]
     sweep_inputs.set_free(conn, left_out, alone=False)

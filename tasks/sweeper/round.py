@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight
-from storage import broadcasts
+from storage import settling
 from tasks.resources import Resources
 from tasks.signer_client import SignerUnavailable
 from tasks.sweeper.desk import Desk, MadeWay
@@ -41,7 +41,7 @@ class SweepRound:
         Raises MadeWay between two batches.
         """
         if since is None:
-            self._desk.held.db.run(lambda conn: broadcasts.settle(conn, self._desk.node))
+            self._desk.held.db.run(lambda conn: settling.settle(conn, self._desk.node))
         try:
             self._sweeping.run(since)
         except MadeWay:

@@ -19,7 +19,7 @@ from contractcourt.sweeping.groups import Group, GroupKind, gather, halves, kind
 from contractcourt.sweeping.inputs import limit
 from contractcourt.sweeping.means import is_short, within_means
 from contractcourt.units import FeeratePerKw
-from storage import broadcasts, sweep_inputs
+from storage import broadcasts, settling, sweep_inputs
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
@@ -207,7 +207,7 @@ class Sweeping:
         found = self._desk.held.db.run(lambda conn: broadcasts.find(conn, sent.signed.txid))
         if found is None or found.last_outcome not in refusals:
             return None
-        self._desk.held.db.run(lambda conn: broadcasts.abandon(conn, [found.id]))
+        self._desk.held.db.run(lambda conn: settling.abandon(conn, [found.id]))
         self._desk.wallet.give_back(found)
         return found
 

@@ -9,7 +9,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.sweeping.drafts import WalletCoin
 from contractcourt.sweeping.groups import Group, GroupKind, urgency
-from storage import broadcasts, sweep_inputs
+from storage import broadcasts, settling, sweep_inputs
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
@@ -143,7 +143,7 @@ class Tending:
         """Whatever is still wanted of it is free again; `alone`: each by itself."""
 
         def take_back(conn: Connection) -> None:
-            broadcasts.abandon(conn, [out.id])
+            settling.abandon(conn, [out.id])
             outpoints = [stored.outpoint for stored in members]
             sweep_inputs.set_free(conn, outpoints, alone=alone)
 

@@ -38,6 +38,7 @@ from storage import (
     contracts,
     force_closes,
     outbox,
+    settling,
     spends,
     sweep_inputs,
     sweep_rounds,
@@ -217,7 +218,7 @@ class TestBroadcasts:
             ours = [self.insert(conn, channel_id, number, number) for number in (51, 52)]
             broadcasts.record_attempts(conn, [(ours[0].id, PublishOutcome.ACCEPTED, "")])
             assert broadcasts.open_ids(conn) == [ours[1].id, ours[0].id]
-            broadcasts.abandon(conn, [ours[1].id])
+            settling.abandon(conn, [ours[1].id])
             left = broadcasts.open_of(conn, [each.id for each in ours])
             assert [each.id for each in left] == [ours[0].id]
 
@@ -337,21 +338,21 @@ class TestBroadcasts:
         with db.transaction() as conn:
             for number, spent in ((50, (1,)), (51, (1, 2)), (52, (3,))):
                 self.insert(conn, channel_id, number, *spent)
-            assert broadcasts.settle(conn) == []
+            assert settling.settle(conn) == []
             self.spend(conn, channel_id, 1, txid(50), block=1)
-            assert {(each.txid, each.state) for each in broadcasts.settle(conn)} == {
+            assert {(each.txid, each.state) for each in settling.settle(conn)} == {
                 (txid(50), BroadcastState.CONFIRMED),
                 (txid(51), BroadcastState.CONFLICTED),
             }
             assert self.states(conn, channel_id) == ["confirmed", "conflicted", "open"]
             spends.mark_stale(conn, block_hash(1))
-            broadcasts.settle(conn)
+            settling.settle(conn)
             assert self.states(conn, channel_id) == ["open", "open", "open"]
             self.spend(conn, channel_id, 1, txid(50), block=1)
-            broadcasts.settle(conn)
+            settling.settle(conn)
             spends.mark_stale(conn, block_hash(1))
             self.spend(conn, channel_id, 1, txid(51), block=2)
-            broadcasts.settle(conn)
+            settling.settle(conn)
             assert self.states(conn, channel_id) == ["conflicted", "confirmed", "open"]
 
     def test_of_two_sweeps_a_reorg_opens_the_better_offer(
@@ -359,14 +360,14 @@ class TestBroadcasts:
     ) -> None:
         with db.transaction() as conn:
             low = self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
-            broadcasts.abandon(conn, [low.id])
+            settling.abandon(conn, [low.id])
             self.insert(conn, channel_id, 51, 1, purpose=broadcasts.SWEEP)
             # A miner that never heard of the better offer takes the one that was given up.
             self.spend(conn, channel_id, 1, txid(50), block=1)
-            broadcasts.settle(conn)
+            settling.settle(conn)
             assert self.states(conn, channel_id) == ["confirmed", "conflicted"]
             spends.mark_stale(conn, block_hash(1))
-            broadcasts.settle(conn)
+            settling.settle(conn)
             assert self.states(conn, channel_id) == ["abandoned", "open"]
 
     def test_one_that_is_outbid_while_its_block_is_stored_counts_as_mined(
@@ -378,18 +379,18 @@ class TestBroadcasts:
         with db.transaction() as block:
             self.spend(block, channel_id, 1, txid(50), block=1)
             with db.transaction() as conn:
-                broadcasts.abandon(conn, [low.id])
+                settling.abandon(conn, [low.id])
                 self.insert(conn, channel_id, 51, 1, purpose=broadcasts.SWEEP)
         with db.transaction() as conn:
-            broadcasts.settle(conn)
+            settling.settle(conn)
             assert self.states(conn, channel_id) == ["confirmed", "conflicted"]
 
     def test_an_abandoned_one_stays_so_until_it_is_mined(
         self, db: Database, channel_id: int
     ) -> None:
         with db.transaction() as conn:
-            broadcasts.abandon(conn, [self.insert(conn, channel_id, 50, 1).id])
-            broadcasts.settle(conn)
+            settling.abandon(conn, [self.insert(conn, channel_id, 50, 1).id])
+            settling.settle(conn)
             assert self.states(conn, channel_id) == ["abandoned"]
             self.spend(conn, channel_id, 1, txid(50), block=1)
             assert self.states(conn, channel_id) == ["confirmed"]
