@@ -22,7 +22,7 @@ from contractcourt.effects import PublishCommitment, PublishHtlcTransaction
 from contractcourt.signing import SigningRequest, commitment_request, contract_input, sweep_request
 from contractcourt.sweeping.drafts import rate
 from contractcourt.units import Satoshi, WeightUnits
-from storage import broadcasts, outbox, spends, sweep_inputs, sweep_rounds
+from storage import broadcasts, outbox, spends, sweep_progress, sweep_rounds
 from storage.broadcasts import COMMITMENT, HTLC_TRANSACTION, Broadcast
 from storage.database import Connection
 from storage.outbox import OutboxRow
@@ -85,7 +85,7 @@ def _have_it_bumped(held: Resources, channel_id: int, node: str) -> None:
     """
 
     def ask(conn: Connection) -> None:
-        sweep_inputs.reconsider(conn, channel_id)
+        sweep_progress.reconsider(conn, channel_id)
         for urgent in (True, False):
             sweep_rounds.ask(conn, [node], urgent=urgent, anew=False)
 

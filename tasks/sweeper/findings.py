@@ -15,7 +15,7 @@ from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight, Satoshi
-from storage import alarms, docket, sweep_inputs
+from storage import alarms, docket, sweep_progress
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
 from tasks import wakeups
@@ -44,14 +44,14 @@ class Findings:
         """Why they are not out, for who looks."""
         reasons = {member.outpoint: reason for group in groups for member in group.members}
         if reasons:
-            self._held.db.run(lambda conn: sweep_inputs.note(conn, reasons))
+            self._held.db.run(lambda conn: sweep_progress.note(conn, reasons))
 
     def alarm(self, stored: Iterable[StoredSweep], kind: AlarmKind, message: str) -> None:
         """For who has to act."""
 
         def raise_them(conn: Connection) -> None:
             for one in sorted(stored, key=_by_channel):
-                sweep_inputs.note(conn, {one.outpoint: message})
+                sweep_progress.note(conn, {one.outpoint: message})
                 alarms.keep_raised(conn, one.channel_id, kind, message)
 
         self._held.db.run(raise_them)
@@ -84,7 +84,7 @@ class Findings:
                 unworthy.append(stored)
 
         def note(conn: Connection) -> None:
-            sweep_inputs.note(conn, reasons)
+            sweep_progress.note(conn, reasons)
             for stored in sorted(unworthy, key=_by_channel):
                 kind, words = AlarmKind.NOT_WORTH_SWEEPING, reasons[stored.outpoint]
                 alarms.keep_raised(conn, stored.channel_id, kind, words)
@@ -94,7 +94,7 @@ class Findings:
 
     def _give_up(self, stored: StoredSweep, words: str) -> None:
         def give_up(conn: Connection) -> None:
-            sweep_inputs.give_up(conn, stored.outpoint, words)
+            sweep_progress.give_up(conn, stored.outpoint, words)
             docket.append(
                 conn,
                 stored.channel_id,
@@ -114,7 +114,7 @@ class Findings:
         )
 
         def quarantine(conn: Connection) -> None:
-            sweep_inputs.quarantine(conn, stored.outpoint, reason)
+            sweep_progress.quarantine(conn, stored.outpoint, reason)
             alarms.keep_raised(conn, stored.channel_id, AlarmKind.QUARANTINED, message)
 
         self._held.db.run(quarantine)

@@ -9,7 +9,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput, limit
 from contractcourt.units import Satoshi
-from storage import broadcasts, fee_coins, settling, signed, sweep_inputs
+from storage import broadcasts, fee_coins, settling, signed, sweep_inputs, sweep_progress
 from storage.broadcasts import BUMP, SWEEP, Broadcast
 from storage.database import Connection
 from storage.signed import Signed, SpentInput
@@ -99,7 +99,7 @@ class Outgoing:
         kept = [one for one, _ in fitting]
         swept = [(one, member) for one in kept for member in one.draft.group.members]
         _give_up_what_is_outbid(conn, kept)
-        sweep_inputs.offered(
+        sweep_progress.offered(
             conn, {m.outpoint: min(limit(m), one.draft.feerate_per_kw) for one, m in swept}
         )
         short = {
@@ -139,4 +139,4 @@ def _give_up_what_is_outbid(conn: Connection, made: Sequence[Ready]) -> None:
     outbid = [(one.replaces, one.draft.group.outpoints) for one in made if one.replaces is not None]
     settling.abandon(conn, [old.id for old, _ in outbid])
     left_out = [each for old, kept in outbid for each in old.inputs if each not in kept]
-    sweep_inputs.set_free(conn, left_out, alone=False)
+    sweep_progress.set_free(conn, left_out, alone=False)

@@ -9,7 +9,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.events import TAKEN, PublishOutcome
 from contractcourt.sweeping.drafts import WalletCoin
 from contractcourt.sweeping.groups import Group, GroupKind, urgency
-from storage import broadcasts, settling, sweep_inputs
+from storage import broadcasts, settling, sweep_inputs, sweep_progress
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.sweep_inputs import StoredSweep
@@ -145,7 +145,7 @@ class Tending:
         def take_back(conn: Connection) -> None:
             settling.abandon(conn, [out.id])
             outpoints = [stored.outpoint for stored in members]
-            sweep_inputs.set_free(conn, outpoints, alone=alone)
+            sweep_progress.set_free(conn, outpoints, alone=alone)
 
         self._desk.held.db.run(take_back)
         self._desk.wallet.give_back(out)

@@ -11,7 +11,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.units import Txid
-from storage import sweep_inputs, sweep_rounds
+from storage import sweep_progress, sweep_rounds
 from storage.sweep_inputs import SweepState
 from tests.scenarios.many_channels import ManyChannels
 from tests.scenarios.stack import StackCourt
@@ -61,7 +61,7 @@ def test_l6_who_cannot_be_signed_holds_up_nobody(fair: RunningCourt) -> None:
     # Released it is tried again, and, nothing being mended, set aside again.
     [first] = [one for one in many.sweeps(bad[0]) if one.state is SweepState.QUARANTINED]
     with many.client.db.transaction() as conn:
-        assert sweep_inputs.release(conn, first.outpoint) == "l6"
+        assert sweep_progress.release(conn, first.outpoint) == "l6"
         sweep_rounds.ask(conn, ["l6"])
     many.mine(1)
     assert many.sweeps(bad[0])[0].state is SweepState.QUARANTINED

@@ -41,6 +41,7 @@ from storage import (
     settling,
     spends,
     sweep_inputs,
+    sweep_progress,
     sweep_rounds,
     vault,
 )
@@ -286,7 +287,7 @@ class TestBroadcasts:
             db.run(lambda conn, wish=wish: sweep_inputs.want(conn, [(channel_id, wish)]))  # type: ignore[misc]
         first = page(None)
         # What was taken meanwhile leaves no gap behind it.
-        db.run(lambda conn: sweep_inputs.give_up(conn, first[0].outpoint, "never pays"))
+        db.run(lambda conn: sweep_progress.give_up(conn, first[0].outpoint, "never pays"))
         pages = [first, second := page(first[-1]), third := page(second[-1])]
         assert [[stored.outpoint for stored in each] for each in pages] == [
             [outpoint(0), outpoint(1)],
@@ -322,7 +323,7 @@ class TestBroadcasts:
             sweep_inputs.want(conn, [(channel_id, wish(number)) for number in range(8)])
             self.insert(conn, channel_id, 50, 1, purpose=broadcasts.SWEEP)
             self.spend(conn, channel_id, 2, txid(51), block=1)
-            sweep_inputs.quarantine(conn, outpoint(3), "cannot be signed")
+            sweep_progress.quarantine(conn, outpoint(3), "cannot be signed")
             listed = [
                 each.input.value_sat
                 for urgent in (True, False)

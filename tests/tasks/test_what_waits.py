@@ -8,7 +8,7 @@ from contractcourt.effects import SweepOutput
 from contractcourt.events import ForceCloseRequested
 from contractcourt.sweeping.groups import gather
 from contractcourt.units import BlockHeight, FeeratePerKw
-from storage import alarms, sweep_inputs
+from storage import alarms, sweep_inputs, sweep_progress
 from storage.database import Database
 from storage.sweep_inputs import StoredSweep, SweepState
 from tasks.resources import Resources
@@ -49,7 +49,7 @@ def test_an_anchor_that_once_paid_for_its_commitment_is_swept_for_less(db: Datab
     chain = ChainEvents(db, channel_id)
     chain.tell(_ASKED)
     child = {_row(db, channel_id).outpoint: FeeratePerKw(5_000)}
-    db.run(lambda conn: sweep_inputs.offered(conn, child))
+    db.run(lambda conn: sweep_progress.offered(conn, child))
     chain.spent(sim.channel.funding_outpoint, sim.our_commitment_tx(), 200)
     chain.height(205)
     anchor = _row(db, channel_id)

@@ -11,7 +11,16 @@ from contractcourt.effects import SweepOutput
 from contractcourt.node_account import NodeAccount
 from contractcourt.policy import Policy
 from contractcourt.units import Satoshi
-from storage import alarms, cases, channels, docket, nodes, sweep_inputs, sweep_rounds
+from storage import (
+    alarms,
+    cases,
+    channels,
+    docket,
+    nodes,
+    sweep_inputs,
+    sweep_progress,
+    sweep_rounds,
+)
 from storage.database import Database
 from storage.sweep_inputs import Wish
 from tasks import policies, reserve
@@ -90,7 +99,7 @@ def quarantine(db: Database) -> None:
         row = channels.find(conn, channel.channel_point)
         assert row is not None
         sweep_inputs.want(conn, [(row.id, Wish(channel, want, Policy()))])
-        sweep_inputs.quarantine(conn, outpoint(5), "no such key")
+        sweep_progress.quarantine(conn, outpoint(5), "no such key")
 
 
 def test_l6_what_is_quarantined_is_listed_and_released(court: Run, db: Database) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from storage import sweep_inputs, sweep_rounds
+from storage import sweep_inputs, sweep_progress, sweep_rounds
 from workers.cli import tables
 from workers.cli.access import transaction
 from workers.cli.exits import CommandFailed
@@ -50,7 +50,7 @@ def release(
     from workers.gateway.wakeup import WakeUp
 
     with transaction(data_dir) as conn:
-        node = sweep_inputs.release(conn, outpoint)
+        node = sweep_progress.release(conn, outpoint)
         if node is None:
             raise CommandFailed(
                 f"{outpoint} is not in quarantine: `contractcourt sweep list` shows what is"
