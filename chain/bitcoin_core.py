@@ -1,17 +1,16 @@
 """A Bitcoin node seen through Core's RPC and REST; the devnet answers the same calls.
 
-Only the fields that are needed are read: answers gain and lose others with every release
-(users_ask B11).
+What is asked, and how, stands here; what an answer means in `core_answers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
+from chain import core_answers
 from chain.errors import BlockUnavailable, RpcRefused, ScanAborted
 from chain.json_rpc import JsonRpc
 from chain.refusals import outcome_of
@@ -22,28 +21,20 @@ from chain.view import (
     MempoolSpend,
     PublishResult,
     Scan,
-    ScannedOutput,
     UnspentOutput,
 )
 from contractcourt.bitcoin.block import parse_header
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.errors import MalformedBlock
-from contractcourt.events import PublishOutcome
-from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, Script, Txid
+from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Script, Txid
 
 _MISC_ERROR = -1
-_INVALID_PARAMETER = -8
 _METHOD_NOT_FOUND = -32601
-#: `RPC_VERIFY_REJECTED`, the code of a refusal that comes as text alone.
-_REJECTED = -26
 #: A scan reads every unspent output there is.
 _SCAN_SECONDS = 1_800.0
 #: Our own budgets are the limit of a fee, not the node's guard against typing errors.
 _NO_LIMIT = 0
-_SAT_PER_BTC = 100_000_000
-#: Weight units in 1000 virtual bytes are 4000: one kvB is four kw.
-_KW_PER_KVB = 4
 
 
 @must_make_sense
@@ -90,7 +81,7 @@ class BitcoinCore:
     def block_hashes(self, heights: Sequence[BlockHeight]) -> list[BlockHash | None]:
         """`block_hash` of many, in one batch."""
         answers = self._rpc.batch("getblockhash", [(height,) for height in heights])
-        return [_block_hash(answer) for answer in answers]
+        return [core_answers.block_hash(answer) for answer in answers]
 
     # -- blocks --
 
@@ -185,7 +176,9 @@ class BitcoinCore:
     ) -> list[UnspentOutput | None]:
         """`tx_out` of many, in one batch."""
         calls = [(str(o.txid), o.vout, mempool) for o in outpoints]
-        return [_unspent(answer) for answer in self._rpc.batch("gettxout", calls)]
+        return [
+            core_answers.unspent_output(answer) for answer in self._rpc.batch("gettxout", calls)
+        ]
 
     def mempool_spends(self, outpoints: Sequence[OutPoint]) -> dict[OutPoint, MempoolSpend]:
         """Who spends these in the mempool; those that nobody does are left out."""
@@ -225,14 +218,17 @@ class BitcoinCore:
         told = self._rpc.call("scantxoutset", "start", wanted, timeout_seconds=_SCAN_SECONDS)
         if told.get("success") is False:
             raise ScanAborted
-        outputs = tuple(_scanned(unspent) for unspent in told["unspents"])
+        outputs = tuple(core_answers.scanned_output(unspent) for unspent in told["unspents"])
         height = BlockHeight(int(told["height"]))
         return Scan(BlockHash.parse(told["bestblock"]), height, outputs)
 
     def send_many(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         """Give transactions to the node, in one batch. A refusal is an answer, not an error."""
         calls = [(raw.hex(), _NO_LIMIT) for raw in raw_transactions]
-        return [_publish_result(answer) for answer in self._rpc.batch("sendrawtransaction", calls)]
+        return [
+            core_answers.publish_result(answer)
+            for answer in self._rpc.batch("sendrawtransaction", calls)
+        ]
 
     def send(self, raw_tx: bytes) -> PublishResult:
         """Give one transaction to the node."""
@@ -241,7 +237,9 @@ class BitcoinCore:
     def test_accept(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         """What `send` would say to each by itself; nothing is sent."""
         calls = [([raw.hex()], _NO_LIMIT) for raw in raw_transactions]
-        return [_tested(answer) for answer in self._rpc.batch("testmempoolaccept", calls)]
+        return [
+            core_answers.tested(answer) for answer in self._rpc.batch("testmempoolaccept", calls)
+        ]
 
     def submit_package(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
         """Give a parent and its child to the node together, so that the child's fee counts for
@@ -257,35 +255,24 @@ class BitcoinCore:
             return [result for _ in raw_transactions]
         by_txid = {result["txid"]: result for result in told["tx-results"].values()}
         txids = [str(Transaction.parse(raw).txid()) for raw in raw_transactions]
-        return [_package_result(by_txid.get(txid), str(told["package_msg"])) for txid in txids]
+        return [
+            core_answers.package_result(by_txid.get(txid), str(told["package_msg"]))
+            for txid in txids
+        ]
 
     # -- fees --
 
     def feerates(self, targets: Sequence[int]) -> list[FeeratePerKw | None]:
         """The node's estimates for these numbers of blocks, rounded up; None where it has none."""
         answers = self._rpc.batch("estimatesmartfee", [(target,) for target in targets])
-        return [_estimate(answer) for answer in answers]
+        return [core_answers.estimate(answer) for answer in answers]
 
     def mempool_fees(self) -> MempoolFees:
         """What the node's mempool asks for now, rounded up."""
         told = self._rpc.call("getmempoolinfo")
         floor = max(Decimal(told["mempoolminfee"]), Decimal(told["minrelaytxfee"]))
-        return MempoolFees(feerate_per_kw(floor), feerate_per_kw(told["incrementalrelayfee"]))
-
-
-def feerate_per_kw(btc_per_kvb: Decimal | int) -> FeeratePerKw:
-    """A rate as Core writes it (BTC for 1000 virtual bytes), rounded up to whole satoshi for kw.
-
-    Exact below one satoshi for a byte too, where floors are since Core 30 (users_ask B9).
-    """
-    # Not by `//`, which on decimals cuts towards zero: a rate a little below the floor is refused.
-    return FeeratePerKw(ceil(Decimal(btc_per_kvb) * _SAT_PER_BTC / _KW_PER_KVB))
-
-
-def _estimate(answer: Any) -> FeeratePerKw | None:
-    if isinstance(answer, RpcRefused):  # "Fee estimation disabled", under `-blocksonly`
-        return None
-    return feerate_per_kw(answer["feerate"]) if "feerate" in answer else None
+        increment = core_answers.feerate_per_kw(told["incrementalrelayfee"])
+        return MempoolFees(core_answers.feerate_per_kw(floor), increment)
 
 
 def _check_is(raw: bytes, block_hash: BlockHash) -> None:
@@ -295,60 +282,3 @@ def _check_is(raw: bytes, block_hash: BlockHash) -> None:
         raise BlockUnavailable(f"block {block_hash} came damaged: {error}") from error
     if found != block_hash:
         raise BlockUnavailable(f"asked for block {block_hash}, the Bitcoin node gave {found}")
-
-
-def _block_hash(answer: Any) -> BlockHash | None:
-    if isinstance(answer, RpcRefused):
-        if answer.code == _INVALID_PARAMETER:  # "Block height out of range"
-            return None
-        raise answer
-    return BlockHash.parse(answer)
-
-
-def _unspent(answer: Any) -> UnspentOutput | None:
-    if isinstance(answer, RpcRefused):
-        raise answer
-    if answer is None:
-        return None
-    return UnspentOutput(
-        value_sat=Satoshi(int(Decimal(answer["value"]) * _SAT_PER_BTC)),
-        script_pubkey=Script.parse(answer["scriptPubKey"]["hex"]),
-        confirmations=int(answer["confirmations"]),
-    )
-
-
-def _scanned(unspent: Any) -> ScannedOutput:
-    return ScannedOutput(
-        outpoint=OutPoint.of(Txid.parse(unspent["txid"]), int(unspent["vout"])),
-        value_sat=Satoshi(int(Decimal(unspent["amount"]) * _SAT_PER_BTC)),
-        script_pubkey=Script.parse(unspent["scriptPubKey"]),
-        height=BlockHeight(int(unspent["height"])),
-        coinbase=bool(unspent.get("coinbase", False)),
-    )
-
-
-def _tested(answer: Any) -> PublishResult:
-    if isinstance(answer, RpcRefused):
-        return PublishResult(outcome_of(answer.code, answer.message), answer.message)
-    [told] = answer
-    if told.get("allowed"):
-        return PublishResult(PublishOutcome.ACCEPTED)
-    # Since release 29 the details say more than the reason; they begin with it.
-    reason = str(told.get("reject-details") or told.get("reject-reason", ""))
-    return PublishResult(outcome_of(_REJECTED, reason), reason)
-
-
-def _package_result(told: Any, message: str) -> PublishResult:
-    """One transaction of a package; those the node did not come to are told of by `message`."""
-    if told is None or told.get("error") == "package-not-validated":
-        return PublishResult(outcome_of(_REJECTED, message), message)
-    reason = told.get("error")
-    if reason is None:
-        return PublishResult(PublishOutcome.ACCEPTED)
-    return PublishResult(outcome_of(_REJECTED, str(reason)), str(reason))
-
-
-def _publish_result(answer: Any) -> PublishResult:
-    if isinstance(answer, RpcRefused):
-        return PublishResult(outcome_of(answer.code, answer.message), answer.message)
-    return PublishResult(PublishOutcome.ACCEPTED)

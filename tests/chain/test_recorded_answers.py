@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.bitcoin_core import BitcoinCore, feerate_per_kw
+from chain.bitcoin_core import BitcoinCore
+from chain.core_answers import feerate_per_kw
 from chain.errors import (
     ChainUnavailable,
     NodeStarting,
