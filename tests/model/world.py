@@ -20,7 +20,8 @@ from contractcourt.events import ChannelUpdate, TransactionPublished
 from contractcourt.units import Satoshi, Secret, Txid
 from tests.model.promises import Kind, assert_verdict_promises
 from tests.scenarios.memory import MemoryCourt
-from workers.simulation.channel import Balances, SimulatedChannel
+from workers.simulation.balances import Balances
+from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
 
 #: Bytes as they are: twice as fast as the docket's codec, and nobody reads it back.

@@ -16,7 +16,8 @@ from contractcourt.errors import InvalidSignature
 from contractcourt.events import ChannelUpdate
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun
-from workers.simulation.channel import Balances, SimulatedChannel
+from workers.simulation.balances import Balances
+from workers.simulation.channel import SimulatedChannel
 
 _LARGE_MSAT = 40_000_000
 

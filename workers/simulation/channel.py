@@ -41,33 +41,12 @@ from contractcourt.units import (
     Secret,
     Signature,
 )
+from workers.simulation.balances import Balances
 from workers.simulation.keys import BASE_SECRETS, Keys, from_seed, public_key
 
 _DUST_SAT = 354
 #: Announced by our node: the delay on the peer's outputs.
 _THEIR_DELAY = 8
-
-_OTHER_WAY = {
-    Direction.OFFERED: Direction.RECEIVED,
-    Direction.RECEIVED: Direction.OFFERED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Balances:
-    """What the channel holds at one commitment number, from our node's view."""
-
-    to_local_msat: int
-    to_remote_msat: int
-    htlcs: tuple[Htlc, ...] = ()
-
-    def mirrored(self) -> Balances:
-        """The same from the peer's view."""
-        htlcs = tuple(
-            msgspec.structs.replace(htlc, direction=_OTHER_WAY[htlc.direction])
-            for htlc in self.htlcs
-        )
-        return Balances(self.to_remote_msat, self.to_local_msat, htlcs)
 
 
 @dataclass(slots=True)
@@ -256,18 +235,7 @@ class SimulatedChannel:
 
     def move(self, to_remote_msat: int, *htlcs: Htlc) -> None:
         """A new state: pay the peer `to_remote_msat` (or be paid), hold these HTLCs."""
-        last = self.history[-1]
-        freed = sum(h.amount_msat for h in last.htlcs if h.direction is Direction.OFFERED)
-        locked = sum(h.amount_msat for h in htlcs if h.direction is Direction.OFFERED)
-        their_freed = sum(h.amount_msat for h in last.htlcs) - freed
-        their_locked = sum(h.amount_msat for h in htlcs) - locked
-        self.history.append(
-            Balances(
-                last.to_local_msat - to_remote_msat + freed - locked,
-                last.to_remote_msat + to_remote_msat + their_freed - their_locked,
-                htlcs,
-            )
-        )
+        self.history.append(self.history[-1].after(to_remote_msat, htlcs))
 
     def propose(self) -> ChannelUpdate:
         """We signed the peer's newest commitment; it has not revoked the one before."""
