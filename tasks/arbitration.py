@@ -14,15 +14,12 @@ Promises kept here by construction:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 
-from contractcourt.advance import Verdict, advance, open_case
+from contractcourt.advance import open_case
 from contractcourt.alarms import AlarmKind
-from contractcourt.case import Case
-from contractcourt.effects import RaiseAlarm
-from contractcourt.errors import LawError
 from contractcourt.events import ChannelOpened, Event, PolicyChanged
 from storage import alarms, cases, channels, docket, nodes
 from storage.cases import StoredCase
@@ -34,6 +31,7 @@ from tasks import carrying_out
 from tasks.carrying_out import Advanced, Written
 from tasks.crash_points import CrashPoint, reach
 from tasks.errors import BrokenLaw
+from tasks.verdicts import judge
 
 _log = structlog.get_logger()
 
@@ -176,7 +174,7 @@ def _advance(
     What a case asks of its own past is answered and applied with it: a breach is punished by one
     commit.
     """
-    moved = [_apply(stored, entries, refusable) for stored, entries in heard]
+    moved = [judge(stored, entries, refusable) for stored, entries in heard]
     reach(CrashPoint.LAW_ASKED)
     done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
     written = carrying_out.write(conn, [advanced for _, advanced in done])
@@ -198,66 +196,6 @@ def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:
         wishes=list(written.wishes),
         stood=stood,
     )
-
-
-def _apply(
-    stored: StoredCase, entries: Sequence[NumberedEvent], refusable: int | None
-) -> tuple[StoredCase, Advanced]:
-    advanced = Advanced(stored.channel_id, stored.case, applied_seq=stored.applied_seq)
-    case, seq = stored.case, stored.applied_seq
-    for entry in entries:
-        if entry.seq != seq + 1:
-            raise BrokenLaw(f"docket entry {seq + 1} of channel {stored.channel_id} is missing")
-        verdict = _hear(case, entry, raises=entry.seq == refusable)
-        advanced.verdicts.append(verdict)
-        _log_step(case, verdict, entry)
-        case, seq = verdict.case, entry.seq
-    return replace(stored, case=case, applied_seq=seq), advanced
-
-
-def _hear(case: Case, entry: NumberedEvent, *, raises: bool) -> Verdict:
-    """The law's verdict. A refused event changes nothing and alarms; the docket keeps it.
-
-    What the node says was checked at the door, so a refusal here means that two events met which
-    the door could not see together.
-    """
-    try:
-        return advance(case, entry.event)
-    except LawError as refused:
-        if raises:
-            raise
-        kind = type(entry.event).__name__
-        return Verdict(
-            case, (RaiseAlarm(AlarmKind.EVENT_REFUSED, f"{kind} {entry.seq}: {refused}"),)
-        )
-    except Exception as error:
-        raise BrokenLaw(
-            f"docket entry {entry.seq} of {case.channel.channel_point}: {error!r}"
-        ) from error
-
-
-def _log_step(before: Case, verdict: Verdict, entry: NumberedEvent) -> None:
-    after = verdict.case
-    _log.info(
-        "event applied",
-        channel_point=str(after.channel.channel_point),
-        node=after.channel.node,
-        idempotency_key=entry.idempotency_key,
-        seq=entry.seq,
-        kind=type(entry.event).__name__,
-        state=after.state.value,
-        state_before=before.state.value,
-        effects=len(verdict.effects),
-    )
-    for effect in verdict.effects:
-        if isinstance(effect, RaiseAlarm):
-            _log.warning(
-                "alarm",
-                channel_point=str(after.channel.channel_point),
-                node=after.channel.node,
-                alarm=effect.kind,
-                message=effect.message,
-            )
 
 
 def _set_aside(db: Database, channel_id: int, broken: Exception) -> None:

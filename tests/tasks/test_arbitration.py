@@ -24,7 +24,7 @@ from contractcourt.units import BlockHeight
 from storage import alarms, cases, channels, docket, outbox
 from storage.database import Database
 from storage.docket import NewEntry
-from tasks import arbitration, reconcile
+from tasks import arbitration, reconcile, verdicts
 from tasks.arbitration import arbitrate
 from tests.spent import spent
 from tests.tasks.opened import append_unheard_of, open_channel
@@ -206,7 +206,7 @@ def test_c17_channels_on_which_the_law_breaks_do_not_fill_the_bound(
     _, sound = open_channel(db, "sound")
     for channel_id in (*(channel_id for _, channel_id in opened), sound):
         _append_heights(db, channel_id, 1, 2)
-    monkeypatch.setattr(arbitration, "advance", broken)
+    monkeypatch.setattr(verdicts, "advance", broken)
     for _ in range(2):
         arbitrate(db, db.run(lambda conn: docket.unapplied_channels(conn, 0, 3)))
     with db.transaction() as conn:
