@@ -20,6 +20,8 @@ from tests.conftest import free_port
 from tests.tasks.test_urgent_lane import NOWHERE, worker
 from tests.workers.gateway.serving import serving
 from workers import doctor
+from workers.doctor import dependencies, processes
+from workers.doctor.finding import Finding
 from workers.gateway.access import Access
 from workers.gateway.app import create_app, metrics_of
 from workers.gateway.court import Court
@@ -29,7 +31,7 @@ def settings(**given: Any) -> Settings:
     return Settings(**given)
 
 
-def wrong_words(findings: list[doctor.Finding]) -> str:
+def wrong_words(findings: list[Finding]) -> str:
     """What is wrong, in one text; empty when nothing is."""
     return " | ".join(f"{f.words}; {f.advice}" for f in findings if f.is_wrong)
 
@@ -42,20 +44,20 @@ def test_what_is_not_set_is_named() -> None:
 
 
 def test_a_sound_postgres(database_url: str) -> None:
-    [finding] = doctor.check_postgres(settings(database_url=database_url))
+    [finding] = dependencies.check_postgres(settings(database_url=database_url))
     assert not finding.is_wrong
     assert "schema 0" in finding.words
 
 
 def test_postgres_that_does_not_listen() -> None:
     url = f"postgresql://court:hunter2@127.0.0.1:{free_port()}/court"
-    found = wrong_words(doctor.check_postgres(settings(database_url=url)))
+    found = wrong_words(dependencies.check_postgres(settings(database_url=url)))
     assert "does not let us in" in found
     assert "hunter2" not in found
 
 
 def test_postgres_that_was_never_migrated(empty_database_url: str) -> None:
-    found = wrong_words(doctor.check_postgres(settings(database_url=empty_database_url)))
+    found = wrong_words(dependencies.check_postgres(settings(database_url=empty_database_url)))
     assert "its schema is at nothing" in found
     assert "run `contractcourt migrate`" in found
 
@@ -72,37 +74,37 @@ def keeping_redis(redis_url: str) -> Iterator[redis.Redis]:
 
 def test_redis_must_not_evict(keeping_redis: redis.Redis, redis_url: str) -> None:
     keeping_redis.config_set("maxmemory-policy", "noeviction")
-    assert wrong_words(doctor.check_redis(settings(redis_url=redis_url))) == ""
+    assert wrong_words(dependencies.check_redis(settings(redis_url=redis_url))) == ""
     keeping_redis.config_set("maxmemory-policy", "allkeys-lru")
-    found = wrong_words(doctor.check_redis(settings(redis_url=redis_url)))
+    found = wrong_words(dependencies.check_redis(settings(redis_url=redis_url)))
     assert "allkeys-lru" in found
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "http://127.0.0.1:{port}"])
 def test_redis_that_is_not_there(url: str) -> None:
-    found = doctor.check_redis(settings(redis_url=url.format(port=free_port())))
+    found = dependencies.check_redis(settings(redis_url=url.format(port=free_port())))
     assert "does not let us in" in wrong_words(found)
 
 
 def test_a_sound_bitcoin_node(devnet: DevnetProcess) -> None:
-    assert wrong_words(doctor.check_bitcoin_node(settings(bitcoind_url=devnet.url))) == ""
+    assert wrong_words(dependencies.check_bitcoin_node(settings(bitcoind_url=devnet.url))) == ""
 
 
 def test_a_bitcoin_node_of_another_network(devnet: DevnetProcess) -> None:
-    found = doctor.check_bitcoin_node(settings(bitcoind_url=devnet.url, network="main"))
+    found = dependencies.check_bitcoin_node(settings(bitcoind_url=devnet.url, network="main"))
     assert "serves regtest, but this court is for main" in wrong_words(found)
 
 
 def test_a_bitcoin_node_that_refuses_our_password(devnet: DevnetProcess) -> None:
     url = f"http://court:hunter2@127.0.0.1:{devnet.port}"
-    found = wrong_words(doctor.check_bitcoin_node(settings(bitcoind_url=url)))
+    found = wrong_words(dependencies.check_bitcoin_node(settings(bitcoind_url=url)))
     assert "password" in found
     assert "hunter2" not in found
 
 
 def test_a_bitcoin_node_that_is_away() -> None:
     url = f"http://court:hunter2@127.0.0.1:{free_port()}"
-    found = wrong_words(doctor.check_bitcoin_node(settings(bitcoind_url=url)))
+    found = wrong_words(dependencies.check_bitcoin_node(settings(bitcoind_url=url)))
     assert "does not answer" in found
     assert "hunter2" not in found
 
@@ -110,8 +112,8 @@ def test_a_bitcoin_node_that_is_away() -> None:
 def test_a_signer_that_is_away() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     told = settings(signer_url=url, signer_token="t" * 32)
-    assert "does not answer" in wrong_words(doctor.check_signer(told))
-    without = wrong_words(doctor.check_signer(settings(signer_url=url)))
+    assert "does not answer" in wrong_words(processes.check_signer(told))
+    without = wrong_words(processes.check_signer(settings(signer_url=url)))
     assert "CONTRACTCOURT_SIGNER_TOKEN is not set" in without
 
 
@@ -120,15 +122,15 @@ def test_a_gateway_that_is_away_or_takes_nothing(db: Database) -> None:
     assert "does not answer" in wrong_words(doctor.examine(away))
     court = Court(db=db, access=Access(), metrics=metrics_of(db), wake=lambda _: None)
     with serving(create_app(court)) as url:
-        [sound] = doctor.check_gateway(settings(gateway_url=url))
+        [sound] = processes.check_gateway(settings(gateway_url=url))
         assert not sound.is_wrong
         with db.transaction() as conn:
             conn.execute("UPDATE alembic_version SET version_num = '0001'")
-        assert "takes no webhook" in wrong_words(doctor.check_gateway(settings(gateway_url=url)))
+        assert "takes no webhook" in wrong_words(processes.check_gateway(settings(gateway_url=url)))
 
 
 def test_a_chain_that_nobody_watches(database_url: str) -> None:
-    found = wrong_words(doctor.check_watcher(settings(database_url=database_url)))
+    found = wrong_words(processes.check_watcher(settings(database_url=database_url)))
     assert "nobody looks at the chain" in found
 
 
@@ -136,14 +138,14 @@ def test_workers_are_asked_and_a_queue_without_one_is_named(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
     told = settings(redis_url=redis_url)
-    assert "none answers" in wrong_words(doctor.check_workers(told))
+    assert "none answers" in wrong_words(processes.check_workers(told))
     env = {**os.environ, **NOWHERE, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
     with worker(env, tmp_path / "most", "--queues", ",".join(QUEUES[1:]), "--name", "most@%h"):
-        found = wrong_words(doctor.check_workers(told))
+        found = wrong_words(processes.check_workers(told))
         assert "1 answer, but none of them takes from urgent;" in found
         assert "contractcourt worker --queues urgent" in found
         with worker(env, tmp_path / "urgent", "--queues", "urgent", "--name", "urgent@%h"):
-            [sound] = doctor.check_workers(told)
+            [sound] = processes.check_workers(told)
             assert (sound.is_wrong, sound.words[:8]) == (False, "2 answer")
 
 
@@ -152,5 +154,5 @@ def test_a_broker_that_is_away_or_silent_holds_up_no_doctor() -> None:
         for port in (free_port(), deaf.getsockname()[1]):
             began = time.monotonic()
             told = settings(redis_url=f"redis://127.0.0.1:{port}/0")
-            assert doctor.check_workers(told) == []
+            assert processes.check_workers(told) == []
             assert time.monotonic() - began < 20

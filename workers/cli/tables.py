@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from workers.doctor import Finding
+    from workers.doctor.finding import Finding
 
 STATE_COLOURS = {
     "DEFAULT": "green",

@@ -1,0 +1,131 @@
+"""What the doctor asks of others' servers: Postgres, Redis, the Bitcoin node."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import psycopg
+import redis
+
+from chain.bitcoin_core import BitcoinCore
+from chain.errors import ChainError
+from storage import blocks
+from storage.database import Database
+from storage.migrate import current_revision, head_revision, is_behind
+from tasks.settings import VISIBILITY_FACTOR, Settings
+from workers.doctor.finding import (
+    TIMEOUT_SECONDS,
+    UP_HINT,
+    Finding,
+    fine,
+    last_line,
+    missing,
+    wrong,
+)
+
+OLDEST_POSTGRES = 14
+OLDEST_REDIS = (6, 2)
+
+
+def check_settings(settings: Settings) -> list[Finding]:
+    """Settings that make no sense were refused when they were loaded; this shows the rule kept."""
+    limit, timeout = settings.task_time_limit_seconds, settings.visibility_timeout_seconds
+    words = (
+        f"tasks end within {limit} s, and the broker delivers again after {timeout} s "
+        f"(at least {VISIBILITY_FACTOR} times as long)"
+    )
+    return [fine("settings", words)]
+
+
+def check_postgres(settings: Settings) -> list[Finding]:
+    """Reachable, new enough, migrated."""
+    url = settings.database_url
+    if url is None:
+        return [missing("postgres", "DATABASE_URL")]
+    try:
+        with psycopg.connect(url, connect_timeout=TIMEOUT_SECONDS) as connection:
+            version = connection.info.server_version // 10_000
+        revision, head = current_revision(url), head_revision()
+    except Exception as error:  # psycopg's and SQLAlchemy's: whatever it is, say it
+        advice = f"is Postgres running there, and is DATABASE_URL right? {UP_HINT}"
+        return [wrong("postgres", f"does not let us in: {last_line(error)}", advice)]
+    if version < OLDEST_POSTGRES:
+        advice = f"use Postgres {OLDEST_POSTGRES} or later"
+        return [wrong("postgres", f"is version {version}, which is too old", advice)]
+    if is_behind(revision):
+        state = f"its schema is at {revision or 'nothing'}, this code needs {head}"
+        return [wrong("postgres", state, "run `contractcourt migrate`")]
+    ahead = "" if revision == head else f", ahead of this code's {head}, which it serves too"
+    return [fine("postgres", f"version {version}, schema {revision}{ahead}")]
+
+
+def check_redis(settings: Settings) -> list[Finding]:
+    """Reachable, new enough, refusing rather than evicting."""
+    if settings.redis_url is None:
+        return [missing("redis", "REDIS_URL")]
+    try:
+        client = redis.Redis.from_url(
+            settings.redis_url,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            decode_responses=True,
+        )
+        with closing(client):
+            server = client.info("server")
+            policy = client.info("memory").get("maxmemory_policy", "unknown")
+    except (redis.RedisError, ValueError) as error:  # ValueError: no Redis URL at all
+        advice = f"is Redis running there, and is REDIS_URL right? {UP_HINT}"
+        return [wrong("redis", f"does not let us in: {last_line(error)}", advice)]
+    version = str(server["redis_version"])
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    findings = [
+        fine("redis", f"version {version}")
+        if numbers >= OLDEST_REDIS
+        else wrong("redis", f"is version {version}", "Celery needs Redis 6.2 or later, or Valkey")
+    ]
+    if policy != "noeviction":
+        advice = "set maxmemory-policy noeviction: an evicted wake-up is only found by reconcile"
+        findings.append(wrong("redis", f"throws keys away when full ({policy})", advice))
+    return findings
+
+
+def check_bitcoin_node(settings: Settings) -> list[Finding]:
+    """Reachable, lets us in, serves our network, is in sync, and still has what we need."""
+    if settings.bitcoind_url is None:
+        return [missing("bitcoind", "BITCOIND_URL")]
+    try:
+        node = BitcoinCore(
+            settings.bitcoind_url,
+            cookie_file=settings.bitcoind_cookie_file,
+            timeout_seconds=TIMEOUT_SECONDS,
+        )
+        with closing(node):
+            state = node.state()
+    except ChainError as error:
+        return [wrong("bitcoind", str(error))]
+    if state.network != settings.network:
+        words = f"serves {state.network}, but this court is for {settings.network}"
+        return [wrong("bitcoind", words, "set CONTRACTCOURT_NETWORK or BITCOIND_URL")]
+    findings = [fine("bitcoind", f"{state.network}, height {state.height}")]
+    if state.syncing:
+        findings.append(wrong("bitcoind", "is still syncing", "wait until it has caught up"))
+    if state.prune_height is not None:
+        findings += _check_pruning(settings, state.prune_height)
+    return findings
+
+
+def _check_pruning(settings: Settings, prune_height: int) -> list[Finding]:
+    """A pruned node is fine as long as the watcher is above what it threw away (users_ask B5)."""
+    if settings.database_url is None:
+        return []
+    database = Database(settings.database_url, max_size=1, wait_seconds=TIMEOUT_SECONDS)
+    with closing(database):
+        try:
+            with database.transaction() as conn:
+                cursor = blocks.cursor(conn)
+        except psycopg.Error:
+            return []
+    if cursor is not None and cursor.height + 1 < prune_height:
+        words = f"has pruned blocks up to {prune_height}, but the watcher is at {cursor.height}"
+        return [wrong("bitcoind", words, "let it fetch them from peers, or use another node")]
+    return [fine("bitcoind", f"is pruned below {prune_height}, which the watcher has passed")]
