@@ -13,7 +13,13 @@ from __future__ import annotations
 
 from contractcourt.bitcoin.transaction import Transaction, TxOut, sha256d
 from contractcourt.errors import MalformedTransaction
-from contractcourt.signing import RefusalReason, SigningInput, SigningRefused, SigningRequest
+from contractcourt.signing import (
+    RefusalReason,
+    SigningInput,
+    SigningRefused,
+    SigningRequest,
+    ValueUnproved,
+)
 from contractcourt.units import HexBytes, Txid
 
 
@@ -23,7 +29,8 @@ def check_values(request: SigningRequest) -> None:
     The commitment that a bump pays for made its anchor.
 
     Raises:
-        SigningRefused: MALFORMED_REQUEST, WRONG_VALUE, UNPROVED_VALUE.
+        SigningRefused: MALFORMED_REQUEST, WRONG_VALUE.
+        ValueUnproved: of an input but the last.
     """
     made = dict(_named(raw) for raw in request.parents)
     if request.commitment is not None:
@@ -34,9 +41,8 @@ def check_values(request: SigningRequest) -> None:
         if parent is not None:
             _check_output(parent, spent)
         elif index != last:
-            raise SigningRefused(
-                RefusalReason.UNPROVED_VALUE,
-                f"nothing shows that {spent.outpoint} is worth {spent.value_sat} sat",
+            raise ValueUnproved(
+                f"nothing shows that {spent.outpoint} is worth {spent.value_sat} sat"
             )
 
 

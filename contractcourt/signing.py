@@ -63,8 +63,6 @@ class RefusalReason(StrEnum):
     FOREIGN_OUTPUT = "foreign-output"
     #: The transaction that made an input says that it has another value or script.
     WRONG_VALUE = "wrong-value"
-    #: No transaction shows what an input is worth, and it is not the last one.
-    UNPROVED_VALUE = "unproved-value"
     #: The outputs are worth more than the inputs, or the fee is beyond policy.
     UNREASONABLE_FEE = "unreasonable-fee"
     #: The script engine rejects the finished transaction.
@@ -77,6 +75,10 @@ class SigningRefused(ContractCourtError):
     def __init__(self, reason: RefusalReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class ValueUnproved(ContractCourtError):
+    """Nothing shows what an input is worth: a request that brings what made it is signed."""
 
 
 class SigningInput(msgspec.Struct, frozen=True):

@@ -89,6 +89,7 @@ def check_sweep(
         SigningRefused: any reason of `claim_of` and of `check_values`; WRONG_TIMELOCK,
             WRONG_SCRIPT, FOREIGN_OUTPUT, UNREASONABLE_FEE, BAD_REMOTE_SIGNATURE,
             MALFORMED_REQUEST.
+        ValueUnproved: see `check_values`.
     """
     if request.purpose not in (SigningPurpose.SWEEP, SigningPurpose.BUMP):
         raise malformed("this is no sweep")

@@ -29,12 +29,12 @@ from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.signing import (
     MAX_BODY_BYTES,
     PointRequest,
-    RefusalReason,
     SignedTransaction,
     SigningAnswer,
     SigningProblem,
     SigningRefused,
     SigningRequest,
+    ValueUnproved,
 )
 from storage.database import Database
 from storage.seal import Seal, load_seal_key
@@ -57,6 +57,8 @@ _log = structlog.get_logger()
 
 #: How each known error is answered: status and the name that ends the problem's type.
 _ANSWERS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
+    # Workers take what is below 500 for final, and the next request may bring what this one lacks.
+    (ValueUnproved, HTTPStatus.INTERNAL_SERVER_ERROR, "unproved-value"),
     (KeysMissing, HTTPStatus.NOT_FOUND, "keys-missing"),
     (UnknownNode, HTTPStatus.NOT_FOUND, "unknown-node"),
     (ForeignKeyDocument, HTTPStatus.CONFLICT, "foreign-key-document"),
@@ -119,8 +121,9 @@ def _signed(
     for request, answer in zip(requests, answers, strict=True):
         if isinstance(answer, SignedTransaction):
             _log.info("signed", txid=str(answer.txid), **_about(request))
-        elif isinstance(answer, SigningRefused):
-            _log.warning("refused to sign", reason=answer.reason, **_about(request))
+        elif isinstance(answer, SigningRefused | ValueUnproved):
+            _, reason, _ = _known_problem(answer)
+            _log.warning("refused to sign", reason=reason, **_about(request))
     reach(CrashPoint.SIGNER_BEFORE_ANSWER)
     return answers
 
@@ -187,11 +190,7 @@ async def _body(request: Request) -> bytes | None:
 def _known_problem(error: Exception) -> tuple[HTTPStatus, str, str]:
     """Status, the name that ends the problem's type, and detail."""
     if isinstance(error, SigningRefused):
-        status = HTTPStatus.FORBIDDEN
-        if error.reason is RefusalReason.UNPROVED_VALUE:
-            # To who asks a refusal is final; the next request may bring what this one lacks.
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return status, error.reason.value, str(error)
+        return HTTPStatus.FORBIDDEN, error.reason.value, str(error)
     for kind, status, name in _ANSWERS:
         if isinstance(error, kind):
             return status, name, str(error)

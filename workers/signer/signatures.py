@@ -57,7 +57,8 @@ def sign_sweep(
         wallet: those of the node's fee wallet; needed for its coins.
 
     Raises:
-        SigningRefused: any rule of `check_sweep`, `check_bumped` and `check_feerate`.
+        SigningRefused, ValueUnproved: any rule of `check_sweep`, `check_bumped` and
+            `check_feerate`.
     """
     claims = check_sweep(request, tx, allowed, policy)
     if request.purpose is SigningPurpose.BUMP:

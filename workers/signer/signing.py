@@ -75,7 +75,7 @@ class Signer:
         """The request's transaction with every witness.
 
         Raises:
-            SigningRefused, KeysMissing, UnknownNode.
+            SigningRefused, ValueUnproved, KeysMissing, UnknownNode.
             LawError: a point or a transaction of the request is malformed.
         """
         with self.database.transaction() as conn:
