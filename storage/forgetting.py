@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import LiteralString
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.units import BlockHeight
 from storage.database import Connection
 
@@ -45,6 +46,19 @@ REVOKED_STATES = """
         WHERE r.fully_resolved_height <= %(height)s
         LIMIT %(limit)s))
 """
+#: Coins of fee wallets that were spent in that block or before it.
+SPENT_COINS = """
+    DELETE FROM fee_wallet_coins WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM fee_wallet_coins WHERE spent_height <= %(height)s LIMIT %(limit)s))
+    RETURNING outpoint
+"""
+#: What made them, unless another coin of it is left.
+PARENTS = """
+    DELETE FROM fee_wallet_parents AS p
+    WHERE p.txid = ANY(%(txids)s) AND NOT EXISTS (
+        SELECT 1 FROM fee_wallet_coins AS c
+        WHERE c.outpoint BETWEEN p.txid || '\\x00000000'::bytea AND p.txid || '\\xffffffff'::bytea)
+"""
 
 Forget = Callable[[Connection], int]
 
@@ -70,6 +84,18 @@ def told_preimages(days: int, limit: int = AT_ONCE) -> Forget:
 def revoked_states(up_to: BlockHeight, limit: int = AT_ONCE) -> Forget:
     """What would punish old states of channels that were fully resolved by that height."""
     return lambda conn: conn.execute(REVOKED_STATES, {"height": up_to, "limit": limit}).rowcount
+
+
+def spent_coins(up_to: BlockHeight, limit: int = AT_ONCE) -> Forget:
+    """Coins of fee wallets that were spent by that height, with what proved their worth."""
+    return lambda conn: _spent_coins(conn, up_to, limit)
+
+
+def _spent_coins(conn: Connection, up_to: BlockHeight, limit: int) -> int:
+    rows = conn.execute(SPENT_COINS, {"height": up_to, "limit": limit}).fetchall()
+    if rows:
+        conn.execute(PARENTS, {"txids": list({OutPoint(coin).txid for (coin,) in rows})})
+    return len(rows)
 
 
 def _by_arrival(conn: Connection, old: LiteralString, days: int, limit: int) -> int:

@@ -112,6 +112,7 @@ def forget(db: Database, days: int) -> None:
     if cursor is not None and cursor.height > days * _BLOCKS_A_DAY:
         up_to = BlockHeight(cursor.height - days * _BLOCKS_A_DAY)
         kinds["revoked_states"] = forgetting.revoked_states(up_to)
+        kinds["spent_coins"] = forgetting.spent_coins(up_to)
     for name, some in kinds.items():
         gone = 0
         while time.monotonic() < give_up_at and (rows := db.run(some)):

@@ -140,8 +140,9 @@ class Settings(BaseSettings):
     """Whole months after which an archived month is dropped for good; never unless set."""
     forget_days: int = Field(30, ge=2, le=36_500)
     """Days after which what is over is deleted beside the docket: effects that were carried out,
-    receipts of webhooks, preimages that were told for HTLCs which never came, and what would punish
-    old states of channels that are fully resolved."""
+    receipts of webhooks, preimages that were told for HTLCs which never came, spent coins of fee
+    wallets with what made them, and what would punish old states of channels that are fully
+    resolved."""
 
     # -- Alarms --
     no_block_alarm_seconds: float = Field(10_800.0, ge=60)

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.case import State
 from contractcourt.channel import Direction, Htlc
 from contractcourt.effects import AskLocalPoint
-from contractcourt.units import BlockHeight, Millisatoshi, PaymentHash, Secret
-from storage import channels, forgetting, outbox, receipts, revoked_states, told_preimages
+from contractcourt.units import (
+    BlockHeight,
+    HexBytes,
+    Millisatoshi,
+    PaymentHash,
+    Satoshi,
+    Script,
+    Secret,
+)
+from storage import (
+    channels,
+    fee_coins,
+    fee_wallets,
+    forgetting,
+    outbox,
+    parents,
+    receipts,
+    revoked_states,
+    told_preimages,
+)
 from storage.database import Connection, Database
+from storage.fee_coins import NewCoin, Parent
 from tests.storage import examples
 from tests.storage.plans import plan
 
@@ -75,6 +96,44 @@ def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: D
         asked = [(c, 7) for c in (long_over, just_over, still_open)]
         kept = revoked_states.recall(conn, asked)
     assert [kept[each] for each in asked] == [(), (_HTLC,), (_HTLC,)]
+
+
+def test_a_coin_that_was_spent_long_ago_goes_and_the_last_one_takes_what_made_them(
+    db: Database,
+) -> None:
+    script, at = Script(bytes(22)), (BlockHeight(1), examples.block_hash(1))
+    two, one = (_paying(script, count) for count in (2, 1))
+    first, second, young = (
+        OutPoint.of(made.txid(), vout) for made, vout in ((two, 0), (two, 1), (one, 0))
+    )
+    with db.transaction() as conn:
+        examples.add_node(conn)
+        fee_wallets.put_scripts(conn, examples.NODE, [script])
+        fee_coins.add(
+            conn, [NewCoin(coin, script, Satoshi(9), *at) for coin in (first, second, young)]
+        )
+        fee_coins.add_parents(conn, [Parent(tx.txid(), _bare(tx)) for tx in (two, one)])
+        fee_coins.spend(conn, [first], BlockHeight(300), examples.block_hash(3))
+        fee_coins.spend(conn, [young], BlockHeight(301), examples.block_hash(4))
+        some = forgetting.spent_coins(BlockHeight(300), limit=1)
+        assert [some(conn), some(conn)] == [1, 0]
+        assert parents.find(conn, [], [two.txid(), one.txid()]).keys() == {two.txid(), one.txid()}
+        assert fee_coins.outpoints(conn) == {second}
+        fee_coins.spend(conn, [second], BlockHeight(299), examples.block_hash(2))
+        assert [some(conn), some(conn)] == [1, 0]
+        assert parents.find(conn, [], [two.txid(), one.txid()]).keys() == {one.txid()}
+        # What may still be taken back is, whatever was forgotten.
+        fee_coins.disconnect(conn, examples.block_hash(4))
+        [left] = fee_coins.unspent(conn, examples.NODE)
+    assert (left.outpoint, left.proved) == (young, True)
+
+
+def _paying(script: Script, count: int) -> Transaction:
+    return Transaction(2, (TxIn(examples.outpoint(count)),), (TxOut(9, bytes(script)),) * count)
+
+
+def _bare(tx: Transaction) -> HexBytes:
+    return HexBytes(tx.serialize(with_witness=False))
 
 
 def test_what_is_not_old_is_not_read_however_much_there_is(db: Database) -> None:

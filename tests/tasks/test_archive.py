@@ -13,14 +13,16 @@ import pytest
 from contractcourt.alarms import AlarmKind
 from contractcourt.effects import AskLocalPoint
 from contractcourt.events import HeightReached
-from contractcourt.units import BlockHeight
+from contractcourt.units import BlockHash, BlockHeight
 from storage import (
     alarms,
+    blocks,
     cases,
     channels,
     checkpoints,
     docket,
     docket_parts,
+    fee_coins,
     force_close_entry,
     outbox,
 )
@@ -28,6 +30,7 @@ from storage.database import Database
 from storage.docket_parts import Part, Shelf, month_after
 from tasks import arbitration, archive, force_close
 from tasks.proof import prove
+from tests.storage.examples import give_coins
 from tests.tasks.opened import open_channel
 from tests.workers.running_up import clean_environment
 
@@ -265,7 +268,13 @@ def test_the_archivist_forgets_what_is_long_over_and_what_is_not_stays(db: Datab
         conn.execute(
             "UPDATE outbox SET sent_at = sent_at - interval '31 days' WHERE id = %s", [rows[0]]
         )
+        blocks.init_cursor(conn, BlockHeight(30 * 144 + 7), BlockHash(bytes(32)))
+        give_coins(conn, "alice", 1_000, 2_000)
+        for coin, height in zip(sorted(fee_coins.outpoints(conn)), (7, 8), strict=True):
+            fee_coins.spend(conn, [coin], BlockHeight(height), BlockHash(bytes(32)))
     archive.forget(db, 30)
     with db.transaction() as conn:
         found = conn.execute("SELECT id FROM outbox WHERE id = ANY(%s)", [rows]).fetchall()
+        spent = conn.execute("SELECT spent_height FROM fee_wallet_coins").fetchall()
     assert found == [(rows[1],)]
+    assert spent == [(8,)]
