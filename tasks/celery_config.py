@@ -28,6 +28,9 @@ broker_url = _settings.required_redis_url
 broker_connection_retry_on_startup = True
 # For as long as it takes: Celery's own limit ends a worker after fifty minutes without a broker.
 broker_connection_max_retries = None
+# A Redis that answers and refuses, as a replica or a full one does, is waited for like one that is
+# away: Celery's own way is to end the worker.
+broker_channel_error_retry = True
 broker_transport_options = {
     "visibility_timeout": _settings.visibility_timeout_seconds,
     "socket_timeout": 10,

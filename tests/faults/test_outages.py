@@ -1,6 +1,7 @@
 """Redis or Postgres is away, or silent, for longer than any patience: nothing is lost, nobody ends.
 
-With `make outages` each lasts ten minutes (users_ask C5, P5), with the other tests some seconds.
+With `make outages` each lasts ten minutes (users_ask C5, P5), with the other tests some seconds. So
+long they refuse in any case: who answers with a refusal is asked again as soon as who does not.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+import redis
 
 from storage import blocks
 from tests.faults.closing_storm import ClosingStorm
 from tests.faults.parts import PartedCourt, parted_court
 from tests.summary import Summary
 
-_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "8"))
+_A_WHILE = 8.0
+_SECONDS = float(os.environ.get("OUTAGE_SECONDS", _A_WHILE))
 _CHANNELS = 12
 _BLOCKS = 6
 
@@ -47,6 +50,25 @@ OUTAGES = {
 }
 
 
+def _tell_redis(*words: str) -> Callable[[PartedCourt, str], None]:
+    def tell(court: PartedCourt, server: str) -> None:
+        with redis.Redis.from_url(court.client.endpoints[server]) as broker:
+            broker.execute_command(*words)
+
+    return tell
+
+
+REFUSALS = {
+    ("redis", "a replica"): Outage(
+        _tell_redis("REPLICAOF", "127.0.0.1", "1"), _tell_redis("REPLICAOF", "NO", "ONE")
+    ),
+    ("redis", "full"): Outage(
+        _tell_redis("CONFIG", "SET", "maxmemory", "1"),
+        _tell_redis("CONFIG", "SET", "maxmemory", "0"),
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartedCourt]:
     with parted_court(tmp_path_factory.mktemp("outages")) as running:
@@ -58,17 +80,36 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartedCourt]:
 def test_c5_p5_a_long_outage_costs_only_time(
     kind: str, server: str, court: PartedCourt, summary: Summary
 ) -> None:
-    """Channels close and blocks come meanwhile; every process is there afterwards, the same one."""
+    took = _outlast(court, server, OUTAGES[kind], f"{server}-{kind}", _SECONDS)
+    summary(
+        f"{server} {kind} for {_SECONDS:.0f} s while {_CHANNELS} channels closed: "
+        f"all was caught up {took:.0f} s after it came back"
+    )
+
+
+@pytest.mark.parametrize(("server", "kind"), REFUSALS)
+def test_c5_p5_who_answers_and_refuses_costs_only_time(
+    server: str, kind: str, court: PartedCourt
+) -> None:
+    name = f"{server}-{kind}".replace(" ", "-")
+    _outlast(court, server, REFUSALS[server, kind], name, _A_WHILE)
+
+
+def _outlast(court: PartedCourt, server: str, outage: Outage, name: str, seconds: float) -> float:
+    """Channels close and blocks come meanwhile; every process is there afterwards, the same one.
+
+    The seconds that it took to catch up.
+    """
     court.fallen.clear()
-    storm = ClosingStorm(court, f"{server}-{kind}", _CHANNELS)
-    OUTAGES[kind].begin(court, server)
+    storm = ClosingStorm(court, name, _CHANNELS)
+    outage.begin(court, server)
     storm.break_out()
     for _ in range(_BLOCKS):
-        _pass(court, _SECONDS / _BLOCKS)
+        _pass(court, seconds / _BLOCKS)
         court.client.mine(1)
     if server == "redis":
         court.client.wait_until(lambda: _watcher_is_at_tip(court), "the watcher to go on")
-    OUTAGES[kind].end(court, server)
+    outage.end(court, server)
     back_at = time.monotonic()
     court.client.wait_until(
         lambda: _watcher_is_at_tip(court) and court.client.is_quiet(), "the court to catch up"
@@ -78,10 +119,7 @@ def test_c5_p5_a_long_outage_costs_only_time(
     [end] = storm.pass_by()
     assert (end.state, end.close_kind, end.commitments) == ("FULLY_RESOLVED", "remote", 0)
     assert end.told == {"channel.closing", "channel.closed", "channel.fully_resolved"}
-    summary(
-        f"{server} {kind} for {_SECONDS:.0f} s while {_CHANNELS} channels closed: "
-        f"all was caught up {took:.0f} s after it came back"
-    )
+    return took
 
 
 def _pass(court: PartedCourt, seconds: float) -> None:
