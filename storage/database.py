@@ -94,8 +94,9 @@ class Database:
                 connection.execute(BEGIN)
                 yield connection
                 connection.commit()
-        except ServerSilent:
-            # To ask the others would only mean to wait for each of them as well.
+        except (ServerSilent, psycopg.errors.ReadOnlySqlTransaction):
+            # To ask the others would only mean to wait for each of them as well. And after a
+            # failover all may lead to the old primary, which answers and takes no writes any more.
             pool.drain()
             raise
         except psycopg.OperationalError as error:

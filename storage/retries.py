@@ -18,10 +18,14 @@ _RETRYABLE_STATES = frozenset(
         "57P01",  # admin_shutdown
         "57P02",  # crash_shutdown
         "57P03",  # cannot_connect_now
-        "53300",  # too_many_connections
+        "57P05",  # idle_session_timeout
+        "25006",  # read_only_sql_transaction: a standby, or a primary that was made one
         "25P03",  # idle_in_transaction_session_timeout
+        "25P04",  # transaction_timeout
     }
 )
+#: Connections, and what the server is out of until somebody makes room: disk, memory, connections.
+_RETRYABLE_CLASSES = ("08", "53")
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -31,7 +35,7 @@ def is_retryable(error: BaseException) -> bool:
     if error.sqlstate is None:
         # No answer of Postgres at all: the connection is gone, or none was to be had.
         return isinstance(error, psycopg.OperationalError)
-    return error.sqlstate in _RETRYABLE_STATES or error.sqlstate.startswith("08")
+    return error.sqlstate in _RETRYABLE_STATES or error.sqlstate.startswith(_RETRYABLE_CLASSES)
 
 
 def _worth_retrying(error: Exception) -> bool:

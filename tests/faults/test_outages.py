@@ -11,7 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import LiteralString
 
+import psycopg
 import pytest
 import redis
 
@@ -58,6 +60,38 @@ def _tell_redis(*words: str) -> Callable[[PartedCourt, str], None]:
     return tell
 
 
+def _tell_postgres(*statements: LiteralString) -> Callable[[PartedCourt, str], None]:
+    def tell(court: PartedCourt, server: str) -> None:
+        with psycopg.connect(court.client.endpoints[server], autocommit=True) as conn:
+            for statement in statements:
+                conn.execute(statement)
+
+    return tell
+
+
+#: As Postgres says it when it can't make a file larger.
+_NO_ROOM = """
+    CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE DISK_FULL; END $$;
+    DO $$ DECLARE full_one text; BEGIN
+        FOR full_one IN SELECT unnest('{blocks,docket,leases,outbox,sweep_rounds}'::text[]) LOOP
+            EXECUTE format('CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON %I'
+                           ' EXECUTE FUNCTION no_room()', full_one);
+        END LOOP;
+    END $$
+"""
+_MOST_OF_EACH = """
+    DO $$ DECLARE login name; BEGIN
+        FOR login IN SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper LOOP
+            EXECUTE format('ALTER ROLE %I CONNECTION LIMIT {}', login);
+        END LOOP;
+    END $$
+"""
+_END_ALL = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+_RELOAD = "SELECT pg_reload_conf()"
 REFUSALS = {
     ("redis", "a replica"): Outage(
         _tell_redis("REPLICAOF", "127.0.0.1", "1"), _tell_redis("REPLICAOF", "NO", "ONE")
@@ -65,6 +99,16 @@ REFUSALS = {
     ("redis", "full"): Outage(
         _tell_redis("CONFIG", "SET", "maxmemory", "1"),
         _tell_redis("CONFIG", "SET", "maxmemory", "0"),
+    ),
+    ("postgres", "read-only"): Outage(
+        _tell_postgres("ALTER SYSTEM SET default_transaction_read_only = on", _RELOAD),
+        _tell_postgres("ALTER SYSTEM RESET default_transaction_read_only", _RELOAD),
+    ),
+    ("postgres", "full"): Outage(
+        _tell_postgres(_NO_ROOM), _tell_postgres("DROP FUNCTION no_room CASCADE")
+    ),
+    ("postgres", "out of connections"): Outage(
+        _tell_postgres(_MOST_OF_EACH.format(0), _END_ALL), _tell_postgres(_MOST_OF_EACH.format(-1))
     ),
 }
 

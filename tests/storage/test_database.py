@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 
 import psycopg
 import pytest
@@ -105,7 +106,26 @@ def test_p6_killed_connections_are_tried_again(db: Database) -> None:
     assert len(set(attempts)) == 2
 
 
-@pytest.mark.parametrize("state", ["40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08006"])
+def test_p5_sessions_that_a_failover_left_on_the_old_primary_are_given_up(
+    empty_database_url: str,
+) -> None:
+    """They live on and take no writes any more; a new one leads to the new primary."""
+    with closing(Database(empty_database_url, max_size=4)) as db:
+        with ExitStack() as all_of_them:
+            for _ in range(4):
+                conn = all_of_them.enter_context(db.transaction())
+                conn.execute("SET default_transaction_read_only = on")
+        db.run(lambda conn: conn.execute("CREATE TABLE written ()"))
+        with db.transaction() as conn:
+            conn.execute("INSERT INTO written DEFAULT VALUES")
+
+
+_PASSING = ["40001", "40P01", "55P03", "57P01", "57P02", "57P03", "57P05", "08006"]
+_OUT_OF_SOMETHING = ["53000", "53100", "53200", "53300", "53400"]
+_NOT_HERE = ["25006", "25P03", "25P04"]
+
+
+@pytest.mark.parametrize("state", _PASSING + _OUT_OF_SOMETHING + _NOT_HERE)
 def test_p4_these_errors_are_tried_again(db: Database, state: str) -> None:
     attempts: list[str] = []
 
