@@ -6,7 +6,10 @@ Why each line stands here: `docs/decisions/0010-celery-on-redis.md`.
 from __future__ import annotations
 
 import socket
+import time
+from datetime import UTC, datetime, timedelta
 
+from celery.schedules import schedule
 from kombu.entity import Queue
 
 from tasks.environment import load_settings
@@ -22,6 +25,21 @@ def _keepalive() -> dict[int, int]:
     """
     wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
+
+
+_BEGUN_AT, _BEGUN = datetime.now(UTC), time.monotonic()
+
+
+def _steady_now() -> datetime:
+    """What the clock would say had nobody set it since this process began.
+
+    By a clock that is set back beat would wait, with all its nudges, until that has caught up.
+    """
+    return _BEGUN_AT + timedelta(seconds=time.monotonic() - _BEGUN)
+
+
+def _every(seconds: float) -> schedule:
+    return schedule(seconds, nowfun=_steady_now)
 
 
 broker_url = _settings.required_redis_url
@@ -82,17 +100,17 @@ task_routes = {
 beat_schedule = {
     "reconcile": {
         "task": "contractcourt.reconcile",
-        "schedule": _settings.reconcile_seconds,
+        "schedule": _every(_settings.reconcile_seconds),
         "options": {"expires": _settings.reconcile_seconds * 2},
     },
     "rebroadcast": {
         "task": "contractcourt.rebroadcast",
-        "schedule": _settings.rebroadcast_seconds,
+        "schedule": _every(_settings.rebroadcast_seconds),
         "options": {"expires": _settings.rebroadcast_seconds * 2},
     },
     "archive": {
         "task": "contractcourt.archive",
-        "schedule": _settings.archive_seconds,
+        "schedule": _every(_settings.archive_seconds),
         "options": {"expires": _settings.archive_seconds},
     },
 }
