@@ -5,6 +5,7 @@ It may be replaced before anybody mines it, so it is told of at first sight (use
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from chain.view import ChainView, MempoolSpend
@@ -18,10 +19,12 @@ from tasks.crash_points import CrashPoint, reach
 
 #: Asked for with one poll; the nearest expiries first.
 _MOST_OUTPOINTS = 2_000
+#: A standby may have taken over that was never told, and a claim be replaced before it is mined.
+_REMEMBERED_SECONDS = 30.0
 
 
 class MempoolLook:
-    """All looks of one watcher; what was told once is not told again.
+    """All looks of one watcher; what was told is not told again for a while.
 
     Args:
         wake: called with the channels that have something on their dockets.
@@ -32,6 +35,7 @@ class MempoolLook:
         self._chain = chain
         self._wake = wake
         self._told: set[tuple[OutPoint, Txid]] = set()
+        self._forget_at = 0.0
 
     def step(self, epoch: int) -> None:
         """Look once. Raises ChainError, psycopg.Error or Fenced; the next look sees as much."""
@@ -39,6 +43,9 @@ class MempoolLook:
         if not claimable:
             self._told.clear()
             return
+        if time.monotonic() >= self._forget_at:
+            self._told.clear()
+            self._forget_at = time.monotonic() + _REMEMBERED_SECONDS
         spends = self._chain.mempool_spends(list(claimable))
         new = {o: spend for o, spend in spends.items() if (o, spend.txid) not in self._told}
         if not new:
@@ -52,9 +59,10 @@ class MempoolLook:
                 for outpoint, spend in new.items()
                 if spend.txid not in ours
             ]
-            docket.append_many(conn, entries)
+            stand = docket.append_many(conn, entries)
             reach(CrashPoint.MEMPOOL_LOOK_BEFORE_COMMIT)
-            return {entry.channel_id for entry in entries}
+            told = zip(entries, stand, strict=True)
+            return {entry.channel_id for entry, standing in told if not standing.duplicate}
 
         channel_ids = self._db.run(tell)
         reach(CrashPoint.MEMPOOL_LOOK_COMMITTED)
