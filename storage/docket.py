@@ -106,6 +106,8 @@ UNAPPLIED_CHANNELS = """
     FROM waiting
     GROUP BY channel_id
     HAVING min(created_at) <= clock_timestamp() - make_interval(secs => %(older_than_seconds)s)
+        -- Of before the clock was set back.
+        OR max(created_at) > clock_timestamp()
     ORDER BY channel_id IN (SELECT channel_id FROM set_aside), min(created_at), channel_id
     LIMIT %(limit)s
 """

@@ -26,26 +26,32 @@ CHAIN_WATCHER = "chain_watcher"
 _SESSIONS_OF = "contractcourt-watcher:"
 #: How long to wait until a session that was told to end is gone.
 EXPEL_MILLISECONDS = 500
+#: No lease is longer (`CONTRACTCOURT_LEASE_SECONDS`). One that seems so is of a time before the
+#: database's clock was set back.
+LONGEST_SECONDS = 300.0
 
 PREPARE = """
     INSERT INTO leases (name, holder, epoch, expires_at)
     VALUES (%(name)s, %(holder)s, 0, '-infinity')
     ON CONFLICT (name) DO NOTHING
 """
+_IS_OVER = """
+    (expires_at <= clock_timestamp()
+     OR expires_at > clock_timestamp() + make_interval(secs => %(longest)s))
+"""
 #: The open transactions of a holder whose time is over: a living one would have renewed.
-EXPEL = """
+EXPEL = f"""
     SELECT pg_terminate_backend(a.pid, %(wait_milliseconds)s)
     FROM leases AS l JOIN pg_stat_activity AS a ON a.application_name = %(sessions_of)s || l.holder
-    WHERE l.name = %(name)s AND l.holder <> %(holder)s AND l.expires_at <= clock_timestamp()
+    WHERE l.name = %(name)s AND l.holder <> %(holder)s AND {_IS_OVER}
       AND a.datname = current_database() AND a.usename = current_user
       AND a.state <> 'idle' AND a.pid <> pg_backend_pid()
 """
 #: Skips a row that is locked: its holder is writing, so it leads.
-ACQUIRE = """
+ACQUIRE = f"""
     WITH free AS (
         SELECT name FROM leases
-        WHERE name = %(name)s
-          AND (expires_at <= clock_timestamp() OR holder = %(holder)s)
+        WHERE name = %(name)s AND ({_IS_OVER} OR holder = %(holder)s)
         FOR UPDATE SKIP LOCKED
     )
     UPDATE leases AS l
@@ -104,17 +110,16 @@ def acquire(conn: Connection, name: str, holder: UUID, ttl_seconds: float) -> in
     `holder` is made anew by every process at its start: two processes never share a lease. What
     a former holder still has open is rolled back when its lease is over.
     """
-    conn.execute(PREPARE, {"name": name, "holder": holder})
-    conn.execute(
-        EXPEL,
-        {
-            "name": name,
-            "holder": holder,
-            "sessions_of": _SESSIONS_OF,
-            "wait_milliseconds": EXPEL_MILLISECONDS,
-        },
-    )
-    facts = {"name": name, "holder": holder, "ttl_seconds": ttl_seconds}
+    facts = {
+        "name": name,
+        "holder": holder,
+        "ttl_seconds": ttl_seconds,
+        "longest": max(ttl_seconds, LONGEST_SECONDS),
+        "sessions_of": _SESSIONS_OF,
+        "wait_milliseconds": EXPEL_MILLISECONDS,
+    }
+    conn.execute(PREPARE, facts)
+    conn.execute(EXPEL, facts)
     row = conn.execute(ACQUIRE, facts).fetchone()
     return None if row is None else int(row[0])
 

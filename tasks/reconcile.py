@@ -10,7 +10,17 @@ from contractcourt.arbitrator import following
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.effects import SweepOutput
-from storage import alarms, cases, docket, docket_parts, endpoints, outbox, sweep_inputs, tallies
+from storage import (
+    alarms,
+    cases,
+    docket,
+    docket_parts,
+    endpoints,
+    outbox,
+    set_back,
+    sweep_inputs,
+    tallies,
+)
 from storage.database import Connection
 from storage.sweep_inputs import Wish
 from tasks import archive, reserve, wakeups
@@ -26,6 +36,8 @@ _log = structlog.get_logger()
 LIMIT = 1_000
 #: Younger rows have a wake-up of their own on its way.
 _OLDER_THAN_SECONDS = 1.0
+#: Whoever claims a round or an endpoint does so for little more than the time limit of its task.
+_LITTLE_MORE_SECONDS = 60.0
 
 
 @app.task(name="contractcourt.reconcile")
@@ -38,6 +50,8 @@ def reconcile_task(idempotency_key: str = "") -> None:
 def reconcile(held: Resources) -> tuple[int, int]:
     """(channels woken, outbox rows handed on)."""
     reach(CrashPoint.RECONCILE_BEGUN)
+    longest = held.settings.task_time_limit_seconds + _LITTLE_MORE_SECONDS
+    held.db.run(lambda conn: set_back.mend(conn, longest))
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
     held.db.run(tallies.fold)

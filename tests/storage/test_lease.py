@@ -109,7 +109,7 @@ def test_a_holder_whose_lease_runs_is_left_alone(
     db: Database, sessions: Database, frozen: UUID
 ) -> None:
     with sessions.transaction() as conn:
-        assert lease.acquire(conn, NAME, frozen, 600) == 1
+        assert lease.acquire(conn, NAME, frozen, lease.LONGEST_SECONDS) == 1
     with sessions.transaction() as conn:
         lease.hold(conn, NAME, 1)
         with db.transaction() as other:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from contractcourt.events import ForceCloseRequested
 from storage import alarms, docket, outbox, vault
 from storage.database import Database
 from storage.outbox import OutboxRow
 from tasks.arbitration import arbitrate
 from tasks.publish import publish
+from tasks.reconcile import reconcile
 from tasks.resources import Resources
 from tests.tasks.opened import open_channel
 
@@ -46,6 +51,20 @@ def test_our_commitment_is_asked_for_every_few_seconds_however_long_the_signer_i
 ) -> None:
     _, channel_id = open_channel(db, "signer away")
     assert _asked_eight_times(cut_off, _asked(db, channel_id)) == []
+
+
+def test_it_is_asked_for_although_the_clock_of_postgres_was_set_back_by_hours(
+    db: Database, cut_off: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    _, channel_id = open_channel(db, "set back")
+    row = _asked(db, channel_id)
+    publish(cut_off, [row.id])
+    with db.transaction() as conn:
+        conn.execute("UPDATE outbox SET due_at = due_at + interval '3 hours'")
+    reconcile(cut_off)
+    time.sleep(1.1)
+    assert reconcile(cut_off) == (0, 1)
 
 
 def test_so_it_is_however_long_its_keys_are_missing(sweeper: Resources) -> None:

@@ -1,0 +1,43 @@
+"""What stands further ahead than anybody sets it: written before Postgres' clock was set back.
+
+A host that starts by a wrong clock may be put right minutes later, by hours. What was to wait for
+seconds, a commitment to publish say, would wait for all of them.
+"""
+
+from __future__ import annotations
+
+from storage.database import Connection
+from storage.endpoints import LONGEST_PAUSE_SECONDS
+from storage.outbox import LONGEST_WAIT_SECONDS
+
+#: No pause is longer than two to the number of attempts, nor than the longest one.
+DUE_TOO_LATE = """
+    UPDATE outbox SET due_at = clock_timestamp()
+    WHERE sent_at IS NULL AND due_at > statement_timestamp()
+      AND due_at > statement_timestamp() + make_interval(
+          secs => least(%(longest)s::float8, power(2, least(attempts, 20))))
+"""
+LEFT_ALONE_TOO_LONG = """
+    UPDATE webhook_endpoints SET open_until = NULL
+    WHERE open_until > statement_timestamp() + make_interval(secs => %(longest)s)
+"""
+SENT_TO_TOO_LONG = """
+    UPDATE webhook_endpoints SET busy_until = NULL
+    WHERE busy_until > statement_timestamp() + make_interval(secs => %(seconds)s)
+"""
+SWEPT_FOR_TOO_LONG = """
+    UPDATE sweep_rounds SET busy_until = NULL
+    WHERE busy_until > statement_timestamp() + make_interval(secs => %(seconds)s)
+"""
+
+
+def mend(conn: Connection, claim_seconds: float) -> None:
+    """Let all of it be due, and free, at once.
+
+    Args:
+        claim_seconds: longer than anybody claims a round or an endpoint for.
+    """
+    conn.execute(DUE_TOO_LATE, {"longest": LONGEST_WAIT_SECONDS})
+    conn.execute(LEFT_ALONE_TOO_LONG, {"longest": LONGEST_PAUSE_SECONDS})
+    conn.execute(SENT_TO_TOO_LONG, {"seconds": claim_seconds})
+    conn.execute(SWEPT_FOR_TOO_LONG, {"seconds": claim_seconds})
