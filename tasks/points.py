@@ -6,6 +6,7 @@ import structlog
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.case import Case
+from contractcourt.channel import Channel
 from contractcourt.effects import AskLocalPoint
 from contractcourt.events import LocalPointLearned
 from storage import docket, outbox
@@ -17,7 +18,7 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.errands import take
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerCallFailed
-from tasks.signing import note_failure
+from tasks.signing import needs_no_signer, note_failure
 
 
 @app.task(name="contractcourt.ask_local_point")
@@ -36,7 +37,7 @@ def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
         point = held.signer.local_point(case.channel, number, case.local_commitment)
     except SignerCallFailed as error:
         failure = error
-        held.db.run(lambda conn: _note_failure(conn, row, failure))
+        held.db.run(lambda conn: _note_failure(conn, row, case.channel, failure))
         return
 
     reach(CrashPoint.POINT_LEARNED)
@@ -46,12 +47,15 @@ def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
         key = f"local_point:{number}"
         docket.append(conn, row.channel_id, event, idempotency_key=key, source="court")
         outbox.mark_sent(conn, row.id)
+        needs_no_signer(conn, case.channel.node)
 
     held.db.run(learn)
     reach(CrashPoint.POINT_STORED)
     wakeups.wake([row.channel_id])
 
 
-def _note_failure(conn: Connection, row: OutboxRow, error: SignerCallFailed) -> None:
+def _note_failure(
+    conn: Connection, row: OutboxRow, channel: Channel, error: SignerCallFailed
+) -> None:
     message = f"the close can't be resolved before our point is known: {error}"
-    note_failure(conn, row, error, AlarmKind.NO_LOCAL_POINT, message)
+    note_failure(conn, row, channel, error, AlarmKind.NO_LOCAL_POINT, message)

@@ -36,7 +36,7 @@ from tasks.errors import RefusedByEngine
 from tasks.resources import Resources, resources
 from tasks.sending import send
 from tasks.signer_client import SignerCallFailed
-from tasks.signing import note_failure, sign
+from tasks.signing import needs_no_signer, note_failure, sign
 
 _log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ def _publish_commitment(
 ) -> None:
     if on_offer(case) != effect.commitment.txid:
         # A splice moved the funding, or the peer showed that we lost data, after the decision.
-        held.db.run(lambda conn: outbox.mark_sent(conn, row.id))
+        held.db.run(lambda conn: _is_done(conn, row, case.channel))
         return
     channel = case.channel
     script = funding_script_pubkey(channel.local.funding_pubkey, channel.remote.funding_pubkey)
@@ -99,7 +99,7 @@ def _publish_htlc_transaction(
 ) -> None:
     """The peer's signature fixed all of it, the fee too (H2)."""
     outpoint = effect.contract.outpoint
-    if held.db.run(lambda conn: _drop_if_needless(conn, row, outpoint)):
+    if held.db.run(lambda conn: _drop_if_needless(conn, row, channel, outpoint)):
         return
     spent = contract_input(channel, effect.contract, effect.preimage)
     request = sweep_request(channel.node, effect.tx, [spent])
@@ -108,13 +108,21 @@ def _publish_htlc_transaction(
         send(held, [stored])
 
 
-def _drop_if_needless(conn: Connection, row: OutboxRow, outpoint: OutPoint) -> bool:
+def _drop_if_needless(
+    conn: Connection, row: OutboxRow, channel: Channel, outpoint: OutPoint
+) -> bool:
     """The output is spent, or a spend of it is out already: this row is done."""
     spent = spends.find_confirmed(conn, [outpoint])
     needless = bool(spent or broadcasts.spending(conn, [outpoint]))
     if needless:
-        outbox.mark_sent(conn, row.id)
+        _is_done(conn, row, channel)
     return needless
+
+
+def _is_done(conn: Connection, row: OutboxRow, channel: Channel) -> None:
+    """Signed, or needed no more."""
+    outbox.mark_sent(conn, row.id)
+    needs_no_signer(conn, channel.node)
 
 
 def _sign_and_store(
@@ -138,7 +146,7 @@ def _sign_and_store(
         stored = store_signed(
             conn, Signed(row.channel_id, purpose, signed.txid, signed.tx, [spent], price)
         )
-        outbox.mark_sent(conn, row.id)
+        _is_done(conn, row, channel)
         reach(CrashPoint.PUBLISH_BEFORE_COMMIT)
         return stored
 
@@ -162,4 +170,5 @@ def _note_failure(held: Resources, row: OutboxRow, channel: Channel, error: Exce
         kind=row.kind,
         error=str(error),
     )
-    held.db.run(lambda conn: note_failure(conn, row, error, AlarmKind.NOT_SIGNED, str(error)))
+    kind = AlarmKind.NOT_SIGNED
+    held.db.run(lambda conn: note_failure(conn, row, channel, error, kind, str(error)))

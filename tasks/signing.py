@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chain import consensus
 from contractcourt.alarms import AlarmKind
+from contractcourt.channel import Channel
 from contractcourt.signing import SignedTransaction, SigningRequest
 from contractcourt.units import HexBytes
 from storage import alarms, outbox, tallies
@@ -19,6 +20,13 @@ from tasks.signer_client import (
     SignerNotReady,
     SignerUnavailable,
 )
+
+#: What an effect of the outbox asks of the signer.
+_WAITS = {
+    "publish_commitment": "our commitment",
+    "publish_htlc_transaction": "an HTLC transaction",
+    "ask_local_point": "our point",
+}
 
 
 def sign(held: Resources, request: SigningRequest) -> SignedTransaction:
@@ -72,13 +80,31 @@ def _check_by_engine(request: SigningRequest, raw_tx: HexBytes) -> None:
 
 
 def note_failure(
-    conn: Connection, row: OutboxRow, error: Exception, kind: AlarmKind, message: str
+    conn: Connection,
+    row: OutboxRow,
+    channel: Channel,
+    error: Exception,
+    kind: AlarmKind,
+    message: str,
 ) -> None:
-    """An effect of the outbox waits for the signer, or was refused; alarm unless that is away."""
+    """An effect of the outbox waits for the signer, or was refused.
+
+    `kind` and `message` are of a refusal; for a signer that is away its node has one alarm.
+    """
     # Nobody tells when the signer can do it, and the row may have a deadline.
     if isinstance(error, SignerNotReady):
         outbox.mark_unanswered(conn, row.id, str(error))
     else:
         outbox.mark_refused(conn, row.id, str(error))
-    if not isinstance(error, SignerUnavailable):
+    if isinstance(error, SignerUnavailable):
+        what = f"{_WAITS[row.kind]} of {channel.channel_point}, a channel of {channel.capacity_sat}"
+        told = f"{what} sat, waits for the signer: {error}"
+        alarms.keep_raised(conn, None, AlarmKind.SIGNER_AWAY, told, node=channel.node)
+    else:
+        needs_no_signer(conn, channel.node)
         alarms.raise_alarm(conn, row.channel_id, kind, message)
+
+
+def needs_no_signer(conn: Connection, node: str) -> None:
+    """It has answered the node, or is asked no more; whoever else waits for it says so again."""
+    alarms.clear_kind(conn, None, AlarmKind.SIGNER_AWAY, node=node)

@@ -24,6 +24,7 @@ from tasks.crash_points import CrashPoint, reach
 from tasks.market import market
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerUnavailable
+from tasks.signing import needs_no_signer
 from tasks.sweeper.desk import MadeWay
 from tasks.sweeper.round import SweepRound
 
@@ -107,7 +108,7 @@ def _round(held: Resources, claim: Claim) -> bool:
     node = claim.node
 
     def end(conn: Connection) -> bool:
-        alarms.clear_kind(conn, None, AlarmKind.SIGNER_AWAY, node=node)
+        needs_no_signer(conn, node)
         return sweep_rounds.end(conn, claim, step)
 
     cursor = held.db.run(blocks.cursor)

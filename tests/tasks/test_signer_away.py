@@ -53,6 +53,20 @@ def test_our_commitment_is_asked_for_every_few_seconds_however_long_the_signer_i
     assert _asked_eight_times(cut_off, _asked(db, channel_id)) == []
 
 
+def test_l16_whoever_waits_for_the_signer_alone_is_alarmed_until_it_answers(
+    db: Database, cut_off: Resources, sweeper: Resources
+) -> None:
+    sim, channel_id = open_channel(db, "told")
+    row = _asked(db, channel_id)
+    publish(cut_off, [row.id])
+    [alarm] = db.run(alarms.list_open)
+    assert (alarm.kind, alarm.node) == ("signer_away", sim.channel.node)
+    assert str(sim.channel.channel_point) in alarm.message
+    assert str(sim.channel.capacity_sat) in alarm.message
+    publish(sweeper, [row.id])
+    assert [alarm.kind for alarm in db.run(alarms.list_open)] == ["not_signed"]
+
+
 def test_it_is_asked_for_although_the_clock_of_postgres_was_set_back_by_hours(
     db: Database, cut_off: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
