@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, Timer
 from typing import TypeVar
 
@@ -47,6 +47,16 @@ BEGIN = """
     SET LOCAL idle_in_transaction_session_timeout = '15s';
     SET LOCAL enable_bitmapscan = off
 """
+#: For what shows a part of a large court. Postgres prices all of a table against some rows of it by
+#: averages, and of a million channels it would read each one to find the ten of a small node, or
+#: of a rare state. Row by row a statement costs what it shows (docs/decisions/0036-row-by-row.md).
+ROW_BY_ROW = """
+    SET LOCAL enable_seqscan = off;
+    SET LOCAL enable_hashjoin = off;
+    SET LOCAL enable_mergejoin = off;
+    SET LOCAL max_parallel_workers_per_gather = 0
+"""
+_BEGIN_TO_LOOK = f"{BEGIN};{ROW_BY_ROW}; SET LOCAL transaction_read_only = on"
 
 
 class Database:
@@ -76,8 +86,11 @@ class Database:
         self._owner_pid: int | None = None
         self._opening = Lock()
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def looking(self) -> AbstractContextManager[Connection]:
+        """A `transaction` that changes nothing and whose statements go row by row, by indexes."""
+        return self._transaction(_BEGIN_TO_LOOK)
+
+    def transaction(self) -> AbstractContextManager[Connection]:
         """One READ COMMITTED transaction: committed at the end, rolled back on an exception.
 
         A lock is waited for 5 s, a statement may take 30 s, and a client that says nothing for 15 s
@@ -88,10 +101,14 @@ class Database:
             psycopg.Error: whatever Postgres says; `storage.retries.is_retryable` knows which
                 of these are worth another try.
         """
+        return self._transaction(BEGIN)
+
+    @contextmanager
+    def _transaction(self, begin: Query) -> Iterator[Connection]:
         pool = self._opened_pool()
         try:
             with pool.connection() as connection:
-                connection.execute(BEGIN)
+                connection.execute(begin)
                 yield connection
                 connection.commit()
         except (ServerSilent, psycopg.errors.ReadOnlySqlTransaction):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
-from storage.database import Connection
+from storage.database import ROW_BY_ROW, Connection
 
 #: The channels of node `n` that something is kept for. However many there are, no more of them are
 #: counted than matter; nor are coins, below.
@@ -62,5 +62,6 @@ class Lacking:
 
 def lacking(conn: Connection, reserve: Reserve) -> list[Lacking]:
     """The nodes whose wallet holds too few unspent coins of at least `reserve.sat`, by name."""
+    conn.execute(ROW_BY_ROW)
     with conn.cursor(row_factory=class_row(Lacking)) as cursor:
         return cursor.execute(LACKING, reserve.facts).fetchall()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import State
-from storage.board import IN_COURT
+from storage.board import IN_COURT, LATEST_IN_COURT
 from storage.database import Connection
 
 #: So many of the channels in court are looked at, the newest.
@@ -32,12 +32,10 @@ VERSIONS = """
     FROM channels AS c JOIN cases AS k ON k.channel_id = c.id
     WHERE c.id = ANY(%(channel_ids)s::bigint[])
 """
-VERSIONS_IN_COURT = """
+VERSIONS_IN_COURT = f"""
     SELECT c.id, c.channel_point, c.state, k.version, true
-    FROM channels AS c JOIN cases AS k ON k.channel_id = c.id
-    WHERE c.state = ANY(%(states)s)
-    ORDER BY c.id DESC
-    LIMIT %(limit)s
+    FROM ({LATEST_IN_COURT}) AS latest
+    JOIN channels AS c ON c.id = latest.id JOIN cases AS k ON k.channel_id = c.id
 """
 
 

@@ -21,7 +21,7 @@ from contractcourt.effects import BumpCommitment, SweepOutput
 from contractcourt.policy import Policy
 from contractcourt.sweeping.inputs import SweepInput, value_at_stake
 from contractcourt.units import BlockHeight, Blocks, FeeratePerKw, Satoshi
-from storage.database import Connection
+from storage.database import ROW_BY_ROW, Connection
 
 #: Rows of one page of what is free.
 PAGE = 2_000
@@ -250,6 +250,7 @@ def quarantined(conn: Connection, limit: int = 1_000) -> list[StoredSweep]:
 
 def forgotten(conn: Connection, limit: int) -> list[tuple[int, OutPoint]]:
     """(channel, output) of contracts in stage SWEEPING that nobody sweeps."""
+    conn.execute(ROW_BY_ROW)
     rows = conn.execute(FORGOTTEN, {"limit": limit})
     return [(channel_id, OutPoint(outpoint)) for channel_id, outpoint in rows]
 

@@ -84,6 +84,18 @@ def test_p3_limits_hold_for_the_transaction_only(db: Database, setting: str, val
         assert conn.execute(locks).fetchone() == (0,)
 
 
+def test_who_looks_changes_nothing_and_reads_no_whole_table(db: Database) -> None:
+    with db.looking() as conn:
+        assert conn.execute("SHOW max_parallel_workers_per_gather").fetchone() == ("0",)
+        for kind in ("seqscan", "hashjoin", "mergejoin", "bitmapscan"):
+            assert conn.execute(f"SHOW enable_{kind}").fetchone() == ("off",)  # type: ignore[call-overload]
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), db.looking() as conn:
+        conn.execute("DELETE FROM alarms")
+    with db.transaction() as conn:
+        conn.execute("DELETE FROM alarms")
+        assert conn.execute("SHOW enable_hashjoin").fetchone() == ("on",)
+
+
 def test_p6_killed_connections_are_tried_again(db: Database) -> None:
     """Every connection dies in the middle of the first attempt, as when Postgres restarts."""
     attempts: list[int] = []

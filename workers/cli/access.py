@@ -40,6 +40,13 @@ def transaction(data_dir: Path) -> Iterator[Connection]:
         yield conn
 
 
+@contextmanager
+def looking(data_dir: Path) -> Iterator[Connection]:
+    """One transaction that changes nothing, for what a command shows."""
+    with database(data_dir) as opened, opened.looking() as conn:
+        yield conn
+
+
 def find(conn: Connection, channel_point: OutPoint) -> ChannelRow:
     """The channel of this name. Raises UnknownChannel."""
     row = channels.find(conn, channel_point)

@@ -10,7 +10,7 @@ import typer
 from contractcourt.node_account import NodeAccount
 from storage import nodes
 from workers.cli import tables
-from workers.cli.access import database, find, transaction
+from workers.cli.access import database, find, looking
 from workers.cli.exits import CommandFailed
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, MaybeChannelPoint
 from workers.gateway import account_view
@@ -43,7 +43,7 @@ def account(
         _account_of_node(node, as_json, data_dir)
         return
     assert channel_point is not None
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         told = account_view.account(conn, find(conn, channel_point))
     if as_json:
         tables.write_json(told.model_dump(mode="json"))
@@ -54,12 +54,12 @@ def account(
 def _account_of_node(node: str, as_json: bool, data_dir: Path) -> None:
     total, after = NodeAccount(), 0
     with database(data_dir) as opened:
-        with opened.transaction() as conn:
+        with opened.looking() as conn:
             if nodes.get_node(conn, node) is None:
                 raise CommandFailed(f"no node {node}: `contractcourt node list` shows all")
         while True:
             # A page a transaction: a long one would hold back vacuum.
-            with opened.transaction() as conn:
+            with opened.looking() as conn:
                 page, following = account_view.of_node(conn, node, after=after)
             total = total.plus(page)
             if following is None:

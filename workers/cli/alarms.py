@@ -8,7 +8,7 @@ import typer
 
 from storage import alarms as alarm_table
 from workers.cli import tables
-from workers.cli.access import transaction
+from workers.cli.access import looking, transaction
 from workers.cli.exits import CommandFailed
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 
@@ -22,7 +22,7 @@ def alarms(
     """Open alarms, the oldest first: about a channel, a node, or the court itself."""
     if context.invoked_subcommand is not None:
         return
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         raised = alarm_table.list_open(conn, limit=None)
     rows = [
         {

@@ -100,7 +100,7 @@ def _channel_ids(db: Database, channel_point: OutPoint | None) -> Iterator[int]:
         return
     after = 0
     while True:
-        with db.transaction() as conn:
+        with db.looking() as conn:
             page = channels.list_channels(conn, after=after, limit=_PAGE)
         if not page:
             return

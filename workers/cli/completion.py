@@ -68,7 +68,7 @@ def _offers(
         # At once; the pool below would try again until its time is up.
         psycopg.connect(url, connect_timeout=_CONNECT_SECONDS).close()
         database = Database(url, max_size=1, wait_seconds=_WAIT_SECONDS)
-        with closing(database), database.transaction() as conn:
+        with closing(database), database.looking() as conn:
             found = look(conn)
     except (ContractCourtError, psycopg.Error, OSError):
         return []

@@ -87,7 +87,7 @@ class Glance:
 def take(db: Database, redis_url: str | None, *, channels_shown: int, alarms_shown: int) -> Glance:
     """Look once, in one transaction. Raises psycopg.Error when Postgres is away."""
     waiting = _backlog(redis_url)
-    with db.transaction() as conn:
+    with db.looking() as conn:
         counted = census.count(conn, RESERVE)
         leader = lease.read(conn, lease.CHAIN_WATCHER)
         cursor = blocks.cursor(conn)

@@ -14,7 +14,7 @@ from storage import docket as dockets
 from storage.channels import ChannelRow
 from storage.database import Connection
 from workers.cli import pictures, tables
-from workers.cli.access import find, transaction
+from workers.cli.access import find, looking
 from workers.cli.completion import complete_node
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir
 from workers.gateway import views
@@ -37,7 +37,7 @@ def channels(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """The channels that the court watches, in the order they were opened."""
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         rows = _pages(conn, state, node, limit)
     if as_json:
         tables.write_json([views.summary(row).model_dump(mode="json") for row in rows])
@@ -56,7 +56,7 @@ def channel(
     channel_point: ChannelPoint, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
 ) -> None:
     """One case: state, close, contracts, our transactions, what is at risk."""
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         view = whole_case(conn, find(conn, channel_point))
     if as_json:
         tables.write_json(view.model_dump(mode="json"))
@@ -72,7 +72,7 @@ def docket(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Everything that ever happened to a channel, in order. Secrets are blanked."""
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         row = find(conn, channel_point)
         entries = views.docket_entries(dockets.entries(conn, row.id, after=after, limit=limit))
     if as_json:
@@ -95,7 +95,7 @@ def deadlines(
 
     The nearest first.
     """
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         nearest = deadline_index.nearest(conn, limit)
         cursor = blocks.cursor(conn)
         # One HTLC has several of these rows: its money is at risk once, as the desk says it.

@@ -9,7 +9,7 @@ import typer
 from contractcourt.bitcoin.outpoint import OutPoint
 from storage import sweep_inputs, sweep_progress, sweep_rounds
 from workers.cli import tables
-from workers.cli.access import transaction
+from workers.cli.access import looking, transaction
 from workers.cli.exits import CommandFailed
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, outpoint_of
 from workers.cli.waking import wake_workers
@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Outputs that could not be swept fo
 @app.command("list")
 def list_quarantined(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Outputs in quarantine, each with what was wrong with it."""
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         held = sweep_inputs.quarantined(conn)
     rows = [
         {

@@ -10,7 +10,7 @@ from storage import dead_letters, endpoints
 from storage.database import Connection
 from storage.dead_letters import DeadLetter, Replay
 from workers.cli import tables
-from workers.cli.access import transaction
+from workers.cli.access import looking, transaction
 from workers.cli.exits import CommandFailed
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from workers.cli.waking import wake_workers
@@ -33,7 +33,7 @@ def list_dead(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Dead letters: webhooks that were refused until the court gave them up."""
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         found = _all(conn, node, with_replayed=with_replayed)
     if as_json:
         tables.write_json([view(letter).model_dump(mode="json") for letter in found])
@@ -59,7 +59,7 @@ def list_dead(
 @app.command("endpoints")
 def list_endpoints(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """How it stands with each address that webhooks go to."""
-    with transaction(data_dir) as conn:
+    with looking(data_dir) as conn:
         known = endpoints.list_all(conn)
     rows = [
         {

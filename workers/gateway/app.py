@@ -91,7 +91,7 @@ def metrics_of(db: Database, redis_url: str | None = None) -> GatewayMetrics:
     """Counters whose business figures come from `db`, and from the broker if it is named."""
 
     def count() -> Census:
-        with db.transaction() as conn:
+        with db.looking() as conn:
             return census.count(conn, RESERVE)
 
     def measure() -> Backlog | None:
@@ -107,7 +107,7 @@ def stream_of(db: Database) -> Stream:
     """What open pages listen to; it looks into `db` only while one does."""
 
     def look(channel_ids: Collection[int]) -> Sight:
-        with db.transaction() as conn:
+        with db.looking() as conn:
             return sight.look(conn, channel_ids)
 
     return Stream(look)

@@ -41,7 +41,7 @@ def routes(court: Court) -> APIRouter:
         limit: Limit = 100,
     ) -> ChannelList:
         """Channels in the order they were opened, by state and node."""
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             # One more than asked for tells whether a page follows.
             rows = channels.list_channels(
                 conn, state=state, node=node, after=after, limit=limit + 1
@@ -55,19 +55,19 @@ def routes(court: Court) -> APIRouter:
     @router.get("/channels/{cp}", responses=refusals(404, 422))
     def show_channel(cp: str) -> ChannelView:
         """One case: state, close, contracts, broadcasts with their raw transactions, risks."""
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             return case_view.whole_case(conn, find_channel(conn, cp))
 
     @router.get("/channels/{cp}/account", responses=refusals(404, 422))
     def show_account(cp: str) -> AccountView:
         """Who won each output of the close, by which transaction, at what fee."""
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             return account_view.account(conn, find_channel(conn, cp))
 
     @router.get("/channels/{cp}/docket", responses=refusals(404, 422))
     def show_docket(cp: str, after: After = 0, limit: Limit = 100) -> DocketPage:
         """Everything that happened to a channel, in order. Secrets are blanked."""
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             row = find_channel(conn, cp)
             entries = docket.entries(conn, row.id, after=after, limit=limit + 1)
         shown = entries[:limit]
@@ -80,7 +80,7 @@ def routes(court: Court) -> APIRouter:
     @router.get("/nodes/{node}/account", responses=refusals(404, 422))
     def show_node_account(node: NodePath, after: After = 0, limit: Limit = 1000) -> NodeAccountView:
         """What a node recovered, paid and lost, over its channels in the order of their opening."""
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             if nodes.get_node(conn, node) is None:
                 raise Problem("unknown-node", f"no node {node} is registered")
             return account_view.node_view(
@@ -91,7 +91,7 @@ def routes(court: Court) -> APIRouter:
     def list_deadlines(limit: Limit = 100) -> DeadlineList:
         """Heights at which a case looks again, or by which a sweep should be mined, with the money
         at risk there, the nearest first."""
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             nearest = deadlines.nearest(conn, limit)
         return DeadlineList(deadlines=[case_view.deadline(due) for due in nearest])
 

@@ -32,7 +32,7 @@ def routes(court: Court) -> APIRouter:
     ) -> DeadLetterList:
         """Webhooks that were given up and wait for an operator, in the order of their writing."""
         court.access.require_reader(authorization)
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             found = dead_letters.list_letters(
                 conn, endpoint=endpoint, with_replayed=with_replayed, after=after, limit=limit + 1
             )

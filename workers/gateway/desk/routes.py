@@ -46,7 +46,7 @@ def _pages(court: Court, sessions: Sessions) -> APIRouter:
     def show_board(request: Request) -> HTMLResponse:
         visitor = visitors.reader(court, sessions, request)
         choice = choice_of(request.query_params)
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             shown = board(conn, choice)
             attention = Attention(frozenset(shown.shown), in_court=True)
             mark = attention.mark(sight.look(conn, attention.channels))
@@ -67,7 +67,7 @@ def _pages(court: Court, sessions: Sessions) -> APIRouter:
     @router.get("/channels/{cp}")
     def show_channel(request: Request, cp: str, before: Before = None) -> HTMLResponse:
         visitor = visitors.reader(court, sessions, request)
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             row = find_channel(conn, cp)
             shown = case_file(conn, row, before)
             attention = Attention(frozenset({row.id}), in_court=False)
@@ -77,7 +77,7 @@ def _pages(court: Court, sessions: Sessions) -> APIRouter:
     @router.get("/alarms")
     def show_alarms(request: Request) -> HTMLResponse:
         visitor = visitors.reader(court, sessions, request)
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             raised = alarms.list_open(conn)
             count = alarms.count_open(conn, COUNTED + 1)
             cursor = blocks.cursor(conn)
@@ -96,7 +96,7 @@ def _pages(court: Court, sessions: Sessions) -> APIRouter:
     @router.get("/dead-letters")
     def show_dead_letters(request: Request, after: After = 0) -> HTMLResponse:
         visitor = visitors.reader(court, sessions, request)
-        with court.db.transaction() as conn:
+        with court.db.looking() as conn:
             found = dead_letters.list_letters(conn, after=after, limit=_LETTERS + 1)
             cursor = blocks.cursor(conn)
             mark = _BOARD.mark(sight.look(conn, ()))
