@@ -34,16 +34,22 @@ _OLD = """
 """
 RECEIPTS = _OLD.format(table="webhook_receipts", since="received_at")
 TOLD_PREIMAGES = _OLD.format(table="told_preimages", since="told_at")
-#: Of channels that ended in that block or before it. Channel by channel on purpose: no plan may
-#: read all of `revoked_states`, the largest table but the docket.
-REVOKED_STATES = """
+#: Channels that ended in that block or before it, and of which something may be left.
+_ENDED = """
+    SELECT channel_id FROM channel_resolutions
+    WHERE fully_resolved_height <= %(height)s AND NOT forgotten
+    ORDER BY fully_resolved_height, channel_id
+    LIMIT %(limit)s
+"""
+#: Channel by channel on purpose: no plan may read all of `revoked_states`, the largest table but
+#: the docket.
+REVOKED_STATES = f"""
     DELETE FROM revoked_states WHERE ctid = ANY(ARRAY(
         SELECT s.ctid
-        FROM channel_resolutions AS r
+        FROM ({_ENDED}) AS r
         CROSS JOIN LATERAL (
             SELECT ctid FROM revoked_states WHERE channel_id = r.channel_id OFFSET 0
         ) AS s
-        WHERE r.fully_resolved_height <= %(height)s
         LIMIT %(limit)s))
 """
 #: Coins of fee wallets that were spent in that block or before it.
@@ -58,6 +64,12 @@ PARENTS = """
     WHERE p.txid = ANY(%(txids)s) AND NOT EXISTS (
         SELECT 1 FROM fee_wallet_coins AS c
         WHERE c.outpoint BETWEEN p.txid || '\\x00000000'::bytea AND p.txid || '\\xffffffff'::bytea)
+"""
+#: They are looked at no more, however many they become.
+FORGOTTEN = f"""
+    UPDATE channel_resolutions AS r SET forgotten = true
+    WHERE r.channel_id = ANY(ARRAY({_ENDED}))
+      AND (SELECT true FROM revoked_states WHERE channel_id = r.channel_id LIMIT 1) IS NULL
 """
 
 Forget = Callable[[Connection], int]
@@ -82,8 +94,14 @@ def told_preimages(days: int, limit: int = AT_ONCE) -> Forget:
 
 
 def revoked_states(up_to: BlockHeight, limit: int = AT_ONCE) -> Forget:
-    """What would punish old states of channels that were fully resolved by that height."""
-    return lambda conn: conn.execute(REVOKED_STATES, {"height": up_to, "limit": limit}).rowcount
+    """What would punish old states of channels that were fully resolved by that height.
+
+    Counts the states that go, and the channels that are done with.
+    """
+    facts = {"height": up_to, "limit": limit}
+    return lambda conn: sum(
+        conn.execute(statement, facts).rowcount for statement in (REVOKED_STATES, FORGOTTEN)
+    )
 
 
 def spent_coins(up_to: BlockHeight, limit: int = AT_ONCE) -> Forget:

@@ -55,7 +55,8 @@ TAKE_THESE = f"""
 """
 TAKE_DUE = f"""
     SELECT {_COLUMNS} FROM outbox AS o
-    WHERE o.sent_at IS NULL AND o.due_at <= statement_timestamp() AND o.kind = ANY(%(kinds)s)
+    WHERE o.sent_at IS NULL AND o.endpoint IS NULL
+      AND o.due_at <= statement_timestamp() AND o.kind = ANY(%(kinds)s)
     ORDER BY o.due_at, o.id
     LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -18,19 +19,21 @@ from storage import (
     alarms,
     at_risk,
     board,
+    census,
     channels,
     dead_letters,
     deadlines,
     fee_reserve,
+    forgetting,
     outbox,
     sight,
     sweep_inputs,
 )
 from storage.board import Wanted
-from storage.database import Database
+from storage.database import ROW_BY_ROW, Database
 from tasks.reserve import RESERVE
 from tests.conftest import url_of
-from tests.storage.plans import rows_read
+from tests.storage.plans import plan, rows_read
 
 _CHANNELS = 6_000
 _SHOWN = 3
@@ -79,6 +82,7 @@ def chosen(*, after: int = 0, **wanted: object) -> tuple[str, Mapping[str, objec
         pytest.param(deadlines.NEAREST, {**_PAGE, "to_be_mined": "sweep"}, id="deadlines"),
         pytest.param(at_risk.TOTAL, _PAGE, id="at risk"),
         pytest.param(at_risk.MOST_PRESSING, _PAGE, id="what presses most"),
+        pytest.param(sweep_inputs.QUARANTINED, _PAGE, id="in quarantine"),
         pytest.param(outbox.STALE, {**_PAGE, "older_than_seconds": 0}, id="not carried out"),
     ],
 )
@@ -87,6 +91,54 @@ def test_l23_what_is_read_for_a_page_is_what_it_shows(
 ) -> None:
     with court.looking() as conn:
         assert rows_read(conn, query, facts) <= _MOST_READ
+
+
+@pytest.mark.parametrize(
+    ("crowd", "query", "facts"),
+    [
+        pytest.param(
+            "UPDATE channels SET node = 'young' WHERE state = 'DEFAULT'",
+            *chosen(node=YOUNG, state="FULLY_RESOLVED"),
+            id="channels of the node, and of the state",
+        ),
+        pytest.param(
+            "UPDATE alarms SET cleared_at = clock_timestamp() WHERE id > ("
+            "SELECT min(id) FROM alarms WHERE cleared_at IS NULL)",
+            alarms.NEWEST_OPEN,
+            {},
+            id="alarms that are over",
+        ),
+        pytest.param(
+            "UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE id < ("
+            "SELECT max(id) FROM dead_letters WHERE replayed_at IS NULL)",
+            dead_letters.LIST,
+            {**_PAGE, "endpoint": None, "with_replayed": False},
+            id="letters that were sent again",
+        ),
+        pytest.param(
+            "UPDATE outbox SET sent_at = NULL, due_at = '2020-01-01' WHERE endpoint IS NOT NULL",
+            outbox.STALE,
+            {**_PAGE, "older_than_seconds": 0},
+            id="letters to who is silent",
+        ),
+    ],
+)
+def test_l23_what_is_sought_is_found_behind_a_crowd_of_others(
+    court: Database, crowd: LiteralString, query: str, facts: Mapping[str, object]
+) -> None:
+    with court.transaction() as conn:
+        conn.execute(ROW_BY_ROW)
+        assert conn.execute(crowd).rowcount > 30
+        assert rows_read(conn, query, facts) <= 10
+        conn.rollback()
+
+
+def test_l23_what_presses_is_found_without_what_is_only_due(court: Database) -> None:
+    for query in (at_risk.TOTAL, at_risk.MOST_PRESSING, at_risk.BY_HEIGHT, census.AT_RISK):
+        facts = {**_PAGE, "upto": TIP + 150, "horizons": [0, 144]}
+        with court.looking() as conn:
+            found = plan(conn, query, facts)
+        assert "using deadlines_pressing on deadlines d" in found, found
 
 
 def test_l23_fee_wallets_are_looked_at_without_their_nodes_channels(court: Database) -> None:
@@ -100,6 +152,17 @@ def test_l23_sweeps_that_nobody_holds_are_looked_for_in_court_alone(court: Datab
     in_court = _CHANNELS * 2 // 100
     with court.looking() as conn:
         assert rows_read(conn, sweep_inputs.FORGOTTEN, {"limit": 1}) <= in_court * 8
+
+
+def test_l23_what_punished_a_channel_is_looked_for_once(court: Database) -> None:
+    up_to = BlockHeight(TIP - 4_320)
+    forget = forgetting.revoked_states(up_to)
+    while court.run(forget):
+        pass
+    with court.transaction() as conn:
+        facts = {"height": up_to, "limit": 10}
+        for statement in (forgetting.REVOKED_STATES, forgetting.FORGOTTEN):
+            assert rows_read(conn, statement, facts) == 0
 
 
 def test_what_is_chosen_in_several_ways_holds_in_each(court: Database) -> None:
