@@ -17,7 +17,20 @@ from contractcourt.units import BlockHeight, Satoshi
 from storage import at_risk
 from storage.database import Connection
 
-ADD = """
+#: Row by row on purpose: an index that was empty when statistics were taken misleads the planner.
+SET = """
+    WITH stopped AS (
+        DELETE FROM deadlines WHERE ctid = ANY(ARRAY(
+            SELECT d.ctid
+            FROM unnest(%(gone_channel_ids)s::bigint[], %(gone_heights)s::integer[],
+                        %(gone_reasons)s::text[]) AS gone (channel_id, height, reason)
+            CROSS JOIN LATERAL (
+                SELECT d.ctid FROM deadlines AS d
+                WHERE d.height = gone.height AND d.channel_id = gone.channel_id
+                  AND d.reason = gone.reason
+                OFFSET 0
+            ) AS d))
+    )
     INSERT INTO deadlines AS d
         (channel_id, height, hard_height, reason, value_at_risk_sat, urgent)
     SELECT channel_id, height, min(coalesce(hard_height, height)), reason,
@@ -95,9 +108,17 @@ def add(conn: Connection, channel_id: int, wake: WakeAt) -> None:
     add_many(conn, [(channel_id, wake)])
 
 
-def add_many(conn: Connection, wakes: Sequence[tuple[int, WakeAt]]) -> None:
-    """`add` for many, in one statement. The same channel, height and reason is one deadline."""
-    if wakes:
+def add_many(
+    conn: Connection,
+    wakes: Sequence[tuple[int, WakeAt]],
+    *,
+    stopped: Sequence[tuple[int, BlockHeight, str]] = (),
+) -> None:
+    """`add` for many, in one statement. The same channel, height and reason is one deadline.
+
+    `stopped`: these, as (channel, height, reason), are deadlines no more; none of `wakes`.
+    """
+    if wakes or stopped:
         facts = {
             "channel_ids": [channel_id for channel_id, _ in wakes],
             "heights": [wake.height for _, wake in wakes],
@@ -105,8 +126,11 @@ def add_many(conn: Connection, wakes: Sequence[tuple[int, WakeAt]]) -> None:
             "reasons": [wake.reason for _, wake in wakes],
             "values": [wake.value_at_risk_sat for _, wake in wakes],
             "urgent": [wake.urgent for _, wake in wakes],
+            "gone_channel_ids": [channel_id for channel_id, _, _ in stopped],
+            "gone_heights": [height for _, height, _ in stopped],
+            "gone_reasons": [reason for _, _, reason in stopped],
         }
-        conn.execute(ADD, facts)
+        conn.execute(SET, facts)
 
 
 def due(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contractcourt.advance import Verdict
+from contractcourt.arbitrator import clocks
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
@@ -78,6 +79,9 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
         for seq, verdict in enumerate(channel.verdicts, channel.applied_seq + 1):
             for effect in verdict.effects:
                 rows.sort_in(conn, channel.channel_id, seq, verdict.case, effect)
+        if channel.before is not None:
+            way = [channel.before, *(verdict.case for verdict in channel.verdicts)]
+            rows.stop(channel.channel_id, clocks.stopped(way))
     rows.flush(conn)
     changed = [c for c in advanced if c.before is None or c.before.contracts != c.after.contracts]
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])

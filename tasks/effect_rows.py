@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import assert_never
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.arbitrator.clocks import Clock
 from contractcourt.arbitrator.urgency import is_urgent
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
@@ -31,6 +32,7 @@ from contractcourt.effects import (
     WatchOutpoint,
 )
 from contractcourt.events import PreimageLearned, RevokedStateRecalled
+from contractcourt.units import BlockHeight
 from storage import (
     alarms,
     channels,
@@ -60,6 +62,7 @@ class EffectRows:
         self._watch: list[tuple[int, WatchOutpoint]] = []
         self._unwatch: list[tuple[int, OutPoint]] = []
         self._wake: list[tuple[int, WakeAt]] = []
+        self._stopped: list[tuple[int, BlockHeight, str]] = []
         self._closed: list[tuple[int, MarkChannelClosed]] = []
         self._resolved: list[tuple[int, MarkFullyResolved]] = []
         self._alarms: list[tuple[int, None, AlarmKind, str]] = []
@@ -155,11 +158,21 @@ class EffectRows:
             if other != channel_id:
                 yield NewEntry(other, event, f"shared:{effect.payment_hash}", "court")
 
+    def stop(self, channel_id: int, clocks: Collection[Clock]) -> None:
+        """HTLCs of this channel need these deadlines no more."""
+        if clocks:
+            self._wake = [
+                (c, wake)
+                for c, wake in self._wake
+                if c != channel_id or (wake.height, wake.reason) not in clocks
+            ]
+            self._stopped += [(channel_id, height, reason) for height, reason in clocks]
+
     def flush(self, conn: Connection) -> None:
         """Write what was gathered so far, each table once; dockets are left to `tell_dockets`."""
         watches.remove_many(conn, self._unwatch)
         watches.add_many(conn, self._watch)
-        deadlines.add_many(conn, self._wake)
+        deadlines.add_many(conn, self._wake, stopped=self._stopped)
         channels.mark_closed_many(conn, self._closed)
         channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
         force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
@@ -167,6 +180,6 @@ class EffectRows:
         revoked_states.remember(conn, self._remember)
         for rows in (
             *(self._unwatch, self._watch, self._wake, self._closed, self._resolved),
-            *(self._alarms, self._remember),
+            *(self._alarms, self._remember, self._stopped),
         ):
             rows.clear()

@@ -53,8 +53,19 @@ def tell(hearing: Hearing, before: Case) -> None:
         if risk.told_at <= case.best_height:
             _notify(hearing, risk)
         elif news:
-            hearing.wake_at(risk.told_at, f"the {risk.what} comes near its height", risk.value_sat)
+            hearing.wake_at(risk.told_at, _comes_near(risk), risk.value_sat)
     _forget_settled(hearing, found)
+
+
+def near_htlcs(case: Case) -> set[tuple[BlockHeight, str]]:
+    """Where HTLCs of an open channel are told of, each with the reason to be woken there."""
+    if case.funding_spend is not None:
+        return set()
+    return {(risk.told_at, _comes_near(risk)) for risk in _risks_of_htlcs(case)}
+
+
+def _comes_near(risk: Risk) -> str:
+    return f"the {risk.what} comes near its height"
 
 
 def _changed(before: Case, after: Case) -> bool:

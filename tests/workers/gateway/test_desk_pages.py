@@ -308,3 +308,23 @@ def test_the_timeline_stays_within_its_frame() -> None:
         assert 0 <= bar.y <= bar.y + bar.tall <= timeline.HEIGHT
     assert drawn.bars[0].x < drawn.now_x < drawn.bars[-1].x
     assert timeline.timeline([], 800).bars == ()
+
+
+def test_an_htlc_that_was_settled_is_at_risk_no_more(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """Else a node that routes payments, each settled in a second, shows losses for a day."""
+    at_height(gateway, 100)
+
+    def at_risk_sat() -> int:
+        with gateway.db.transaction() as conn:
+            return at_risk.total(conn, 10)[0]
+
+    htlcs = [opened.htlc(n, Direction.OFFERED, 20_000_000, 700 + n) for n in range(2)]
+    assert gateway.update(opened, *opened.whole_move(0, *htlcs)).status_code == 202
+    assert at_risk_sat() == 40_000
+    assert gateway.update(opened, *opened.whole_move(0, htlcs[1])).status_code == 202
+    assert at_risk_sat() == 20_000
+    assert gateway.update(opened, *opened.whole_move(20_000_000)).status_code == 202
+    assert at_risk_sat() == 0
+    assert 'class="verdict calm"' in gateway.http.get("/").text
