@@ -79,15 +79,15 @@ ROWS = (
            CASE WHEN state = 'FULLY_RESOLVED' THEN clock_timestamp() END
     FROM made
     """,
-    # The HTLC of every third channel, and what such a channel leaves there when it closes.
+    # The HTLC of every third channel, and what closed ones wait for.
     """
     INSERT INTO deadlines (channel_id, height, hard_height, reason, value_at_risk_sat, urgent)
     SELECT id, %(tip)s + 10 + n %% 140, %(tip)s + 10 + n %% 140, 'an HTLC is due', 50000, true
-    FROM made WHERE lot %% 3 = 0 AND state <> 'FULLY_RESOLVED'
+    FROM made WHERE lot %% 3 = 0 AND NOT closed
     UNION ALL
     SELECT id, %(tip)s + 4 + n %% 140, %(tip)s + 4 + n %% 140,
            'the offered_htlc comes near its height', 50000, false
-    FROM made WHERE lot %% 3 = 0 AND state <> 'FULLY_RESOLVED'
+    FROM made WHERE lot %% 3 = 0 AND NOT closed
     UNION ALL
     SELECT id, %(tip)s + 1 + n %% 144, %(tip)s + 1 + n %% 144, 'to_local matures', 400000, false
     FROM made WHERE state = 'CONTRACT_CLOSED'

@@ -12,18 +12,15 @@ from dataclasses import dataclass
 
 from psycopg.rows import args_row
 
-from contractcourt.effects import HTLC_DUE, PRESSING
+from contractcourt.effects import PRESSING
 from contractcourt.units import BlockHeight, Satoshi
 from storage.database import Connection
 
 #: What every query here is asked with.
-REASONS = {"pressing": list(PRESSING), "open_only": HTLC_DUE}
+REASONS = {"pressing": list(PRESSING)}
 _DUE = """
-    SELECT d.channel_id, d.height, d.value_at_risk_sat AS value_sat
-    FROM deadlines AS d JOIN channels AS c ON c.id = d.channel_id
+    SELECT d.channel_id, d.height, d.value_at_risk_sat AS value_sat FROM deadlines AS d
     WHERE d.reason = ANY(%(pressing)s) AND d.value_at_risk_sat > 0
-      -- Of a closed channel the contracts count, and no more what its commitments held.
-      AND (c.closed_id IS NULL OR d.reason <> %(open_only)s)
 """
 _TO_BE_MINED = """
     SELECT w.channel_id, w.deadline AS height, coalesce(w.value_sat, 0) AS value_sat

@@ -14,7 +14,10 @@ CREATE INDEX channels_of_node_in_state ON channels (node, state, id);
 CREATE INDEX alarms_open ON alarms (id) WHERE cleared_at IS NULL;
 CREATE INDEX dead_letters_open ON dead_letters (id) WHERE replayed_at IS NULL;
 CREATE INDEX sweep_inputs_quarantined ON sweep_inputs (outpoint) WHERE state = 'quarantined';
-CREATE INDEX deadlines_pressing ON deadlines (height, channel_id)
+-- Those that pressed until their channels were closed: contracts have deadlines of their own.
+DELETE FROM deadlines AS d USING channels AS c
+WHERE c.id = d.channel_id AND c.closed_id IS NOT NULL AND d.reason = 'an HTLC is due';
+CREATE INDEX deadlines_pressing ON deadlines (height, channel_id) INCLUDE (value_at_risk_sat)
     WHERE reason IN ('an HTLC is due', 'a received HTLC expires') AND value_at_risk_sat > 0;
 """
 #: An effect is not found by passing over the letters of an endpoint that is silent.

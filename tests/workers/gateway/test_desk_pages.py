@@ -149,9 +149,10 @@ def test_risk_is_told_in_words_and_found_by_them(gateway: GatewayClient) -> None
 def test_a_channel_that_is_closed_is_at_risk_by_its_contracts_alone(
     gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:
+    htlc = opened.htlc(1, Direction.OFFERED, 20_000_000, 910)
+    assert gateway.update(opened, *opened.whole_move(0, htlc)).status_code == 202
     with gateway.db.transaction() as conn:
         ours = channel_id(conn, opened)
-        deadlines.add(conn, ours, WakeAt(BlockHeight(900), HTLC_DUE, Satoshi(20_000)))
         assert at_risk.of_channels(conn, [ours])[ours].value_sat == 20_000
         assert [one.channel_id for one in at_risk.most_pressing(conn, 10)] == [ours]
     at_height(gateway, 800)
