@@ -76,10 +76,27 @@ def commitment_budget_sat(case: Case, commitment: LocalCommitment) -> Satoshi:
 
 
 def _hurrying(case: Case, commitment: LocalCommitment) -> Iterator[Htlc]:
-    """HTLCs of our commitment that can be lost by waiting and have an output."""
-    for htlc in commitment.htlcs:
-        trimmed = is_trimmed(case.channel, Side.LOCAL, commitment.feerate_per_kw, htlc)
-        if not trimmed and htlcs.broadcast_height(case, htlc) is not None:
+    """HTLCs that can be lost by waiting for our commitment to be mined.
+
+    Those with an output on it; and those that we offered and that stand on the peer's alone: until
+    ours is mined the peer may claim them, so that they can't be failed upstream.
+    """
+    there = [
+        htlc
+        for htlc in commitment.htlcs
+        if not is_trimmed(case.channel, Side.LOCAL, commitment.feerate_per_kw, htlc)
+    ]
+    offered = {htlc.id for htlc in there if htlc.direction is Direction.OFFERED}
+    theirs_alone = {
+        htlc.id: htlc
+        for remote in case.remote_commitments
+        for htlc in remote.htlcs
+        if htlc.direction is Direction.OFFERED
+        and htlc.id not in offered
+        and not is_trimmed(case.channel, Side.REMOTE, remote.feerate_per_kw, htlc)
+    }
+    for htlc in (*there, *theirs_alone.values()):
+        if htlcs.broadcast_height(case, htlc) is not None:
             yield htlc
 
 
@@ -90,7 +107,7 @@ def decided_commitment(case: Case) -> LocalCommitment | None:
 
 
 def hurrying_sat(case: Case, commitment: LocalCommitment) -> Satoshi:
-    """What our commitment holds that is lost by waiting."""
+    """What is lost by waiting for our commitment."""
     return Satoshi(sum(htlc.amount_msat // 1000 for htlc in _hurrying(case, commitment)))
 
 

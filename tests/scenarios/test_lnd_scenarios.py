@@ -11,6 +11,7 @@ from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.depth import required_depth
 from contractcourt.bitcoin.transaction import Transaction, TxIn
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, Direction
+from contractcourt.effects import BumpCommitment
 from contractcourt.policy import Policy
 from contractcourt.units import Satoshi
 from tests.scenarios.memory import MemoryCourt
@@ -115,6 +116,19 @@ def test_find_commitment_deadline_and_value(
     generous = replace(court.case, policy=Policy(budget_percent=100))
     most = stakes.commitment_budget_sat(generous, commitment)
     assert most == max(calm, stake_sat)
+
+
+def test_an_htlc_that_theirs_alone_holds_hurries_our_commitment() -> None:
+    """Until ours is mined the peer may claim it, and upstream must not wait longer for its end."""
+    court, sim = begun("dangling hurries", ANCHORS_ZERO_FEE_HTLC)
+    expiry = court.height + 40
+    sim.move(0, sim.htlc(1, OFFERED, LARGE_MSAT, expiry), sim.htlc(2, OFFERED, _DUST_MSAT, 10))
+    court.tell(sim.propose())
+    court.mine(40)
+    bumps = [effect for effect in court.effects if isinstance(effect, BumpCommitment)]
+    assert {bump.deadline for bump in bumps} == {expiry + 9}
+    stake = stakes.hurrying_sat(court.case, bumps[0].commitment)
+    assert stake == LARGE_MSAT // 1000
 
 
 # -- chain watcher --
