@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
+from chain.view import ChainView, UnspentOutput
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import WatchOutpoint
 from contractcourt.events import SpendConfirmed
-from contractcourt.units import Script, Txid
+from contractcourt.units import BlockHash, BlockHeight, Script, Txid
 from storage import watches
 from storage.database import Database
 from tests.chain.devnet_money import ANYONE, fund, send, spend
@@ -197,6 +199,55 @@ def test_a_reorg_during_the_search_loses_nothing(court: Watched, watcher: Watche
     last = court.docket(channel_id)[-1]
     assert isinstance(last, SpendConfirmed)
     assert last.block_hash.hex() == court.devnet.rpc("getblockhash", height)
+
+
+class _Flapping:
+    """A node that was on another chain for a moment: while one slice of a search was read."""
+
+    def __init__(self, chain: ChainView) -> None:
+        self._chain = chain
+        self.moment: tuple[int, BlockHash] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+    def tx_outs(
+        self, outpoints: Sequence[OutPoint], *, mempool: bool = False
+    ) -> list[UnspentOutput | None]:
+        if self.moment is not None:
+            return [None for _ in outpoints]  # spent there
+        return self._chain.tx_outs(outpoints, mempool=mempool)
+
+    def block_hashes(self, heights: Sequence[BlockHeight]) -> list[BlockHash | None]:
+        hashes = self._chain.block_hashes(heights)
+        if self.moment is not None and self.moment[0] in heights:
+            height, there = self.moment
+            hashes[heights.index(BlockHeight(height))] = there
+            self.moment = None
+        return hashes
+
+
+def test_b6_a_chain_that_comes_back_during_the_search_leaves_no_spend_of_the_other(
+    court: Watched, devnet: DevnetProcess
+) -> None:
+    outpoint = fund(devnet)
+    height = mine(devnet, spending(outpoint))
+    elsewhere = BlockHash.parse(devnet.rpc("getblockhash", height))
+    reorg(devnet, 1)
+    mine(devnet, count=5)
+    with node(devnet) as chain:
+        flapping = _Flapping(chain)
+        watcher = Watcher(court.db, cast(ChainView, flapping))
+        watcher.settle()
+        flapping.moment = (height, elsewhere)
+        channel_id = court.channel()
+        court.watch(channel_id, outpoint, height - 1)
+        watcher.settle()
+        assert flapping.moment is None
+        assert court.told(channel_id) == []
+        new_height = mine(devnet, spending(outpoint))
+        watcher.settle()
+    assert court.told(channel_id) == [("spent", new_height)]
 
 
 def test_an_outpoint_that_is_let_go_is_not_searched_on(

@@ -151,8 +151,14 @@ class LookBack:
         return True
 
     def _stands(self, search: Search) -> bool:
-        """No reorg went below its beginning; else what was read may be gone, and all is new."""
-        return self._chain.block_hash(search.since.height) == search.since.hash
+        """No reorg took its beginning, or a block in which it found something; else all is new.
+
+        A chain that changes and comes back meanwhile shows blocks that nobody would take back.
+        """
+        read = [(search.since.height, search.since.hash)]
+        read += {(spend.height, spend.block_hash) for spend in search.found.values()}
+        now = self._chain.block_hashes([height for height, _ in read])
+        return now == [block_hash for _, block_hash in read]
 
     def _end(self, search: Search, watched: Sequence[Watch], epoch: int, cursor: Cursor) -> None:
         """Tell what was found for these of its watches; they are not searched for any more."""
