@@ -139,8 +139,10 @@ def reclassify(hearing: Hearing) -> None:
     spend = hearing.case.funding_spend
     if spend is None:
         return
-    found = classify(hearing.case, Transaction.parse(spend.tx))
-    if (found.kind, found.number) == (spend.kind, spend.commitment_number):
+    tx = Transaction.parse(spend.tx)
+    found = classify(hearing.case, tx)
+    same = (found.kind, found.number) == (spend.kind, spend.commitment_number)
+    if same and not _reads_otherwise(hearing.case, spend, found, tx):
         return
     if hearing.case.closed and {found.kind, spend.kind} == _SAME_CLOSE:
         return  # Of a commitment that is told, its number never changes.
@@ -158,6 +160,21 @@ def reclassify(hearing: Hearing) -> None:
         )
     )
     _announce(hearing, "seen")
+
+
+def _reads_otherwise(case: Case, spend: FundingSpend, found: Classified, tx: Transaction) -> bool:
+    """The signatures of our commitment's HTLC transactions were told since it closed."""
+    if not case.closed or found.kind is not CloseKind.LOCAL:
+        return False
+    outputs = contracts.recognised(case.channel, found, tx)
+    anew = contracts.build_contracts(case.channel, found, tx, spend.height, outputs)
+    held = (c for c in case.contracts if c.outpoint.txid == spend.txid)
+    return [_as_told(c) for c in anew] != [_as_told(c) for c in held]
+
+
+def _as_told(contract: Contract) -> tuple[object, ...]:
+    """What of it follows from what was told, and not from the chain."""
+    return contract.outpoint, contract.kind, contract.htlc, contract.per_commitment_point
 
 
 def close_when_buried(hearing: Hearing) -> None:

@@ -66,8 +66,10 @@ def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
     if funding.funding_outpoint != case.channel.funding_outpoint:
         _keep_elsewhere(hearing, funding, commitment)
         return
-    previous = stakes.decided_commitment(case) or case.local_commitment
-    hearing.change(local_commitment=commitment, previous_local_commitment=previous)
+    if funding.local_commitment is None or funding.local_commitment.txid != commitment.txid:
+        previous = stakes.decided_commitment(case) or case.local_commitment
+        hearing.change(previous_local_commitment=previous)
+    hearing.change(local_commitment=commitment)
     _keep_what_is_mined(hearing, case)
 
 
@@ -89,7 +91,7 @@ def _keep_what_is_mined(hearing: Hearing, before: Case) -> None:
     """Its HTLCs are claimed by the signatures that came with it, however many come after it."""
     case, spend = hearing.case, hearing.case.funding_spend
     mined = next((c for c in before.held if spend is not None and c.txid == spend.txid), None)
-    if mined is None or mined in case.held:
+    if mined is None or any(c.txid == mined.txid for c in case.held):
         return
     hearing.change(decided_before=(*case.decided_before, mined))
     hearing.alarm(
@@ -100,7 +102,10 @@ def _keep_what_is_mined(hearing: Hearing, before: Case) -> None:
 
 
 def _is_news(known: LocalCommitment | None, commitment: LocalCommitment) -> bool:
-    """Raises when an older one, or another of the same number, is told for the same funding."""
+    """Raises when an older one, or another of the same number, is told for the same funding.
+
+    The same is news where only now its HTLCs can be held against the transaction.
+    """
     if known is None or commitment.number > known.number:
         return True
     if commitment.number < known.number:
@@ -109,7 +114,8 @@ def _is_news(known: LocalCommitment | None, commitment: LocalCommitment) -> bool
         )
     if known.spends == commitment.spends and known.txid != commitment.txid:
         raise CommitmentMismatch(f"local commitment {known.number} is already {known.txid}")
-    return known.spends != commitment.spends
+    unproved = known.per_commitment_point is None and commitment.per_commitment_point is not None
+    return unproved or known.spends != commitment.spends
 
 
 def _keep_elsewhere(hearing: Hearing, funding: Funding, commitment: LocalCommitment) -> None:

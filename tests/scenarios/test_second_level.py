@@ -11,6 +11,7 @@ import pytest
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import STATIC_REMOTEKEY, Direction
+from contractcourt.contract import ContractKind
 from contractcourt.effects import PublishHtlcTransaction
 from contractcourt.errors import InvalidSignature
 from contractcourt.events import ChannelUpdate
@@ -98,3 +99,29 @@ def test_p3_what_was_decided_before_a_splice_that_a_reorg_took_back_is_claimed_f
     assert any(isinstance(effect, PublishHtlcTransaction) for effect in court.effects)
     assert court.contract_stages["second_level"] == "resolved"
     assert "htlc_unsigned" not in court.alarms()
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("mined", [False, True])
+def test_what_was_told_without_our_point_is_taken_as_it_is_told_with_it(
+    channel_type: str, mined: bool
+) -> None:
+    """While the signer is away nothing of it can be checked: signatures may be missing."""
+    court, sim = begun("told without our point", channel_type)
+    sim.move(0, sim.htlc(1, Direction.OFFERED, _LARGE_MSAT, court.height + 40))
+    right = sim.local_commitment()
+    bare = tuple(msgspec.structs.replace(htlc, remote_signature=None) for htlc in right.htlcs)
+    wrong = msgspec.structs.replace(right, per_commitment_point=None, htlcs=bare)
+    court.tell(sim.propose(), sim.revoke(), ChannelUpdate(local_commitment=wrong))
+    court.force_close()
+    if mined:
+        court.mine(5)
+        assert court.close_kind == "local"
+    court.tell(ChannelUpdate(local_commitment=right))
+    court.mine(120)
+    [held] = [c for c in court.case.contracts if c.kind is ContractKind.OFFERED_HTLC]
+    assert held.htlc == right.htlcs[0]
+    assert court.case.previous_local_commitment == sim.local_commitment(0)
+    assert [told["reason"] for told in court.told("htlc.failed")] == ["timed_out"]
+    assert (court.state, court.published_commitments) == ("FULLY_RESOLVED", 1)
+    assert court.alarms() == set()
