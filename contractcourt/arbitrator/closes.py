@@ -143,6 +143,7 @@ def reclassify(hearing: Hearing) -> None:
     found = classify(hearing.case, tx)
     same = (found.kind, found.number) == (spend.kind, spend.commitment_number)
     if same and not _reads_otherwise(hearing.case, spend, found, tx):
+        _read_what_is_revoked(hearing, spend, found)
         return
     if hearing.case.closed and {found.kind, spend.kind} == _SAME_CLOSE:
         return  # Of a commitment that is told, its number never changes.
@@ -175,6 +176,29 @@ def _reads_otherwise(case: Case, spend: FundingSpend, found: Classified, tx: Tra
 def _as_told(contract: Contract) -> tuple[object, ...]:
     """What of it follows from what was told, and not from the chain."""
     return contract.outpoint, contract.kind, contract.htlc, contract.per_commitment_point
+
+
+def _read_what_is_revoked(hearing: Hearing, spend: FundingSpend, found: Classified) -> None:
+    """The secret of a breach came after its close: it tells whose each unspent output is."""
+    case = hearing.case
+    unread = {c.outpoint for c in case.contracts if not _is_read(c) and c.spend is None}
+    if not unread or found.per_commitment_point is None:
+        return
+    tx = Transaction.parse(spend.tx)
+    outputs = contracts.recognised(case.channel, found, tx)
+    read = {
+        contract.outpoint: contract
+        for contract in contracts.build_contracts(case.channel, found, tx, spend.height, outputs)
+    }
+    hearing.change(
+        contracts=tuple(read[c.outpoint] if c.outpoint in unread else c for c in case.contracts)
+    )
+
+
+def _is_read(contract: Contract) -> bool:
+    return contract.kind is not ContractKind.REVOKED_HTLC or (
+        contract.per_commitment_point is not None
+    )
 
 
 def close_when_buried(hearing: Hearing) -> None:

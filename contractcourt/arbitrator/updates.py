@@ -189,10 +189,7 @@ def _hear_secret(hearing: Hearing, revoked: RevokedSecret) -> None:
     index = secrets.secret_index(revoked.number)
     known = case.remote_commitments
     if known and revoked.number < known[0].number:
-        if secrets.lookup(case.revocation_secrets, index) != revoked.secret:
-            raise RevocationSecretMismatch(
-                f"commitment {revoked.number} was revoked before by another secret"
-            )
+        _hear_earlier_secret(hearing, revoked)
         return
     if not known or revoked.number != known[0].number:
         raise OutOfOrder(f"no remote commitment {revoked.number} is known that this could revoke")
@@ -209,6 +206,21 @@ def _hear_secret(hearing: Hearing, revoked: RevokedSecret) -> None:
         remote_commitments=known[1:],
     )
     _remember(hearing, known[0])
+
+
+def _hear_earlier_secret(hearing: Hearing, revoked: RevokedSecret) -> None:
+    """Of a commitment before all that are told: told once more, or one that the court missed.
+
+    A channel was in use when it was opened here. No point is known that the secret could be held
+    against, only the secrets that it gives and that give it.
+    """
+    index, store = secrets.secret_index(revoked.number), hearing.case.revocation_secrets
+    if secrets.lookup(store, index) not in (None, revoked.secret):
+        raise RevocationSecretMismatch(
+            f"commitment {revoked.number} was revoked before by another secret"
+        )
+    points.public_key(revoked.secret)
+    hearing.change(revocation_secrets=secrets.insert(store, index, revoked.secret))
 
 
 def _remember(hearing: Hearing, revoked: RemoteCommitment) -> None:

@@ -38,8 +38,8 @@ def generate_from_seed(seed: bytes, index: int) -> Secret:
 def insert(store: SecretStore, index: int, secret: bytes) -> SecretStore:
     """The store with one more revealed secret.
 
-    Secrets must come in order, the index going down by one; the first may have any index, for a
-    channel that the court learned of late. Stored secrets that the new one gives are dropped.
+    The two sides reveal them in order, the index going down by one; of a channel that the court
+    learned of late the earlier may come later. Stored secrets that the new one gives are dropped.
 
     Raises:
         RevocationSecretMismatch: the new secret does not give the ones already held, or is not
