@@ -92,8 +92,7 @@ def _hear(hearing: Hearing, event: Event) -> None:
             if event.channel != hearing.case.channel:
                 raise LawError("this channel is already open with other facts")
         case ChannelUpdated():
-            for update in event.updates:
-                updates.hear_update(hearing, update)
+            updates.hear_updates(hearing, event.updates)
             closes.reclassify(hearing)
             if event.forgets:
                 updates.forget_settled(hearing)

@@ -7,6 +7,7 @@ fit raises and changes nothing, so that the gateway can refuse it at the door.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -35,8 +36,15 @@ from contractcourt.events import ChannelUpdate, PreimageLearned
 _MOST_UNREVOKED = 2
 
 
-def hear_update(hearing: Hearing, update: ChannelUpdate) -> None:
-    """Take in one step of the channel. Raises a LawError when any part of it does not fit."""
+def hear_updates(hearing: Hearing, updates: Sequence[ChannelUpdate]) -> None:
+    """Take in steps of the channel. Raises a LawError when any part of one does not fit."""
+    before = hearing.case
+    for update in updates:
+        _hear_update(hearing, update)
+    _check_nothing_left_out(before, hearing.case)
+
+
+def _hear_update(hearing: Hearing, update: ChannelUpdate) -> None:
     if not hearing.case.channel.known_type:
         raise UnsupportedChannelType(
             f"a {hearing.case.channel.channel_type} channel is only watched: its commitments "
@@ -49,11 +57,6 @@ def hear_update(hearing: Hearing, update: ChannelUpdate) -> None:
             _hear_remote(hearing, remote)
     if update.revoked_secret is not None:
         _hear_secret(hearing, update.revoked_secret)
-    if len(hearing.case.remote_commitments) > _MOST_UNREVOKED:
-        oldest = hearing.case.remote_commitments[0].number
-        raise OutOfOrder(
-            f"three unrevoked commitments of the peer: send the revoked_secret of {oldest} first"
-        )
 
 
 def _hear_local(hearing: Hearing, commitment: LocalCommitment) -> None:
@@ -163,17 +166,34 @@ def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
         return
     points.parse_point(commitment.per_commitment_point)
     check_commitment_numbers(_largest(hearing.case), commitment)
-    if known and commitment.number < known[0].number:
-        raise CommitmentNumberRegression(
-            f"remote commitment {commitment.number} lies behind {known[0].number}"
-        )
     if any(present.number == commitment.number for present in known):
         raise CommitmentMismatch(f"remote commitment {commitment.number} is already another one")
-    if known and commitment.number > known[-1].number + 1:
-        raise OutOfOrder(
-            f"remote commitment {commitment.number} came before {known[-1].number + 1}"
+    if known and commitment.number < known[-1].number:
+        raise CommitmentNumberRegression(
+            f"remote commitment {commitment.number} lies behind {known[-1].number}"
         )
     hearing.change(remote_commitments=(*known, commitment))
+
+
+def _check_nothing_left_out(before: Case, after: Case) -> None:
+    """Raise OutOfOrder where a commitment of the peer is neither told nor revoked by a secret.
+
+    A node that has not kept all of them may tell the newest, with every secret since.
+    """
+    first, known = before.remote_commitments, after.remote_commitments
+    if not known:
+        return
+    oldest, newest = known[0].number, known[-1].number
+    if len(known) > _MOST_UNREVOKED:
+        raise OutOfOrder(
+            f"three unrevoked commitments of the peer: send the revoked_secret of {oldest} first"
+        )
+    if newest > oldest + 1:
+        raise OutOfOrder(f"remote commitment {newest} came before {oldest + 1}")
+    since = first[0].number if first else oldest
+    missing = secrets.first_missing(after.revocation_secrets, since, oldest)
+    if missing is not None:
+        raise OutOfOrder(f"send the revoked_secret of {missing} in the same message")
 
 
 def _largest(case: Case) -> Channel:

@@ -69,6 +69,18 @@ def lookup(store: SecretStore, index: int) -> Secret | None:
     return None
 
 
+def first_missing(store: SecretStore, first: int, below: int) -> int | None:
+    """The first commitment number from `first` on, and below `below`, whose secret is not given."""
+    number = first
+    while number < below:
+        index = secret_index(number)
+        giving = next((held for held, _ in store if _gives(held, index)), None)
+        if giving is None:
+            return number
+        number = LAST_INDEX - giving + 1
+    return None
+
+
 def _gives(index: int, wanted: int) -> bool:
     """Whether the secret of `index` gives that of `wanted`."""
     zeros = _zero_bits(index)
