@@ -12,6 +12,7 @@ from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import Case, Funding
 from contractcourt.channel import LocalCommitment
 from contractcourt.effects import CloseKind, PublishCommitment
+from contractcourt.events import PublishOutcome
 from contractcourt.units import Txid
 
 
@@ -32,17 +33,28 @@ def to_publish(case: Case) -> LocalCommitment | None:
 def goes_on_at(case: Case) -> Funding | None:
     """The new funding that alone has our newest commitment, though no splice to it was heard.
 
-    It replaced the first funding by fee, or the two sides use it before it is mined.
+    It replaced the first funding by fee, or the two sides use it before it is mined. One that has
+    it as well will do where the Bitcoin node does not know the present one.
     """
     present, told = case.local_commitment, case.splice.told
     if not told or present is None or present.spends != case.channel.funding_outpoint:
         return None
     newest = max(ours.number for ours in case.held)
+    if newest == present.number and not _is_not_there(case, present):
+        return None
     for new in reversed(told):
         ours = new.local_commitment
-        if ours is not None and ours.number == newest > present.number:
+        if ours is not None and ours.number == newest and ours.spends == new.funding_outpoint:
             return new
     return None
+
+
+def _is_not_there(case: Case, present: LocalCommitment) -> bool:
+    """The Bitcoin node lacks what our commitment spends: it is not mined, or replaced by fee."""
+    decided = case.force_close
+    if decided is None or decided.txid != present.txid:
+        return False
+    return decided.outcome is PublishOutcome.MISSING_INPUTS
 
 
 def on_offer(case: Case) -> Txid | None:

@@ -18,6 +18,7 @@ from contractcourt.units import Blocks, Satoshi, Script
 
 #: Until then what leads to a new funding that was spent may be looked for, or be told.
 _PATIENCE = Blocks(3)
+_A_DAY = Blocks(144)
 
 
 def hear_replacement(hearing: Hearing, event: FundingReplaced) -> None:
@@ -127,7 +128,7 @@ def adopt_where_it_goes_on(hearing: Hearing, before: Case) -> None:
     """Ours is to be published, and the node tells its commitments on a new funding alone: go there.
 
     With a block that comes after: until a splice is locked each state is told for the old funding
-    and for the new one, in whichever order.
+    and for the new one, in whichever order. To what was tried before and was not there, in a day.
     """
     case = hearing.case
     new = offer.goes_on_at(case) if case.funding_spend is None else None
@@ -135,10 +136,12 @@ def adopt_where_it_goes_on(hearing: Hearing, before: Case) -> None:
         return
     if not (case.asked or case.force_close or htlcs.some_action_due(case)):
         return
-    if case.best_height > before.best_height:
+    blocks = _A_DAY if new.local_commitment in case.decided_before else 1
+    if case.best_height // blocks > before.best_height // blocks:
         _adopt(hearing, new, new.capacity_sat)
     else:
-        hearing.wake_at(case.best_height + 1, "our newest commitment is on a new funding")
+        at = (case.best_height // blocks + 1) * blocks
+        hearing.wake_at(at, "our newest commitment is on a new funding")
 
 
 def _adopt(hearing: Hearing, new: Funding, capacity_sat: Satoshi) -> None:

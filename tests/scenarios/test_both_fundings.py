@@ -6,11 +6,17 @@ from itertools import permutations
 
 import pytest
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.channel import Direction
+from contractcourt.channel import STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
 from contractcourt.errors import CommitmentNumberRegression
-from contractcourt.events import ChannelUpdate, SpendUnconfirmed
+from contractcourt.events import (
+    ChannelUpdate,
+    PublishOutcome,
+    SpendUnconfirmed,
+    TransactionPublished,
+)
 from contractcourt.policy import Policy
 from contractcourt.units import BlockHash, BlockHeight
 from tests.model.world import after_splice
@@ -256,3 +262,75 @@ def test_u9_an_htlc_that_ours_on_the_new_funding_alone_holds_takes_it_on_chain(
     assert court.state == "DEFAULT"
     court.mine()
     assert court.state == "COMMITMENT_BROADCASTED"
+
+
+class _NeverMined(MemoryCourt):
+    """The Bitcoin node knows nothing of the fundings in `lost`."""
+
+    lost: tuple[OutPoint, ...] = ()
+
+    def _publish(self, tx: Transaction) -> TransactionPublished:
+        if tx.inputs[0].outpoint in self.lost:
+            missing = PublishOutcome.MISSING_INPUTS
+            return TransactionPublished(tx.txid(), missing, "bad-txns-inputs-missingorspent")
+        return super()._publish(tx)
+
+
+@BOTH_TYPES
+def test_ours_is_published_on_a_replaced_funding_that_nothing_has_used_yet(
+    channel_type: str,
+) -> None:
+    """Each of the two has our first commitment, and only the Bitcoin node knows which is there."""
+    court = _NeverMined(restarts=True)
+    sim = SimulatedChannel("replaced before its first payment", channel_type)
+    court.begin(sim)
+    there = replaced_funding(court, sim)
+    court.lost = (sim.channel.funding_outpoint,)
+    court.force_close()
+    court.mine(30)
+    assert court.close_kind == "local"
+    assert court.case.channel.funding_outpoint == there.funding_outpoint
+    assert court.state == "FULLY_RESOLVED"
+    assert court.alarms() == set()
+
+
+@BOTH_TYPES
+def test_s3_ours_returns_to_the_old_funding_where_the_new_one_never_comes(
+    channel_type: str,
+) -> None:
+    """A block came between what the node told of the two; the splice is gone from the mempool."""
+    court = _NeverMined(restarts=True)
+    sim = SimulatedChannel("a splice that never comes", channel_type)
+    court.begin(sim)
+    splice = sim.splice_tx()
+    court.tell_splice(splice)
+    court.lost = (after_splice(sim, splice).channel.funding_outpoint,)
+    offered = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 20)
+    sim.move(0, offered)
+    court.tell(sim.propose(), sim.revoke())
+    there = after_splice(sim, splice)
+    court.tell(ChannelUpdate(local_commitment=there.local_commitment()))
+    court.force_close()
+    court.mine()
+    assert court.case.channel.funding_outpoint == there.funding_outpoint
+    court.tell(sim.accept())
+    court.mine(40)
+    assert court.close_kind == "local"
+    assert court.case.channel.funding_outpoint == sim.funding_outpoint
+    assert [told["reason"] for told in court.told("htlc.failed")] == ["timed_out"]
+
+
+def test_what_no_bitcoin_node_knows_is_tried_on_each_funding_once_a_day() -> None:
+    """None is forgotten, and the node is not told with every block."""
+    court = _NeverMined(restarts=True)
+    sim = SimulatedChannel("neither is mined", STATIC_REMOTEKEY)
+    court.begin(sim)
+    there = replaced_funding(court, sim)
+    court.lost = (sim.channel.funding_outpoint, there.channel.funding_outpoint)
+    court.force_close()
+    court.mine(100)
+    assert len(court.told("channel.closing")) <= 3
+    court.lost = (there.channel.funding_outpoint,)
+    court.mine(300)
+    assert court.close_kind == "local"
+    assert court.case.channel.funding_outpoint == sim.funding_outpoint
