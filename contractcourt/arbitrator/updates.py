@@ -166,6 +166,8 @@ def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
         return
     points.parse_point(commitment.per_commitment_point)
     check_commitment_numbers(_largest(hearing.case), commitment)
+    if any(_differ_in_funding_alone(hearing.case, present, commitment) for present in known):
+        return
     if any(present.number == commitment.number for present in known):
         raise CommitmentMismatch(f"remote commitment {commitment.number} is already another one")
     if known and commitment.number < known[-1].number:
@@ -173,6 +175,15 @@ def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
             f"remote commitment {commitment.number} lies behind {known[-1].number}"
         )
     hearing.change(remote_commitments=(*known, commitment))
+
+
+def _differ_in_funding_alone(case: Case, told: RemoteCommitment, other: RemoteCommitment) -> bool:
+    """The same state of an unlocked splice, with the balances of another funding (S3).
+
+    Nothing that is done about the peer's commitment depends on them.
+    """
+    balances = {"to_local_msat": other.to_local_msat, "to_remote_msat": other.to_remote_msat}
+    return len(case.fundings) > 1 and msgspec.structs.replace(told, **balances) == other
 
 
 def _check_nothing_left_out(before: Case, after: Case) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
+from msgspec.structs import replace
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
-from contractcourt.errors import CommitmentNumberRegression
+from contractcourt.errors import CommitmentMismatch, CommitmentNumberRegression
 from contractcourt.events import (
     ChannelUpdate,
     PublishOutcome,
@@ -334,3 +335,36 @@ def test_what_no_bitcoin_node_knows_is_tried_on_each_funding_once_a_day() -> Non
     court.mine(300)
     assert court.close_kind == "local"
     assert court.case.channel.funding_outpoint == sim.funding_outpoint
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("new_first", [True, False])
+def test_s3_the_peers_commitment_is_told_for_each_funding(
+    channel_type: str, new_first: bool
+) -> None:
+    """With ours on that funding, in one step: of the peer's only the balances differ."""
+    both = OnBothFundings(channel_type)
+    court, sim = both.court, both.sim
+    there = both.on_the_new_one()
+    court.tell(both.ours_on_the_new_one(), there.first_update())
+    for _ in range(2):
+        sim.move(50_000_000)
+        there = both.on_the_new_one()
+        for one in (there, sim) if new_first else (sim, there):
+            court.tell(one.propose(), one.accept())
+        court.tell(sim.revoke())
+    assert [theirs.number for theirs in court.case.remote_commitments] == [2]
+    court.broadcast(both.splice)
+    court.mine()
+    assert both.close() == {2}
+    court.reorg(0, [both.on_the_new_one().their_commitment_tx(1)])
+    assert court.close_kind == "breach"
+
+
+def test_another_commitment_of_the_same_number_is_refused_during_a_splice() -> None:
+    both = OnBothFundings(STATIC_REMOTEKEY)
+    told = both.sim.remote_commitment(0)
+    point = both.sim.theirs.point(1)
+    for wrong in (replace(told, feerate_per_kw=2_000), replace(told, per_commitment_point=point)):
+        with pytest.raises(CommitmentMismatch):
+            both.court.tell(ChannelUpdate(remote_commitment=wrong))
