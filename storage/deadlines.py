@@ -6,7 +6,7 @@ costs nothing at a new block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import args_row
@@ -67,6 +67,17 @@ DELETE_FIRED = """
             WHERE d.height = fired.height AND d.channel_id = fired.channel_id
             OFFSET 0
         ) AS due))
+"""
+#: Row by row for the same reason.
+DELETE_AT_STAKE = """
+    DELETE FROM deadlines WHERE ctid = ANY(ARRAY(
+        SELECT stake.ctid
+        FROM unnest(%(channel_ids)s::bigint[]) AS settled (channel_id)
+        CROSS JOIN LATERAL (
+            SELECT d.ctid FROM deadlines AS d
+            WHERE d.channel_id = settled.channel_id AND d.value_at_risk_sat > 0
+            OFFSET 0
+        ) AS stake))
 """
 LIST = """
     SELECT d.channel_id, c.channel_point, d.height, d.reason, d.value_at_risk_sat
@@ -161,6 +172,16 @@ def delete_fired(conn: Connection, fired: Iterable[tuple[int, BlockHeight]]) -> 
             "heights": [height for _, height in given],
         }
         conn.execute(DELETE_FIRED, facts)
+
+
+def delete_at_stake(conn: Connection, channel_ids: Collection[int]) -> None:
+    """Nothing is left to lose in these channels: take off every deadline with money at risk.
+
+    An appointment without any stays. A close that was acted on early may be fully resolved before
+    it is buried, and upstream is failed then.
+    """
+    if channel_ids:
+        conn.execute(DELETE_AT_STAKE, {"channel_ids": list(channel_ids)})
 
 
 def nearest(conn: Connection, limit: int = 100) -> list[Deadline]:

@@ -65,6 +65,8 @@ class EffectRows:
         self._stopped: list[tuple[int, BlockHeight, str]] = []
         self._closed: list[tuple[int, MarkChannelClosed]] = []
         self._resolved: list[tuple[int, MarkFullyResolved]] = []
+        #: Fully resolved, and nothing since has opened them again.
+        self._at_rest: set[int] = set()
         self._alarms: list[tuple[int, None, AlarmKind, str]] = []
         self._remember: list[tuple[int, int, tuple[Htlc, ...]]] = []
         #: The entry that asked last, by channel and number.
@@ -95,9 +97,11 @@ class EffectRows:
                 self.flush(conn)
                 channels.mark_reopened(conn, channel_id)
                 force_closes.reopen(conn, channel_id)
+                self._at_rest.discard(channel_id)
             case MarkUnresolved():
                 self.flush(conn)
                 channels.mark_unresolved(conn, channel_id)
+                self._at_rest.discard(channel_id)
             case RaiseAlarm():
                 self._alarms.append((channel_id, None, effect.kind, effect.message))
             case PublishCommitment():
@@ -168,6 +172,13 @@ class EffectRows:
             ]
             self._stopped += [(channel_id, height, reason) for height, reason in clocks]
 
+    def drop_deadlines(self, conn: Connection) -> None:
+        """What is fully resolved is woken for no money's sake; a reorg sets its deadlines anew.
+
+        After the dockets: the watcher, too, takes deadlines off while it holds their heads.
+        """
+        deadlines.delete_at_stake(conn, self._at_rest)
+
     def flush(self, conn: Connection) -> None:
         """Write what was gathered so far, each table once; dockets are left to `tell_dockets`."""
         watches.remove_many(conn, self._unwatch)
@@ -175,6 +186,7 @@ class EffectRows:
         deadlines.add_many(conn, self._wake, stopped=self._stopped)
         channels.mark_closed_many(conn, self._closed)
         channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
+        self._at_rest.update(channel_id for channel_id, _ in self._resolved)
         force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
         alarms.raise_many(conn, self._alarms)
         revoked_states.remember(conn, self._remember)

@@ -243,6 +243,15 @@ class TestDeadlines:
             deadlines.delete_fired(conn, [(channel_id, height(120))])
             assert deadlines.list_deadlines(conn) == []
 
+    def test_of_what_is_settled_only_appointments_stay(self, db: Database, channel_id: int) -> None:
+        other_id = db.run(lambda conn: examples.open_channel(conn, 2))
+        with db.transaction() as conn:
+            for of, at, value in ((channel_id, 110, 7), (channel_id, 120, 0), (other_id, 110, 7)):
+                deadlines.add(conn, of, self.wake(at, value=value))
+            deadlines.delete_at_stake(conn, [channel_id])
+            left = {(due.channel_id, due.height) for due in deadlines.list_deadlines(conn)}
+        assert left == {(channel_id, 120), (other_id, 110)}
+
     def test_listed_by_height_with_what_is_at_risk(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
             self.add(conn, channel_id)
