@@ -47,6 +47,7 @@ class AlarmKind(StrEnum):
     NO_LOCAL_POINT = "no_local_point"
     BLOCK_UNAVAILABLE = "block_unavailable"
     LOOK_BACK_BLOCKED = "look_back_blocked"
+    FUNDING_NOT_FOUND = "funding_not_found"
     REORG_TOO_DEEP = "reorg_too_deep"
     DEAD_LETTER = "dead_letter"
     ENDPOINT_SILENT = "endpoint_silent"

@@ -12,11 +12,12 @@ import pytest
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
 from chain.view import ChainView, UnspentOutput
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import WatchOutpoint
 from contractcourt.events import SpendConfirmed
 from contractcourt.units import BlockHash, BlockHeight, Script, Txid
-from storage import watches
+from storage import alarms, watches
 from storage.database import Database
 from tests.chain.devnet_money import ANYONE, fund, send, spend
 from tests.chain.overheard import Overheard
@@ -110,11 +111,41 @@ def test_without_a_height_the_search_is_bounded(court: Watched, watcher: Watcher
     court.watch(undated, within)
     court.watch(dated, beyond, long_ago)
     watcher.settle()
-    assert court.told(undated) == []  # 230 blocks down, with a bound of 120: said in the log
+    assert court.told(undated) == []  # 230 blocks down, with a bound of 120
     assert court.told(dated) == [
         ("spent", long_ago)
     ]  # a known height is searched from, however deep
     assert height < long_ago - 100
+    with court.db.transaction() as conn:
+        [alarm] = alarms.list_open(conn)
+    assert (alarm.channel_id, alarm.kind) == (undated, AlarmKind.FUNDING_NOT_FOUND)
+    assert str(within) in alarm.message
+    court.watch(undated, within, height)
+    watcher.settle()
+    assert court.told(undated) == [("spent", height)]  # as when a splice to it is found late
+
+
+def test_a_funding_that_comes_after_the_search_is_seen_all_the_same(
+    court: Watched, watcher: Watcher
+) -> None:
+    """A node may open a channel before its funding is sent, and send it meanwhile."""
+    mine(court.devnet, count=130)
+    watcher.settle()
+    funding, sent = (spend(fund(court.devnet), pays=99_000) for _ in range(2))
+    later, meanwhile = OutPoint.of(funding.txid(), 0), OutPoint.of(sent.txid(), 0)
+    opened, quick = court.channel(), court.channel()
+    court.watch(opened, later)
+    court.watch(quick, meanwhile)
+    watcher.step()
+    mine(court.devnet, sent)
+    watcher.settle()
+    with court.db.transaction() as conn:
+        assert [alarm.channel_id for alarm in alarms.list_open(conn)] == [opened]
+    mine(court.devnet, funding)
+    height = mine(court.devnet, spend(later, pays=90_000), spend(meanwhile, pays=90_000))
+    watcher.settle()
+    assert court.told(opened) == court.told(quick) == [("spent", height)]
+    assert court.to_look_back() == 0
 
 
 def test_new_blocks_do_not_wait_for_a_long_search(court: Watched, watcher: Watcher) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.events import SpendConfirmed
 from contractcourt.units import BlockHash, BlockHeight
-from storage import spends
+from storage import alarms, spends
 from storage.database import Database
 from tests.chain.devnet_money import fund
 from tests.chain.overheard import Overheard
@@ -76,6 +77,28 @@ def test_b3_an_index_that_names_nothing_is_not_the_last_word(db: Database, tmp_p
             with db.transaction() as conn:
                 conn.execute("UPDATE leases SET expires_at = '-infinity'")
             again.settle()
+        assert court.told(channel_id) == [("spent", height)]
+
+
+def test_l22_a_funding_that_was_spent_long_ago_is_found_once_the_node_has_an_index(
+    db: Database, tmp_path: Path
+) -> None:
+    """As the alarm says: give the node an index, and start the watcher again."""
+    with DevnetProcess(tmp_path, flags=(_INDEX,)) as devnet:
+        court = Watched(db, devnet)
+        outpoint = fund(devnet)
+        height = mine(devnet, spending(outpoint))
+        mine(devnet, count=30)
+        channel_id = court.channel()
+        court.watch(channel_id, outpoint)
+        with closing(BlankIndex(devnet.url)) as chain:
+            Watcher(court.db, chain, look_back_blocks=20).settle()
+        with db.transaction() as conn:
+            [alarm] = alarms.list_open(conn)
+            assert (alarm.channel_id, alarm.kind) == (channel_id, AlarmKind.FUNDING_NOT_FOUND)
+            conn.execute("UPDATE leases SET expires_at = '-infinity'")
+        with closing(BitcoinCore(devnet.url)) as chain:
+            Watcher(court.db, chain, look_back_blocks=20).settle()
         assert court.told(channel_id) == [("spent", height)]
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from chain.view import ChainView
 from contractcourt.alarms import AlarmKind
-from storage import lease, spends, watches
+from storage import alarms, lease, spends, watches
 from storage.blocks import Cursor
 from storage.database import Database
 from storage.spends import ConfirmedSpend
@@ -80,6 +80,8 @@ class LookBack:
         self._dated, self._undated = self._lanes = [
             _Lane(Obstacle(db, chain, AlarmKind.LOOK_BACK_BLOCKED)) for _ in range(2)
         ]
+        #: Searched for as far as the bound; the next process asks again.
+        self._unfound: set[int] = set()
 
     def step(self, epoch: int, cursor: Cursor) -> bool:
         """Sort out new watches and search a slice; whether more is to be done at once.
@@ -104,8 +106,12 @@ class LookBack:
         """Settle every new watch that needs no search; the others wait for one."""
         under_way = self._dated.ids | self._undated.ids
         with self._db.transaction() as conn:
-            asked = watches.to_look_back(conn, _WATCHES_A_ROUND + len(under_way))
-            new = [watch for watch in asked if watch.id not in under_way]
+            limit = _WATCHES_A_ROUND + len(under_way) + len(self._unfound)
+            asked = watches.to_look_back(conn, limit)
+            # One that is dated by now is searched for anew.
+            self._unfound &= {watch.id for watch in asked if watch.from_height is None}
+            left = under_way | self._unfound
+            new = [watch for watch in asked if watch.id not in left]
             known = spends.find_confirmed(conn, [w.outpoint for w in new]) if new else {}
         # From here on the walk sees these outpoints, so a search may end at the cursor.
         self._watchlist.hold(asked)
@@ -167,14 +173,37 @@ class LookBack:
         told = [
             (w.channel_id, search.found[w.outpoint]) for w in watched if w.outpoint in search.found
         ]
-        for watch in watched:
-            if watch.outpoint not in search.found:
-                _log.warning(
-                    "neither unspent nor seen spent: not on the chain yet, or spent long ago",
-                    outpoint=str(watch.outpoint),
-                    channel_id=watch.channel_id,
-                )
-        self._settle(watched, told, epoch, cursor)
+        unfound = [watch for watch in watched if watch.outpoint not in search.found]
+        for watch in unfound:
+            _log.warning(
+                "neither unspent nor seen spent: not on the chain yet, or spent long ago",
+                outpoint=str(watch.outpoint),
+                channel_id=watch.channel_id,
+            )
+        undated = [watch for watch in unfound if watch.from_height is None]
+        if undated and search.is_bounded:
+            self._alarm(self._gone(undated))
+        settled = [watch for watch in watched if watch.id not in self._unfound]
+        self._settle(settled, told, epoch, cursor)
+
+    def _alarm(self, missing: Sequence[Watch]) -> None:
+        """Fundings that may have been spent below the bound: somebody has to say."""
+        self._unfound |= {watch.id for watch in missing}
+        words = (
+            "is neither unspent nor in the mempool, and no block of the last "
+            f"{self._most_blocks} spends it: the channel may have been closed before"
+        )
+        raised = [
+            (
+                watch.channel_id,
+                None,
+                AlarmKind.FUNDING_NOT_FOUND,
+                f"funding {watch.outpoint} {words}",
+            )
+            for watch in missing
+        ]
+        if raised:
+            self._db.run(lambda conn: alarms.raise_many(conn, raised))
 
     def _settle(
         self,

@@ -50,6 +50,11 @@ class Search:
         """Everything was found, or the last block was read."""
         return self._next < self._lowest or not self._channel_of
 
+    @property
+    def is_bounded(self) -> bool:
+        """Blocks are left below it."""
+        return self._lowest > 1
+
     def keep_only(self, ids: set[int]) -> None:
         """Nobody asks for the others any more."""
         if not self.watched.keys() <= ids:
