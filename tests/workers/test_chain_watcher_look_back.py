@@ -16,7 +16,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import WatchOutpoint
 from contractcourt.events import SpendConfirmed
-from contractcourt.units import BlockHash, BlockHeight, Script, Txid
+from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script, Txid
 from storage import alarms, watches
 from storage.database import Database
 from tests.chain.devnet_money import ANYONE, fund, send, spend
@@ -279,6 +279,50 @@ def test_b6_a_chain_that_comes_back_during_the_search_leaves_no_spend_of_the_oth
         new_height = mine(devnet, spending(outpoint))
         watcher.settle()
     assert court.told(channel_id) == [("spent", new_height)]
+
+
+class _ElsewhereAtFirst:
+    """A node that is on another chain, with nothing spent, when it is first asked of outputs."""
+
+    def __init__(self, chain: ChainView) -> None:
+        self._chain = chain
+        self._elsewhere = False
+        self._asked = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+    def tx_outs(
+        self, outpoints: Sequence[OutPoint], *, mempool: bool = False
+    ) -> list[UnspentOutput | None]:
+        if not self._asked and outpoints:
+            self._asked = self._elsewhere = True
+        if self._elsewhere:
+            return [UnspentOutput(Satoshi(100_000), Script(ANYONE), 1) for _ in outpoints]
+        return self._chain.tx_outs(outpoints, mempool=mempool)
+
+    def block_hashes(self, heights: Sequence[BlockHeight]) -> list[BlockHash | None]:
+        if self._elsewhere:
+            self._elsewhere = False
+            return [BlockHash(bytes(32)) for _ in heights]
+        return self._chain.block_hashes(heights)
+
+
+def test_b6_what_is_unspent_on_another_chain_is_looked_for_on_this_one(
+    court: Watched, devnet: DevnetProcess
+) -> None:
+    outpoint, height = spent_before(court, 5)
+    with node(devnet) as chain:
+        Watcher(court.db, chain).settle()
+        channel_id = court.channel()
+        court.watch(channel_id, outpoint, height - 1)
+        elsewhere = cast(ChainView, _ElsewhereAtFirst(chain))
+        with court.db.transaction() as conn:
+            conn.execute("UPDATE leases SET expires_at = '-infinity'")
+        watcher = Watcher(court.db, elsewhere)
+        for _ in range(5):
+            watcher.step()
+    assert court.told(channel_id) == [("spent", height)]
 
 
 def test_an_outpoint_that_is_let_go_is_not_searched_on(

@@ -15,6 +15,7 @@ import structlog
 
 from chain.view import ChainView
 from contractcourt.alarms import AlarmKind
+from contractcourt.units import BlockHash, BlockHeight
 from storage import alarms, lease, spends, watches
 from storage.blocks import Cursor
 from storage.database import Database
@@ -120,6 +121,8 @@ class LookBack:
         if not new:
             return
         gone = self._gone([watch for watch in new if watch.outpoint not in known])
+        if not self._are_best([(cursor.height, cursor.hash)]):
+            return  # What is unspent on another chain may be spent on this one.
         for watch in gone:
             lane = self._undated if watch.from_height is None else self._dated
             lane.waiting[watch.id] = watch
@@ -161,8 +164,11 @@ class LookBack:
 
         A chain that changes and comes back meanwhile shows blocks that nobody would take back.
         """
-        read = [(search.since.height, search.since.hash)]
-        read += {(spend.height, spend.block_hash) for spend in search.found.values()}
+        read = {(spend.height, spend.block_hash) for spend in search.found.values()}
+        return self._are_best([(search.since.height, search.since.hash), *read])
+
+    def _are_best(self, read: Sequence[tuple[BlockHeight, BlockHash]]) -> bool:
+        """All these blocks are on the node's best chain now."""
         now = self._chain.block_hashes([height for height, _ in read])
         return now == [block_hash for _, block_hash in read]
 
