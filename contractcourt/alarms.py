@@ -57,6 +57,7 @@ class AlarmKind(StrEnum):
     DOCKET_STALLED = "docket_stalled"
 
     # -- What the Bitcoin nodes tell --
+    NODE_NOT_FOLLOWED = "node_not_followed"
     NO_NEW_BLOCK = "no_new_block"
     SOURCES_DIFFER = "sources_differ"
     MINORITY_CHAIN = "minority_chain"

@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from chain import readiness
-from chain.errors import WrongNetwork
+from chain.errors import ChainError, WrongNetwork
 from chain.readiness import Finding, Trouble
 from chain.view import ChainState, ChainView
 from contractcourt.alarms import AlarmKind
@@ -33,7 +33,7 @@ from workers.watcher.heartbeat import Heartbeat
 from workers.watcher.leadership import Leadership
 from workers.watcher.look_back import LookBack
 from workers.watcher.mempool_look import MempoolLook
-from workers.watcher.progress import Progress
+from workers.watcher.progress import NotFollowed, Progress
 from workers.watcher.second_source import SecondSource
 from workers.watcher.tidings import Tidings
 from workers.watcher.unreadable import Obstacle, UnreadableBlock
@@ -115,6 +115,7 @@ class ChainWatcher:
         self._said: list[Trouble] = []
         self._second_source = SecondSource(db, chain, second)
         self._progress = progress
+        self._not_followed = NotFollowed()
         self._wallet_scan = WalletScan(db, chain)
         self._coin_parents = CoinParents(db, chain)
         self._mempool_look = MempoolLook(db, chain, wake=self._wake_up)
@@ -135,13 +136,15 @@ class ChainWatcher:
         epoch = self._leadership.lead()
         if epoch is None:
             return Step.STANDING_BY
-        if self._progress is not None:
-            self._progress.step()
-        state = self._chain.state()
-        standing = self._stand_on(state, epoch)
-        if standing is None or not self._second_source.allows(state):
+        try:
+            standing, cursor = self._follow_the_node(epoch)
+        except ChainError as error:
+            self._not_followed.because(str(error))
+            self._look_for_progress()
+            raise
+        self._look_for_progress()
+        if standing is None or cursor is None:
             return Step.WAITING
-        cursor = self._follow(standing, epoch, state)
         firing = self._fire_deadlines(cursor, epoch)
         moved = cursor.step != standing.step
         self._tidings.step(moved=moved)
@@ -174,6 +177,10 @@ class ChainWatcher:
         """How often the lease is renewed, or asked for."""
         return self._leadership.rhythm_seconds
 
+    def _look_for_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.step(self._not_followed.long_since())
+
     # -- where to stand --
 
     def _stand_on(self, state: ChainState, epoch: int) -> Cursor | None:
@@ -187,10 +194,15 @@ class ChainWatcher:
         if Trouble.WRONG_NETWORK in kinds:
             raise WrongNetwork(found[0].words)
         if cursor is None:
-            return None if Trouble.SYNCING in kinds else self._begin(state, epoch)
-        if Trouble.BEHIND in kinds and (Trouble.SYNCING in kinds or self._only_lags(state, cursor)):
+            waits = Trouble.SYNCING in kinds
+        else:
+            waits = Trouble.BEHIND in kinds and (
+                Trouble.SYNCING in kinds or self._only_lags(state, cursor)
+            )
+        if waits:
+            self._not_followed.because("; ".join(finding.words for finding in found))
             return None
-        return cursor
+        return self._begin(state, epoch) if cursor is None else cursor
 
     def _say(self, found: list[Finding]) -> None:
         """Once, not with every poll."""
@@ -222,6 +234,16 @@ class ChainWatcher:
         return (state.height, state.best_hash) in known
 
     # -- following --
+
+    def _follow_the_node(self, epoch: int) -> tuple[Cursor | None, Cursor | None]:
+        """The cursor before and after; none while the node is not ready, or may not be followed."""
+        state = self._chain.state()
+        standing = self._stand_on(state, epoch)
+        if standing is None or not self._second_source.allows(state):
+            return standing, None
+        cursor = self._follow(standing, epoch, state)
+        self._not_followed.is_over()
+        return standing, cursor
 
     def _follow(self, cursor: Cursor, epoch: int, state: ChainState) -> Cursor:
         """Down to the fork, then up to the tip, at most `_BLOCKS_A_ROUND` blocks."""
