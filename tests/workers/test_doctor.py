@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
+from psycopg import sql
 
 from chain.devnet.process import DevnetProcess
 from storage.database import Database
+from storage.migrate import migrate
 from tasks.queues import QUEUES
 from tasks.settings import Settings
 from tests.conftest import free_port
@@ -62,6 +65,18 @@ def test_postgres_that_was_never_migrated(empty_database_url: str) -> None:
     assert "run `contractcourt migrate`" in found
 
 
+def test_postgres_that_is_read_only(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(
+                sql.Identifier(conn.info.dbname)
+            )
+        )
+    found = wrong_words(doctor.check_postgres(settings(database_url=empty_database_url)))
+    assert "is read-only" in found
+
+
 @pytest.fixture
 def keeping_redis(redis_url: str) -> Iterator[redis.Redis]:
     """The session's Redis, with its policy given back."""
@@ -78,6 +93,26 @@ def test_redis_must_not_evict(keeping_redis: redis.Redis, redis_url: str) -> Non
     keeping_redis.config_set("maxmemory-policy", "allkeys-lru")
     found = wrong_words(dependencies.check_redis(settings(redis_url=redis_url)))
     assert "allkeys-lru" in found
+
+
+def test_redis_that_is_a_replica(keeping_redis: redis.Redis, redis_url: str) -> None:
+    keeping_redis.replicaof("127.0.0.1", "1")
+    try:
+        found = wrong_words(doctor.check_redis(settings(redis_url=redis_url)))
+    finally:
+        keeping_redis.replicaof("no", "one")
+    assert "takes no writes" in found
+    assert "read only replica" in found
+
+
+def test_redis_that_is_full(keeping_redis: redis.Redis, redis_url: str) -> None:
+    keeping_redis.config_set("maxmemory", 1)
+    try:
+        found = wrong_words(doctor.check_redis(settings(redis_url=redis_url)))
+    finally:
+        keeping_redis.config_set("maxmemory", 0)
+    assert "takes no writes" in found
+    assert "maxmemory" in found
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "http://127.0.0.1:{port}"])

@@ -25,6 +25,8 @@ from workers.doctor.finding import (
 
 OLDEST_POSTGRES = 14
 OLDEST_REDIS = (6, 2)
+#: What Postgres reports of itself: a standby, or a primary that is barred.
+_READ_ONLY = ("in_hot_standby", "default_transaction_read_only")
 
 
 def check_settings(settings: Settings) -> list[Finding]:
@@ -38,13 +40,15 @@ def check_settings(settings: Settings) -> list[Finding]:
 
 
 def check_postgres(settings: Settings) -> list[Finding]:
-    """Reachable, new enough, migrated."""
+    """Reachable, new enough, migrated, taking writes."""
     url = settings.database_url
     if url is None:
         return [missing("postgres", "DATABASE_URL")]
     try:
         with psycopg.connect(url, connect_timeout=TIMEOUT_SECONDS) as connection:
             version = connection.info.server_version // 10_000
+            told = map(connection.info.parameter_status, _READ_ONLY)
+            takes_writes = "on" not in told
         revision, head = current_revision(url), head_revision()
     except Exception as error:  # psycopg's and SQLAlchemy's: whatever it is, say it
         advice = f"is Postgres running there, and is DATABASE_URL right? {UP_HINT}"
@@ -55,12 +59,15 @@ def check_postgres(settings: Settings) -> list[Finding]:
     if is_behind(revision):
         state = f"its schema is at {revision or 'nothing'}, this code needs {head}"
         return [wrong("postgres", state, "run `contractcourt migrate`")]
+    if not takes_writes:
+        advice = "point DATABASE_URL at the primary; a provider may also bar writes to a full disk"
+        return [wrong("postgres", "is read-only: nothing that happens can be stored", advice)]
     ahead = "" if revision == head else f", ahead of this code's {head}, which it serves too"
     return [fine("postgres", f"version {version}, schema {revision}{ahead}")]
 
 
 def check_redis(settings: Settings) -> list[Finding]:
-    """Reachable, new enough, refusing rather than evicting."""
+    """Reachable, new enough, refusing rather than evicting, taking writes."""
     if settings.redis_url is None:
         return [missing("redis", "REDIS_URL")]
     try:
@@ -73,6 +80,7 @@ def check_redis(settings: Settings) -> list[Finding]:
         with closing(client):
             server = client.info("server")
             policy = client.info("memory").get("maxmemory_policy", "unknown")
+            refusal = _refused_write(client)
     except (redis.RedisError, ValueError) as error:  # ValueError: no Redis URL at all
         advice = f"is Redis running there, and is REDIS_URL right? {UP_HINT}"
         return [wrong("redis", f"does not let us in: {last_line(error)}", advice)]
@@ -86,7 +94,21 @@ def check_redis(settings: Settings) -> list[Finding]:
     if policy != "noeviction":
         advice = "set maxmemory-policy noeviction: an evicted wake-up is only found by reconcile"
         findings.append(wrong("redis", f"throws keys away when full ({policy})", advice))
+    if refusal:
+        advice = "no wake-up gets through: point REDIS_URL at the primary, or give it room"
+        findings.append(wrong("redis", f"takes no writes: {refusal}", advice))
     return findings
+
+
+def _refused_write(client: redis.Redis) -> str:
+    """Why it takes none, as a replica, a full one and one that can't save do; empty if it does."""
+    try:
+        client.set("contractcourt.doctor", "", px=1)
+    except redis.exceptions.NoPermissionError:
+        return ""  # of a user that may write the queues alone
+    except redis.ResponseError as error:
+        return last_line(error)
+    return ""
 
 
 def check_bitcoin_node(settings: Settings) -> list[Finding]:
