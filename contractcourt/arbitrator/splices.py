@@ -32,9 +32,9 @@ def hear_replacement(hearing: Hearing, event: FundingReplaced) -> None:
         *sorted(named - {*splice.funding_txid_candidates}),
     )
     if event.funding_outpoint is None:
-        splice = msgspec.structs.replace(
-            splice, capacity_sat=event.capacity_sat or splice.capacity_sat
-        )
+        if not splice.told:
+            capacity_sat = event.capacity_sat or splice.capacity_sat
+            splice = msgspec.structs.replace(splice, capacity_sat=capacity_sat)
     elif _may_be_new(hearing.case, event.funding_outpoint):
         splice = _told(splice, event.funding_outpoint, event.capacity_sat)
         hearing.want(WatchOutpoint(event.funding_outpoint, Script(b"")))
@@ -48,7 +48,8 @@ def _may_be_new(case: Case, outpoint: OutPoint) -> bool:
 
 def _told(splice: Splice, outpoint: OutPoint, capacity_sat: Satoshi | None) -> Splice:
     """One new funding more, or the same with more known of it; the others stay possible."""
-    known = splice.find(outpoint) or Funding(outpoint, splice.capacity_sat)
+    untold = None if splice.told else splice.capacity_sat  # Else that is of the one told last.
+    known = splice.find(outpoint) or Funding(outpoint, untold)
     new = msgspec.structs.replace(known, capacity_sat=capacity_sat or known.capacity_sat)
     return splice.telling(*splice.without(outpoint).told, new)
 

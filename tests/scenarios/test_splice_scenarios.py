@@ -11,7 +11,8 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.channel import STATIC_REMOTEKEY, Direction
 from contractcourt.effects import PublishCommitment
-from contractcourt.events import ChannelUpdate, HeightReached, SpendUnconfirmed
+from contractcourt.errors import OutOfOrder
+from contractcourt.events import ChannelUpdate, FundingReplaced, HeightReached, SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Txid
 from tests.model.actions import ACTIONS
 from tests.model.world import World, after_splice
@@ -382,3 +383,23 @@ def test_what_was_decided_alarms_while_no_commitment_on_the_new_funding_is_told(
     court.tell(ChannelUpdate(local_commitment=after_splice(sim, splice).local_commitment()))
     court.mine(4)
     assert court.close_kind == "local"
+
+
+@BOTH_TYPES
+def test_the_capacity_of_a_splice_that_has_no_outpoint_yet_is_no_other_ones(
+    channel_type: str,
+) -> None:
+    """A replacement by fee is told by its txid and capacity first; ours on the first is valid."""
+    court, sim = begun("capacity of a replacement", channel_type)
+    first, second = sim.splice_tx(500), sim.splice_tx(900)
+    court.tell_splice(first)
+    court.hear(FundingReplaced(None, (second.txid(),), Satoshi(second.outputs[0].value)))
+    ours = after_splice(sim, first).local_commitment()
+    court.tell(ChannelUpdate(local_commitment=ours))
+    assert ours in court.case.held
+    court.hear(FundingReplaced(_new_funding(second), ()))
+    there = ChannelUpdate(local_commitment=after_splice(sim, second).local_commitment())
+    with pytest.raises(OutOfOrder, match="send capacity_sat"):
+        court.tell(there)
+    court.tell_splice(second)
+    court.tell(there)
