@@ -119,10 +119,11 @@ def adopt_what_was_spent(hearing: Hearing) -> None:
     for spend in case.waiting_spends:
         new = case.splice.find(spend.outpoint)
         waited = depth_of(spend.tip_height, case.best_height) >= _PATIENCE
-        if new is None or new.capacity_sat is None or not waited:
-            continue
-        _adopt(hearing, new, new.capacity_sat)
-        return
+        if new is not None and waited:
+            outputs = Transaction.parse(spend.tx).outputs
+            at_least = Satoshi(sum(output.value for output in outputs))
+            _adopt(hearing, new, new.capacity_sat or at_least)
+            return
 
 
 def adopt_where_it_goes_on(hearing: Hearing, before: Case) -> None:

@@ -319,26 +319,33 @@ def test_a_commitment_on_an_earlier_candidate_is_checked_by_its_own_capacity() -
     assert ours in court.case.held
 
 
-def replaced_funding(court: MemoryCourt, sim: SimulatedChannel) -> SimulatedChannel:
+def replaced_funding(
+    court: MemoryCourt, sim: SimulatedChannel, *, capacity_told: bool = True
+) -> SimulatedChannel:
     """The channel on a funding that replaced the first one by fee: it spends nothing of ours."""
     output = TxOut(sim.capacity_sat, bytes(sim.funding_script_pubkey))
     replacement = Transaction(2, (TxIn(OutPoint.of(Txid(b"\x07" * 32), 0)),), (output,), 0)
-    there = replace(sim, funding_outpoint=OutPoint.of(replacement.txid(), 0))
-    court.tell_splice(replacement)
-    court.tell(ChannelUpdate(local_commitment=there.local_commitment()))
+    there = replace(sim, funding_outpoint=_new_funding(replacement))
+    if capacity_told:
+        court.tell_splice(replacement)
+        court.tell(ChannelUpdate(local_commitment=there.local_commitment()))
+    else:
+        court.hear(FundingReplaced(_new_funding(replacement), ()))
     court.broadcast(replacement)
     court.mine(6)
     return there
 
 
 @BOTH_TYPES
+@pytest.mark.parametrize("capacity_told", [True, False])
 def test_a_breach_on_a_funding_that_replaced_the_first_by_fee_is_punished(
-    channel_type: str,
+    channel_type: str, capacity_told: bool
 ) -> None:
+    """Without its capacity no commitment of ours is taken; the peer's are punished all the same."""
     court, sim = begun("replaced funding", channel_type)
-    there = replaced_funding(court, sim)
+    there = replaced_funding(court, sim, capacity_told=capacity_told)
     there.move(100_000_000)
-    court.tell(there.propose(), there.revoke(), there.accept())
+    court.tell(there.propose(), there.revoke())
     court.broadcast(there.their_commitment_tx(0))
     court.mine()
     assert court.alarms() == {"unknown_spend"}
