@@ -13,6 +13,8 @@ from typing import assert_never
 
 from contractcourt import codec
 from contractcourt.advance import advance, open_case
+from contractcourt.arbitrator import clocks
+from contractcourt.arbitrator.clocks import Clock
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
@@ -86,7 +88,7 @@ class MemoryCourt:
         self._effects: list[Effect] = []
         self._notices: dict[int, NotifyNode] = {}
         self._watches: set[OutPoint] = set()
-        self._deadlines: set[int] = set()
+        self._deadlines: set[Clock] = set()
         self._seen: set[tuple[OutPoint, Txid, BlockHash]] = set()
         self._commitments: set[Txid] = set()
         self._revoked: dict[int, tuple[Htlc, ...]] = {}
@@ -167,6 +169,7 @@ class MemoryCourt:
         """Put one event before the law."""
         verdict = advance(self.case, event)
         self.docket.append(event)
+        self._deadlines -= clocks.stopped([self.case, verdict.case])
         self.case = verdict.case
         if self._restarts:
             self.case = codec.decode(codec.encode(self.case), Case)
@@ -194,7 +197,7 @@ class MemoryCourt:
         yield b"".join(sorted(self.chain.mempool))
         yield b"".join(tx.txid() for block in self.chain.blocks for tx in block.transactions)
         yield b"".join(sorted(self._watches))
-        yield b"".join(height.to_bytes(4, "big") for height in sorted(self._deadlines))
+        yield b"".join(height.to_bytes(4, "big") for height in sorted(self.deadlines))
         yield b"".join(sorted(self._broadcasts))
         yield b"".join(sorted(self._commitments))
         yield repr((self.publish_answer, self.closed_in_database)).encode()
@@ -211,7 +214,7 @@ class MemoryCourt:
     @property
     def deadlines(self) -> frozenset[int]:
         """Heights at which the case asked to be woken."""
-        return frozenset(self._deadlines)
+        return frozenset(height for height, _ in self._deadlines)
 
     @property
     def state(self) -> str:
@@ -274,7 +277,7 @@ class MemoryCourt:
                 self._watches.discard(effect.outpoint)
                 self._seen = {s for s in self._seen if s[0] != effect.outpoint}
             case WakeAt():
-                self._deadlines.add(effect.height)
+                self._deadlines.add((effect.height, effect.reason))
             case PublishCommitment():
                 self._commitments.add(effect.commitment.txid)
                 return [self._publish(Transaction.parse(effect.commitment.tx))]
@@ -352,7 +355,7 @@ class MemoryCourt:
         self._fire_due(block)
 
     def _fire_due(self, block: MemoryBlock) -> None:
-        due = {height for height in self._deadlines if height <= block.height}
+        due = {clock for clock in self._deadlines if clock[0] <= block.height}
         self._deadlines -= due
         if due:
             self.hear(HeightReached(block.height))
