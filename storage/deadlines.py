@@ -18,7 +18,7 @@ from storage import at_risk
 from storage.database import Connection
 
 #: Row by row on purpose: an index that was empty when statistics were taken misleads the planner.
-SET = """
+STOP = """
     WITH stopped AS (
         DELETE FROM deadlines WHERE ctid = ANY(ARRAY(
             SELECT d.ctid
@@ -31,6 +31,8 @@ SET = """
                 OFFSET 0
             ) AS d))
     )
+"""
+ADD = """
     INSERT INTO deadlines AS d
         (channel_id, height, hard_height, reason, value_at_risk_sat, urgent)
     SELECT channel_id, height, min(coalesce(hard_height, height)), reason,
@@ -141,7 +143,7 @@ def add_many(
             "gone_heights": [height for _, height, _ in stopped],
             "gone_reasons": [reason for _, _, reason in stopped],
         }
-        conn.execute(SET, facts)
+        conn.execute(STOP + ADD if stopped else ADD, facts)
 
 
 def due(

@@ -10,11 +10,14 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.case import STEPS_FORWARD, State
 from contractcourt.channel import Direction
 from contractcourt.effects import HTLC_DUE, WakeAt
+from contractcourt.events import SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, Satoshi
 from storage import alarms, at_risk, board, deadlines
 from storage import blocks as block_table
 from storage.at_risk import HeightSum
 from storage.board import Wanted
+from tasks.arbitration import apply_at_the_door
+from tests.spent import SOME_BLOCK
 from tests.workers.gateway.serving import GatewayClient, channel_of
 from tests.workers.gateway.test_gateway_reads import channel_id, close_cooperatively
 from workers.gateway.desk import board as board_page
@@ -164,6 +167,15 @@ def test_a_channel_that_is_closed_is_at_risk_by_its_contracts_alone(
     assert gateway.metric(told) == 0
     with gateway.db.transaction() as conn:
         assert board.choose(conn, Wanted(due_by=BlockHeight(2**31 - 1))) == []
+    gone = SpendUnconfirmed(
+        opened.channel.funding_outpoint,
+        opened.cooperative_tx().txid(),
+        SOME_BLOCK,
+        BlockHeight(99),
+    )
+    with gateway.db.transaction() as conn:
+        apply_at_the_door(conn, ours, gone, idempotency_key="gone", source="chain")
+        assert at_risk.of_channels(conn, [ours])[ours].value_sat == 20_000, "a reorg took it back"
 
 
 def test_counts_stop_at_a_bound(gateway: GatewayClient) -> None:
