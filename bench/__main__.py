@@ -20,6 +20,7 @@ _BENCHES = (
     "rescan",
     "held_snapshot",
     "retention",
+    "desk",
     "soak",
     "mass_close",
     "latency",
