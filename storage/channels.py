@@ -53,7 +53,6 @@ LIST_CHANNELS = f"""{SELECT_CHANNELS}
     LIMIT %(limit)s
 """
 NODE_OF = "SELECT node FROM channels WHERE channel_point = %(channel_point)s"
-COUNT_BY_STATE = "SELECT state, count(*) FROM channels GROUP BY state"
 
 INSERT_RESOLUTIONS = """
     INSERT INTO channel_resolutions (channel_id, close_kind, closing_txid, closed_height,
@@ -154,14 +153,6 @@ def list_channels(
     }
     with conn.cursor(row_factory=args_row(channel_row)) as cursor:
         return cursor.execute(LIST_CHANNELS, facts).fetchall()
-
-
-def count_by_state(conn: Connection) -> dict[State, int]:
-    """How many channels stand in each state; states without any are 0."""
-    counts = dict.fromkeys(State, 0)
-    for state, count in conn.execute(COUNT_BY_STATE):
-        counts[State(state)] = count
-    return counts
 
 
 def mark_closed(conn: Connection, channel_id: int, closed: MarkChannelClosed) -> None:

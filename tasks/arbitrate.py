@@ -26,12 +26,6 @@ def arbitrate_task(ids: list[int], idempotency_key: str) -> None:
         reach(CrashPoint.HANDED_ON)
 
 
-def hand_on(outcome: Outcome) -> None:
-    """Have the effects carried out. They are stored: without the broker they are only late."""
-    wakeups.sweep(outcome.urgent_sweeping, urgent=True)
-    _hand_on_what_can_wait(outcome)
-
-
 def _hand_on_what_can_wait(outcome: Outcome) -> None:
     wakeups.carry_out(outcome.outbox, outcome.urgent)
     wakeups.wake(sorted(outcome.woken))

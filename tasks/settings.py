@@ -162,8 +162,6 @@ class Settings(BaseSettings):
     """After so long Redis gives a task that nobody acknowledged to another worker."""
     max_tasks_per_child: int = Field(10_000, ge=1)
     """A worker's process is replaced after so many tasks."""
-    arbitrate_chunk: int = Field(200, ge=1, le=5000)
-    """At most this many channels are advanced in one task and one commit."""
 
     # -- Logs --
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -221,11 +219,6 @@ class Settings(BaseSettings):
     def required_bitcoind_url(self) -> str:
         """`bitcoind_url`. Raises SettingsError when nothing gives it."""
         return self._required("bitcoind_url", "BITCOIND_URL")
-
-    @property
-    def required_operator_token(self) -> str:
-        """`operator_token`. Raises SettingsError when nothing gives it."""
-        return self._required("operator_token", f"{PREFIX}OPERATOR_TOKEN")
 
     @property
     def required_signer_url(self) -> str:

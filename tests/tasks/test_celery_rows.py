@@ -116,11 +116,7 @@ def test_c17_one_message_holds_no_more_than_its_share(redis_url: str) -> None:
 
 
 def test_c10_without_a_broker_a_wake_up_fails_at_once_and_harms_nothing() -> None:
-    code = (
-        "from tasks.arbitrate import hand_on\n"
-        "from tasks.arbitration import Outcome\n"
-        "hand_on(Outcome(1, [(1, 'notify_node')]))\n"
-    )
+    code = "from tasks import wakeups\nwakeups.carry_out([(1, 'notify_node')])\n"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=_ROOT,

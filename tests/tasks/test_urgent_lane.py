@@ -184,11 +184,12 @@ def test_c7_a_round_of_the_one_lane_does_not_hold_up_the_other(db: Database) -> 
 
 def test_c7_what_is_urgent_is_told_to_the_urgent_queue(db: Database, redis_url: str) -> None:
     sim, _, outcome = breach(db, "told apart")
-    facts = (1, [(7, "publish_htlc_transaction"), (8, "notify_node")], set(), {sim.node}, {7})
+    effects = [(7, "publish_htlc_transaction"), (8, "notify_node")]
     code = (
-        "from tasks.arbitrate import hand_on\n"
-        "from tasks.arbitration import Outcome\n"
-        f"hand_on(Outcome(*{facts!r}, {outcome.urgent_sweeping!r}))\n"
+        "from tasks import wakeups\n"
+        f"wakeups.carry_out({effects!r}, {{7}})\n"
+        f"wakeups.sweep({{{sim.node!r}}})\n"
+        f"wakeups.sweep({outcome.urgent_sweeping!r}, urgent=True)\n"
     )
     env = {**os.environ, "REDIS_URL": redis_url}
     subprocess.run([sys.executable, "-c", code], cwd=_ROOT, env=env, check=True, timeout=60)

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from contractcourt.errors import ContractCourtError
+from workers.errors import last_line
 
 if TYPE_CHECKING:
     import psycopg
@@ -92,10 +93,10 @@ def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
         case psycopg.OperationalError():
             return _about_postgres(error), Exit.UNAVAILABLE
         case psycopg.Error():
-            return f"Postgres refused: {_last_line(error)}", Exit.FAILED
+            return f"Postgres refused: {last_line(error)}", Exit.FAILED
         case redis.RedisError() | kombu.exceptions.OperationalError():
             return (
-                f"Redis does not answer: {_last_line(error)}; is it running at REDIS_URL?",
+                f"Redis does not answer: {last_line(error)}; is it running at REDIS_URL?",
                 Exit.UNAVAILABLE,
             )
         case _:
@@ -104,14 +105,9 @@ def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
 
 def _about_postgres(error: psycopg.OperationalError) -> str:
     return (
-        f"Postgres does not answer: {_last_line(error)}. Is it running? `contractcourt doctor` "
+        f"Postgres does not answer: {last_line(error)}. Is it running? `contractcourt doctor` "
         "checks every part; DATABASE_URL or --data-dir says where it is"
     )
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
 
 
 def _leave_unread() -> NoReturn:

@@ -18,10 +18,10 @@ from workers.doctor.finding import (
     UP_HINT,
     Finding,
     fine,
-    last_line,
     missing,
     wrong,
 )
+from workers.errors import last_line
 
 OLDEST_POSTGRES = 14
 OLDEST_REDIS = (6, 2)

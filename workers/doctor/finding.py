@@ -43,9 +43,3 @@ def shown(url: str) -> str:
     """Host and port of a URL, without the password that may stand in it."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}"
-
-
-def last_line(error: Exception) -> str:
-    """The last line of what an error says: the others name the attempts before it."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

@@ -31,12 +31,6 @@ class ExtendedKey:
     chain_code: bytes = field(repr=False)
     depth: int = 0
 
-    @classmethod
-    def master(cls, seed: bytes) -> ExtendedKey:
-        """The root of a seed (BIP 32, "Master key generation")."""
-        digest = hmac.digest(b"Bitcoin seed", seed, "sha512")
-        return cls(digest[:32], digest[32:])
-
     def child(self, index: int, *, unpadded: bool = False) -> ExtendedKey:
         """Child `index`; `index >= HARDENED` is a hardened one.
 

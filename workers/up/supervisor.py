@@ -105,11 +105,6 @@ class Supervisor:
         self._tiers.clear()
         self._ports.close()
 
-    def pids(self) -> dict[str, int]:
-        """Process ids by name, of what runs now."""
-        children = [child for tier in self._tiers for child in tier]
-        return {c.part.name: c.process.pid for c in children if c.process.pid is not None}
-
     def check_stop(self) -> None:
         """Raises StopAsked when a signal came."""
         if self._stop_signals:
