@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chain.errors import ChainError, ChainUnavailable, NodeStarting, WrongCredentials
-from chain.view import ChainState, ChainView
+from chain.view import ChainState
 from contractcourt.units import BlockHeight
 
 
 class Trouble(StrEnum):
     """The kinds of trouble a node can be in."""
 
-    UNREACHABLE = "unreachable"
-    STARTING = "starting"
-    WRONG_CREDENTIALS = "wrong_credentials"
     WRONG_NETWORK = "wrong_network"
     SYNCING = "syncing"
     BEHIND = "behind"
@@ -28,29 +24,6 @@ class Finding:
 
     trouble: Trouble
     words: str
-
-
-def examine(
-    chain: ChainView, network: str, cursor_height: BlockHeight | None = None
-) -> list[Finding]:
-    """Ask the node, and say what is wrong. Never raises ChainError: that is a finding too.
-
-    Args:
-        network: which chain the court serves, in Core's names ("main", "regtest").
-        cursor_height: the last block that the court has taken in; None before the first.
-    """
-    try:
-        state = chain.state()
-    except WrongCredentials as error:
-        return [Finding(Trouble.WRONG_CREDENTIALS, str(error))]
-    except NodeStarting as error:
-        return [Finding(Trouble.STARTING, str(error))]
-    except ChainUnavailable as error:
-        words = f"{error}: is it running, and is BITCOIND_URL right?"
-        return [Finding(Trouble.UNREACHABLE, words)]
-    except ChainError as error:
-        return [Finding(Trouble.UNREACHABLE, str(error))]
-    return troubles(state, network, cursor_height)
 
 
 def troubles(

@@ -14,7 +14,7 @@ from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
 from chain.errors import BlockUnavailable, ChainUnavailable, WrongCredentials
 from chain.hints import NoHints, ZmqHints, hints
-from chain.readiness import Trouble, examine
+from chain.readiness import Trouble, troubles
 from contractcourt.bitcoin.block import spends_of
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.events import PublishOutcome
@@ -87,7 +87,7 @@ class TestTheChain:
         assert block_hash is not None
         devnet.rpc("devnet_prune", lowest)
         assert chain.state().prune_height == lowest
-        [finding] = examine(chain, "regtest", BlockHeight(height - 1))
+        [finding] = troubles(chain.state(), "regtest", BlockHeight(height - 1))
         assert finding.trouble is Trouble.PRUNED_BELOW_CURSOR
         with pytest.raises(BlockUnavailable):
             chain.raw_block(block_hash)
@@ -185,13 +185,9 @@ class TestTroubles:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             url = f"http://user:secret-word@127.0.0.1:{taken.getsockname()[1]}"
-            with closing(BitcoinCore(url)) as chain:
-                with pytest.raises(ChainUnavailable) as caught:
-                    chain.state()
-                [finding] = examine(chain, "regtest")
-        assert finding.trouble is Trouble.UNREACHABLE
-        assert "BITCOIND_URL" in finding.words
-        assert "secret-word" not in str(caught.value) + finding.words
+            with closing(BitcoinCore(url)) as chain, pytest.raises(ChainUnavailable) as caught:
+                chain.state()
+        assert "secret-word" not in str(caught.value)
 
     @pytest.mark.parametrize("url", ["http://user:x@[::1", "http://host:port"])
     def test_what_is_no_url_is_typed(self, url: str) -> None:
@@ -199,20 +195,18 @@ class TestTroubles:
             BitcoinCore(url).state()
 
     def test_a_wrong_password(self, devnet: DevnetProcess) -> None:
-        with closing(BitcoinCore(devnet.url.replace(":devnet@", ":wrong@"))) as chain:
-            with pytest.raises(WrongCredentials):
-                chain.state()
-            [finding] = examine(chain, "regtest")
-        assert finding.trouble is Trouble.WRONG_CREDENTIALS
+        url = devnet.url.replace(":devnet@", ":wrong@")
+        with closing(BitcoinCore(url)) as chain, pytest.raises(WrongCredentials):
+            chain.state()
 
     def test_another_network_and_a_node_that_syncs(
         self, devnet: DevnetProcess, chain: BitcoinCore
     ) -> None:
-        assert [one.trouble for one in examine(chain, "main")] == [Trouble.WRONG_NETWORK]
+        assert [one.trouble for one in troubles(chain.state(), "main")] == [Trouble.WRONG_NETWORK]
         devnet.rpc("devnet_set_syncing", True)
-        assert [one.trouble for one in examine(chain, "regtest")] == [Trouble.SYNCING]
+        assert [one.trouble for one in troubles(chain.state(), "regtest")] == [Trouble.SYNCING]
         devnet.rpc("devnet_set_syncing", False)
-        assert examine(chain, "regtest") == []
+        assert troubles(chain.state(), "regtest") == []
 
     def test_a_dropped_connection_is_tried_again(
         self, devnet: DevnetProcess, chain: BitcoinCore

@@ -7,8 +7,10 @@ from contextlib import closing
 import psycopg
 import redis
 
+from chain import readiness
 from chain.bitcoin_core import BitcoinCore
 from chain.errors import ChainError
+from contractcourt.units import BlockHeight
 from storage import blocks
 from storage.database import Database
 from storage.migrate import current_revision, head_revision, is_behind
@@ -115,6 +117,8 @@ def check_bitcoin_node(settings: Settings) -> list[Finding]:
     """Reachable, lets us in, serves our network, is in sync, and still has what we need."""
     if settings.bitcoind_url is None:
         return [missing("bitcoind", "BITCOIND_URL")]
+    # Before the node: while it is asked a block may come, and be taken in.
+    cursor_height = _cursor_height(settings)
     try:
         node = BitcoinCore(
             settings.bitcoind_url,
@@ -125,29 +129,21 @@ def check_bitcoin_node(settings: Settings) -> list[Finding]:
             state = node.state()
     except ChainError as error:
         return [wrong("bitcoind", str(error))]
-    if state.network != settings.network:
-        words = f"serves {state.network}, but this court is for {settings.network}"
-        return [wrong("bitcoind", words, "set CONTRACTCOURT_NETWORK or BITCOIND_URL")]
-    findings = [fine("bitcoind", f"{state.network}, height {state.height}")]
-    if state.syncing:
-        findings.append(wrong("bitcoind", "is still syncing", "wait until it has caught up"))
-    if state.prune_height is not None:
-        findings += _check_pruning(settings, state.prune_height)
-    return findings
+    pruned = "" if state.prune_height is None else f", pruned below {state.prune_height}"
+    findings = [fine("bitcoind", f"{state.network}, height {state.height}{pruned}")]
+    troubles = readiness.troubles(state, settings.network, cursor_height)
+    return findings + [wrong("bitcoind", trouble.words) for trouble in troubles]
 
 
-def _check_pruning(settings: Settings, prune_height: int) -> list[Finding]:
-    """A pruned node is fine as long as the watcher is above what it threw away (users_ask B5)."""
+def _cursor_height(settings: Settings) -> BlockHeight | None:
+    """The last block that the court has taken in; None before the first, or without Postgres."""
     if settings.database_url is None:
-        return []
+        return None
     database = Database(settings.database_url, max_size=1, wait_seconds=TIMEOUT_SECONDS)
     with closing(database):
         try:
             with database.transaction() as conn:
                 cursor = blocks.cursor(conn)
         except psycopg.Error:
-            return []
-    if cursor is not None and cursor.height + 1 < prune_height:
-        words = f"has pruned blocks up to {prune_height}, but the watcher is at {cursor.height}"
-        return [wrong("bitcoind", words, "let it fetch them from peers, or use another node")]
-    return [fine("bitcoind", f"is pruned below {prune_height}, which the watcher has passed")]
+            return None  # check_postgres has said it
+    return None if cursor is None else cursor.height
