@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from contractcourt.bitcoin.script import multisig_2of2, p2wsh
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
-from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bitcoin.transaction import MAX_MONEY_SAT, Transaction
 from contractcourt.bolt3 import numbers
 from contractcourt.bolt3.commitment import build_commitment
 from contractcourt.bolt3.points import parse_point, verify
@@ -24,9 +24,6 @@ from contractcourt.signing import (
     SigningRequest,
 )
 from contractcourt.units import PublicKey, Script
-
-#: All bitcoin that can ever be, in satoshi: no amount is larger.
-_MAX_MONEY = 21_000_000 * 100_000_000
 
 
 def check_request(request: SigningRequest) -> Transaction:
@@ -53,7 +50,7 @@ def check_request(request: SigningRequest) -> Transaction:
     if not tx.outputs or tx.version != 2:
         raise malformed("tx has no outputs or is not of version 2")
     amounts = [spent.value_sat for spent in request.inputs] + [o.value for o in tx.outputs]
-    if not all(0 <= amount <= _MAX_MONEY for amount in amounts):
+    if not all(0 <= amount <= MAX_MONEY_SAT for amount in amounts):
         raise malformed("an amount is below zero or beyond 21 million bitcoin")
     return tx
 

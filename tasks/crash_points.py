@@ -2,7 +2,7 @@
 
 Each step is told to whoever watches; in a court nobody does, and nothing here can be made to by a
 setting, a file or a message: only code that runs in the process itself. The tests put such code
-there, and kill the process at each step in turn (docs/faults.md).
+there, and kill the process at each step in turn (docs/explanation/faults.md).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from chain.devnet.chainstate import Block, ChainState
+from chain.devnet.feerate import COIN
 from chain.devnet.mempool import Entry, Mempool
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import push
@@ -19,7 +20,7 @@ _VERSION = 0x20000000
 #: The easiest target there is; half of all hashes meet it.
 REGTEST_BITS = 0x207FFFFF
 _TARGET = 0x7FFFFF << (8 * (0x20 - 3))
-_FIRST_SUBSIDY = 50 * 100_000_000
+_FIRST_SUBSIDY = 50 * COIN
 _HALVING_BLOCKS = 150
 _MAX_TEMPLATE_WEIGHT = 4_000_000 - 8_000
 _COMMITMENT_TAG = b"\x6a\x24\xaa\x21\xa9\xed"

@@ -32,7 +32,7 @@ _IMPATIENT = {
     "socket_connect_timeout": TIMEOUT_SECONDS,
     "socket_timeout": TIMEOUT_SECONDS,
 }
-_UNAUTHORIZED = (401, 403)
+_UNAUTHORISED = (401, 403)
 
 
 def check_watcher(settings: Settings) -> list[Finding]:
@@ -108,7 +108,7 @@ def check_signer(settings: Settings) -> list[Finding]:
         return [_silent("signer", url, error)]
     if not alive.is_success:
         return [wrong("signer", f"answers {alive.status_code}", "its log says why")]
-    if asked.status_code in _UNAUTHORIZED and "token" in asked.text:
+    if asked.status_code in _UNAUTHORISED and "token" in asked.text:
         advice = "CONTRACTCOURT_SIGNER_TOKEN must be the same for the signer and for the workers"
         return [wrong("signer", "does not take our token", advice)]
     return [fine("signer", f"answers at {shown(url)}")]

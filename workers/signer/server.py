@@ -1,4 +1,4 @@
-"""The signer over HTTP: five calls, one bearer token, no word of a body in any log.
+"""The signer over HTTP: four calls behind one bearer token, no word of a body in any log.
 
 Refusals are problem details (RFC 9457) whose `type` ends in the reason's stable name. What an
 unexpected error says is never shown nor logged, only its class and where it was raised: a message
