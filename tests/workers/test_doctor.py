@@ -15,6 +15,8 @@ import redis
 from psycopg import sql
 
 from chain.devnet.process import DevnetProcess
+from contractcourt.units import BlockHash, BlockHeight
+from storage import blocks
 from storage.database import Database
 from storage.migrate import migrate
 from tasks.queues import QUEUES
@@ -128,6 +130,15 @@ def test_a_sound_bitcoin_node(devnet: DevnetProcess) -> None:
 def test_a_bitcoin_node_of_another_network(devnet: DevnetProcess) -> None:
     found = dependencies.check_bitcoin_node(settings(bitcoind_url=devnet.url, network="main"))
     assert "serves regtest, this court main" in wrong_words(found)
+
+
+def test_a_bitcoin_node_that_is_behind_the_court(
+    devnet: DevnetProcess, db: Database, database_url: str
+) -> None:
+    with db.transaction() as conn:
+        blocks.init_cursor(conn, BlockHeight(100_000), BlockHash(bytes(32)))
+    told = settings(bitcoind_url=devnet.url, database_url=database_url)
+    assert "the court at 100000" in wrong_words(dependencies.check_bitcoin_node(told))
 
 
 def test_a_bitcoin_node_that_refuses_our_password(devnet: DevnetProcess) -> None:
