@@ -11,6 +11,7 @@ from contractcourt.channel import STATIC_REMOTEKEY, Direction, RevokedSecret
 from contractcourt.errors import CommitmentMismatch
 from contractcourt.events import ChannelUpdate
 from contractcourt.units import Secret
+from tests.model.world import after_splice
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import LARGE_MSAT, begun
 from workers.simulation.channel import SimulatedChannel
@@ -66,3 +67,40 @@ def test_a_commitment_of_theirs_with_a_number_below_zero_is_refused(wrong: dict[
     sim.move(0)
     told = replace(sim.remote_commitment(), **wrong)
     _refused(court, ChannelUpdate(remote_pending_commitment=told))
+
+
+@pytest.mark.parametrize("spliced", [True, False])
+def test_what_was_told_before_our_point_was_known_may_be_told_rightly_once_more(
+    spliced: bool,
+) -> None:
+    """While the signer is away nothing shows that the signatures of the HTLCs are missing."""
+    court, sim = _begun()
+    sim.move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 40))
+    there = sim
+    if spliced:
+        splice = sim.splice_tx()
+        court.tell_splice(splice)
+        there = after_splice(sim, splice)
+    told = there.local_commitment()
+    unsigned = tuple(replace(htlc, remote_signature=None) for htlc in told.htlcs)
+    wrong = replace(told, htlcs=unsigned, per_commitment_point=None)
+    before = court.case.local_commitment
+    court.tell(sim.propose(), sim.revoke(), ChannelUpdate(local_commitment=wrong))
+    court.tell(ChannelUpdate(local_commitment=told))
+    assert told in court.case.held
+    assert wrong not in court.case.held
+    assert before in court.case.held
+    court.tell(ChannelUpdate(local_commitment=wrong))
+    assert told in court.case.held
+
+
+def test_our_mined_commitment_that_is_told_once_more_with_its_point_is_the_same() -> None:
+    court, sim = _begun()
+    sim.move(0)
+    told = sim.local_commitment()
+    unproved = ChannelUpdate(local_commitment=replace(told, per_commitment_point=None))
+    court.tell(sim.propose(), sim.revoke(), unproved)
+    court.broadcast(sim.our_commitment_tx())
+    court.mine()
+    court.tell(ChannelUpdate(local_commitment=told))
+    assert court.alarms() == set()
