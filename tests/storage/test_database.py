@@ -87,6 +87,7 @@ def test_p3_limits_hold_for_the_transaction_only(db: Database, setting: str, val
 def test_who_looks_changes_nothing_and_reads_no_whole_table(db: Database) -> None:
     with db.looking() as conn:
         assert conn.execute("SHOW max_parallel_workers_per_gather").fetchone() == ("0",)
+        assert conn.execute("SHOW jit").fetchone() == ("off",)
         for kind in ("seqscan", "hashjoin", "mergejoin", "bitmapscan"):
             assert conn.execute(f"SHOW enable_{kind}").fetchone() == ("off",)  # type: ignore[call-overload]
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), db.looking() as conn:
