@@ -20,6 +20,7 @@ from contractcourt.arbitrator import (
     risks,
     splices,
     updates,
+    upstream,
 )
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
@@ -204,4 +205,4 @@ def _look_again(hearing: Hearing, before: Case) -> None:
     closes.close_when_buried(hearing)
     following.progress(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)
-    closes.settle_upstream(hearing, before)
+    upstream.settle(hearing, before)
