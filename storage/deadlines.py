@@ -17,21 +17,6 @@ from contractcourt.units import BlockHeight, Satoshi
 from storage import at_risk
 from storage.database import Connection
 
-#: Row by row on purpose: an index that was empty when statistics were taken misleads the planner.
-STOP = """
-    WITH stopped AS (
-        DELETE FROM deadlines WHERE ctid = ANY(ARRAY(
-            SELECT d.ctid
-            FROM unnest(%(gone_channel_ids)s::bigint[], %(gone_heights)s::integer[],
-                        %(gone_reasons)s::text[]) AS gone (channel_id, height, reason)
-            CROSS JOIN LATERAL (
-                SELECT d.ctid FROM deadlines AS d
-                WHERE d.height = gone.height AND d.channel_id = gone.channel_id
-                  AND d.reason = gone.reason
-                OFFSET 0
-            ) AS d))
-    )
-"""
 ADD = """
     INSERT INTO deadlines AS d
         (channel_id, height, hard_height, reason, value_at_risk_sat, urgent)
@@ -69,6 +54,19 @@ DELETE_FIRED = """
             WHERE d.height = fired.height AND d.channel_id = fired.channel_id
             OFFSET 0
         ) AS due))
+"""
+#: Row by row for the same reason.
+STOP = """
+    DELETE FROM deadlines WHERE ctid = ANY(ARRAY(
+        SELECT clock.ctid
+        FROM unnest(%(channel_ids)s::bigint[], %(heights)s::integer[], %(reasons)s::text[])
+            AS stopped (channel_id, height, reason)
+        CROSS JOIN LATERAL (
+            SELECT d.ctid FROM deadlines AS d
+            WHERE d.height = stopped.height AND d.channel_id = stopped.channel_id
+              AND d.reason = stopped.reason
+            OFFSET 0
+        ) AS clock))
 """
 #: Row by row for the same reason.
 DELETE_AT_STAKE = """
@@ -121,17 +119,9 @@ def add(conn: Connection, channel_id: int, wake: WakeAt) -> None:
     add_many(conn, [(channel_id, wake)])
 
 
-def add_many(
-    conn: Connection,
-    wakes: Sequence[tuple[int, WakeAt]],
-    *,
-    stopped: Sequence[tuple[int, BlockHeight, str]] = (),
-) -> None:
-    """`add` for many, in one statement. The same channel, height and reason is one deadline.
-
-    `stopped`: these, as (channel, height, reason), are deadlines no more; none of `wakes`.
-    """
-    if wakes or stopped:
+def add_many(conn: Connection, wakes: Sequence[tuple[int, WakeAt]]) -> None:
+    """`add` for many, in one statement. The same channel, height and reason is one deadline."""
+    if wakes:
         facts = {
             "channel_ids": [channel_id for channel_id, _ in wakes],
             "heights": [wake.height for _, wake in wakes],
@@ -139,11 +129,8 @@ def add_many(
             "reasons": [wake.reason for _, wake in wakes],
             "values": [wake.value_at_risk_sat for _, wake in wakes],
             "urgent": [wake.urgent for _, wake in wakes],
-            "gone_channel_ids": [channel_id for channel_id, _, _ in stopped],
-            "gone_heights": [height for _, height, _ in stopped],
-            "gone_reasons": [reason for _, _, reason in stopped],
         }
-        conn.execute(STOP + ADD if stopped else ADD, facts)
+        conn.execute(ADD, facts)
 
 
 def due(
@@ -174,6 +161,17 @@ def delete_fired(conn: Connection, fired: Iterable[tuple[int, BlockHeight]]) -> 
             "heights": [height for _, height in given],
         }
         conn.execute(DELETE_FIRED, facts)
+
+
+def stop_many(conn: Connection, clocks: Sequence[tuple[int, BlockHeight, str]]) -> None:
+    """These, as (channel, height, reason), are deadlines no more."""
+    if clocks:
+        facts = {
+            "channel_ids": [channel_id for channel_id, _, _ in clocks],
+            "heights": [height for _, height, _ in clocks],
+            "reasons": [reason for _, _, reason in clocks],
+        }
+        conn.execute(STOP, facts)
 
 
 def delete_at_stake(conn: Connection, channel_ids: Collection[int]) -> None:

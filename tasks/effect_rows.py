@@ -164,26 +164,22 @@ class EffectRows:
 
     def stop(self, channel_id: int, clocks: Collection[Clock]) -> None:
         """HTLCs of this channel need these deadlines no more."""
-        if clocks:
-            self._wake = [
-                (c, wake)
-                for c, wake in self._wake
-                if c != channel_id or (wake.height, wake.reason) not in clocks
-            ]
-            self._stopped += [(channel_id, height, reason) for height, reason in clocks]
+        self._stopped += [(channel_id, height, reason) for height, reason in clocks]
 
     def drop_deadlines(self, conn: Connection) -> None:
-        """What is fully resolved is woken for no money's sake; a reorg sets its deadlines anew.
+        """Those that were stopped, and of what is fully resolved all that have money at stake.
 
-        After the dockets: the watcher, too, takes deadlines off while it holds their heads.
+        A reorg sets them anew. After the dockets: the watcher, too, takes deadlines off while it
+        holds their heads.
         """
+        deadlines.stop_many(conn, self._stopped)
         deadlines.delete_at_stake(conn, self._at_rest)
 
     def flush(self, conn: Connection) -> None:
         """Write what was gathered so far, each table once; dockets are left to `tell_dockets`."""
         watches.remove_many(conn, self._unwatch)
         watches.add_many(conn, self._watch)
-        deadlines.add_many(conn, self._wake, stopped=self._stopped)
+        deadlines.add_many(conn, self._wake)
         channels.mark_closed_many(conn, self._closed)
         channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
         self._at_rest.update(channel_id for channel_id, _ in self._resolved)
@@ -192,6 +188,6 @@ class EffectRows:
         revoked_states.remember(conn, self._remember)
         for rows in (
             *(self._unwatch, self._watch, self._wake, self._closed, self._resolved),
-            *(self._alarms, self._remember, self._stopped),
+            *(self._alarms, self._remember),
         ):
             rows.clear()
