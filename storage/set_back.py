@@ -7,15 +7,25 @@ seconds, a commitment to publish say, would wait for all of them.
 from __future__ import annotations
 
 from storage.database import Connection
-from storage.endpoints import LONGEST_PAUSE_SECONDS
+from storage.endpoints import KNOWN, LONGEST_PAUSE_SECONDS
 from storage.outbox import LONGEST_WAIT_SECONDS
 
 #: No pause is longer than two to the number of attempts, nor than the longest one.
-DUE_TOO_LATE = """
-    UPDATE outbox SET due_at = clock_timestamp()
-    WHERE sent_at IS NULL AND due_at > statement_timestamp()
-      AND due_at > statement_timestamp() + make_interval(
-          secs => least(%(longest)s::float8, power(2, least(attempts, 20))))
+_DUE_TOO_LATE = """
+    o.sent_at IS NULL AND o.due_at > statement_timestamp()
+    AND o.due_at > statement_timestamp() + make_interval(
+        secs => least(%(longest)s::float8, power(2, least(o.attempts, 20))))
+"""
+#: Effects and, endpoint by endpoint, letters: both have an index by when they are due, and letters
+#: of who is silent lie there by the million.
+DUE_TOO_LATE = f"""
+    UPDATE outbox SET due_at = clock_timestamp() WHERE ctid = ANY(ARRAY(
+        SELECT o.ctid FROM outbox AS o WHERE o.endpoint IS NULL AND {_DUE_TOO_LATE}
+        UNION ALL
+        SELECT letter.ctid FROM ({KNOWN}) AS known CROSS JOIN LATERAL (
+            SELECT o.ctid FROM outbox AS o WHERE o.endpoint = known.name AND {_DUE_TOO_LATE}
+            OFFSET 0
+        ) AS letter))
 """
 LEFT_ALONE_TOO_LONG = """
     UPDATE webhook_endpoints SET open_until = NULL

@@ -26,6 +26,7 @@ from storage import (
     fee_reserve,
     forgetting,
     outbox,
+    set_back,
     sight,
     sweep_inputs,
 )
@@ -130,6 +131,17 @@ def test_l23_what_is_sought_is_found_behind_a_crowd_of_others(
         conn.execute(ROW_BY_ROW)
         assert conn.execute(crowd).rowcount > 30
         assert rows_read(conn, query, facts) <= 10
+        conn.rollback()
+
+
+def test_l23_what_a_clock_left_waiting_is_found_behind_the_letters_of_who_is_silent(
+    court: Database,
+) -> None:
+    nodes = len(large_court.NODES) + 3
+    with court.transaction() as conn:
+        crowd = "UPDATE outbox SET sent_at = NULL, due_at = '2020-01-01' WHERE endpoint IS NOT NULL"
+        assert conn.execute(crowd).rowcount > 10 * nodes
+        assert rows_read(conn, set_back.DUE_TOO_LATE, {"longest": 3_600}) <= nodes
         conn.rollback()
 
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contractcourt.effects import AskLocalPoint
+from contractcourt.effects import AskLocalPoint, NotifyNode
 from storage import docket, endpoints, lease, outbox, set_back, sweep_rounds
 from storage.database import Connection, Database
 from storage.docket import NewEntry
@@ -44,6 +44,15 @@ def test_an_effect_that_the_signer_did_not_answer_is_due_at_once(
         outbox.mark_unanswered(conn, row, "the signer is away")
         _set_back(conn)
         assert outbox.stale(conn, -1.0, 10) == [(row, "ask_local_point")]
+
+
+def test_a_letter_is_due_at_once(db: Database, channel_id: int) -> None:
+    with db.transaction() as conn:
+        outbox.put(conn, channel_id, NotifyNode("channel.closed", {}))
+        conn.execute(_WAS_AHEAD)
+        assert endpoints.waiting(conn, -1.0) == []
+        set_back.mend(conn, _CLAIM_SECONDS)
+        assert endpoints.waiting(conn, -1.0) == ["alice"]
 
 
 def test_a_pause_that_is_meant_stays(db: Database, channel_id: int) -> None:
