@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from tasks.errors import SettingsError
 from tasks.settings import PREFIX, Settings
@@ -21,18 +20,7 @@ from tasks.settings import PREFIX, Settings
 class _EnvironmentOnly(Settings):
     """What the environment says, whatever an `up` wrote before."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments and environment."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings
+    reads_endpoints: ClassVar[bool] = False
 
 
 def load_settings(*, from_endpoints: bool = True, **given: Any) -> Settings:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import (
@@ -45,6 +45,7 @@ class Settings(BaseSettings):
         # docs/reference/configuration.md is made of the string below each field.
         use_attribute_docstrings=True,
     )
+    reads_endpoints: ClassVar[bool] = True
 
     # -- Where the parts are. Fields with repr=False may hold a password. --
     database_url: str | None = Field(None, validation_alias="DATABASE_URL", repr=False)
@@ -203,7 +204,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Neither .env files nor secret folders: one way to set a thing is enough."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, EndpointsFile(settings_cls)
+        endpoints = (EndpointsFile(settings_cls),) if cls.reads_endpoints else ()
+        return init_settings, env_settings, *endpoints
 
     @property
     def required_database_url(self) -> str:
