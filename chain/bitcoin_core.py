@@ -13,7 +13,6 @@ from typing import Any, Literal
 from chain import core_answers
 from chain.errors import BlockUnavailable, RpcRefused, ScanAborted
 from chain.json_rpc import JsonRpc
-from chain.refusals import outcome_of
 from chain.sense import must_make_sense
 from chain.view import (
     ChainState,
@@ -251,7 +250,7 @@ class BitcoinCore:
         except RpcRefused as refused:
             if refused.code == _METHOD_NOT_FOUND:
                 return self.send_many(raw_transactions)
-            result = PublishResult(outcome_of(refused.code, refused.message), refused.message)
+            result = core_answers.refused(refused.code, refused.message)
             return [result for _ in raw_transactions]
         by_txid = {result["txid"]: result for result in told["tx-results"].values()}
         txids = [str(Transaction.parse(raw).txid()) for raw in raw_transactions]

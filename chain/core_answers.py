@@ -74,30 +74,35 @@ def scanned_output(unspent: Any) -> ScannedOutput:
     )
 
 
+def refused(code: int, reason: str) -> PublishResult:
+    """A transaction that the node does not take, by the code and the text of its refusal."""
+    return PublishResult(outcome_of(code, reason), reason)
+
+
 def tested(answer: Any) -> PublishResult:
     """Of `testmempoolaccept` for one transaction."""
     if isinstance(answer, RpcRefused):
-        return PublishResult(outcome_of(answer.code, answer.message), answer.message)
+        return refused(answer.code, answer.message)
     [told] = answer
     if told.get("allowed"):
         return PublishResult(PublishOutcome.ACCEPTED)
     # Since release 29 the details say more than the reason; they begin with it.
     reason = str(told.get("reject-details") or told.get("reject-reason", ""))
-    return PublishResult(outcome_of(_REJECTED, reason), reason)
+    return refused(_REJECTED, reason)
 
 
 def package_result(told: Any, message: str) -> PublishResult:
     """Of `submitpackage` for one of them; one it did not come to is told of by `message`."""
     if told is None or told.get("error") == "package-not-validated":
-        return PublishResult(outcome_of(_REJECTED, message), message)
+        return refused(_REJECTED, message)
     reason = told.get("error")
     if reason is None:
         return PublishResult(PublishOutcome.ACCEPTED)
-    return PublishResult(outcome_of(_REJECTED, str(reason)), str(reason))
+    return refused(_REJECTED, str(reason))
 
 
 def publish_result(answer: Any) -> PublishResult:
     """Of `sendrawtransaction`: a refusal is an answer."""
     if isinstance(answer, RpcRefused):
-        return PublishResult(outcome_of(answer.code, answer.message), answer.message)
+        return refused(answer.code, answer.message)
     return PublishResult(PublishOutcome.ACCEPTED)
