@@ -137,14 +137,15 @@ class ChainWatcher:
         if epoch is None:
             return Step.STANDING_BY
         try:
-            standing, cursor = self._follow_the_node(epoch)
+            followed = self._follow_the_node(epoch)
         except ChainError as error:
             self._not_followed.because(str(error))
             self._look_for_progress()
             raise
         self._look_for_progress()
-        if standing is None or cursor is None:
+        if followed is None:
             return Step.WAITING
+        standing, cursor = followed
         firing = self._fire_deadlines(cursor, epoch)
         moved = cursor.step != standing.step
         self._tidings.step(moved=moved)
@@ -235,12 +236,12 @@ class ChainWatcher:
 
     # -- following --
 
-    def _follow_the_node(self, epoch: int) -> tuple[Cursor | None, Cursor | None]:
-        """The cursor before and after; none while the node is not ready, or may not be followed."""
+    def _follow_the_node(self, epoch: int) -> tuple[Cursor, Cursor] | None:
+        """The cursor before and after; None while the node is not ready, or may not be followed."""
         state = self._chain.state()
         standing = self._stand_on(state, epoch)
         if standing is None or not self._second_source.allows(state):
-            return standing, None
+            return None
         cursor = self._follow(standing, epoch, state)
         self._not_followed.is_over()
         return standing, cursor
