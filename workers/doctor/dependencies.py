@@ -12,9 +12,9 @@ from chain.bitcoin_core import BitcoinCore
 from chain.errors import ChainError
 from contractcourt.units import BlockHeight
 from storage import blocks
-from storage.database import Database
 from storage.migrate import current_revision, head_revision, is_behind
 from tasks.settings import VISIBILITY_FACTOR, Settings
+from workers.doctor.asking import ask_postgres
 from workers.doctor.finding import (
     TIMEOUT_SECONDS,
     UP_HINT,
@@ -139,11 +139,5 @@ def _cursor_height(settings: Settings) -> BlockHeight | None:
     """The last block that the court has taken in; None before the first, or without Postgres."""
     if settings.database_url is None:
         return None
-    database = Database(settings.database_url, max_size=1, wait_seconds=TIMEOUT_SECONDS)
-    with closing(database):
-        try:
-            with database.transaction() as conn:
-                cursor = blocks.cursor(conn)
-        except psycopg.Error:
-            return None  # check_postgres has said it
+    cursor = ask_postgres(settings.database_url, blocks.cursor)
     return None if cursor is None else cursor.height

@@ -5,15 +5,14 @@ from __future__ import annotations
 from contextlib import closing
 
 import httpx2
-import psycopg
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from storage import blocks, lease
-from storage.database import Database
 from tasks.queues import QUEUES
 from tasks.settings import Settings
+from workers.doctor.asking import ask_postgres
 from workers.doctor.finding import (
     TIMEOUT_SECONDS,
     UP_HINT,
@@ -39,14 +38,13 @@ def check_watcher(settings: Settings) -> list[Finding]:
     """A watcher leads, and its cursor is there."""
     if settings.database_url is None:
         return []
-    database = Database(settings.database_url, max_size=1, wait_seconds=TIMEOUT_SECONDS)
-    with closing(database):
-        try:
-            with database.transaction() as conn:
-                leader = lease.read(conn, lease.CHAIN_WATCHER)
-                cursor = blocks.cursor(conn)
-        except psycopg.Error:
-            return []  # check_postgres has said it
+    told = ask_postgres(
+        settings.database_url,
+        lambda conn: (lease.read(conn, lease.CHAIN_WATCHER), blocks.cursor(conn)),
+    )
+    if told is None:
+        return []
+    leader, cursor = told
     if leader is None or not leader.live:
         advice = f"start `contractcourt watcher`, {UP_HINT}"
         return [wrong("watcher", "no watcher leads: nobody looks at the chain", advice)]
