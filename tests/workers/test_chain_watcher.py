@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
-from chain.devnet.process import DevnetProcess
 from chain.errors import ChainUnavailable, WrongNetwork
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import SweepOutput
@@ -18,7 +17,7 @@ from contractcourt.events import SpendConfirmed
 from contractcourt.policy import Policy
 from contractcourt.units import BlockHash, Satoshi
 from storage import docket, lease, sweep_inputs, sweep_rounds
-from storage.database import Connection, Database
+from storage.database import Connection
 from storage.errors import Fenced
 from storage.sweep_inputs import Wish
 from tests.chain.devnet_money import fund
@@ -26,26 +25,6 @@ from tests.storage import examples
 from tests.storage.blocked import wait_for_a_blocked_session
 from tests.workers.watching import Watched, Watcher, mine, node, spending
 from workers.chain_watcher import Step
-
-
-@pytest.fixture
-def court(db: Database, devnet: DevnetProcess) -> Watched:
-    return Watched(db, devnet)
-
-
-@pytest.fixture
-def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
-    with node(devnet) as client:
-        yield client
-
-
-@pytest.fixture
-def watcher(court: Watched, chain: BitcoinCore) -> Watcher:
-    """A watcher that has taken in the chain as it stands."""
-    fund(court.devnet)
-    watcher = Watcher(court.db, chain)
-    watcher.settle()
-    return watcher
 
 
 def test_it_begins_at_the_tip(court: Watched, watcher: Watcher) -> None:

@@ -21,7 +21,7 @@ from storage import alarms, blocks, fee_coins, fee_wallets, spends
 from storage.database import Database
 from tests.chain.devnet_money import ANYONE, fund
 from tests.conftest import url_of
-from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
+from tests.workers.watching import Watched, Watcher, mine, reorg, spending
 from workers import chain_watcher
 from workers.chain_watcher import Step
 
@@ -33,17 +33,6 @@ _MEMORY = 6
 def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_watcher, "_ANCESTORS", _MEMORY)
     monkeypatch.setattr(blocks, "KEPT_BLOCKS", _MEMORY)
-
-
-@pytest.fixture
-def court(db: Database, devnet: DevnetProcess) -> Watched:
-    return Watched(db, devnet)
-
-
-@pytest.fixture
-def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
-    with node(devnet) as client:
-        yield client
 
 
 @pytest.fixture

@@ -26,11 +26,6 @@ from workers.chain_watcher import Step
 
 
 @pytest.fixture
-def court(db: Database, devnet: DevnetProcess) -> Watched:
-    return Watched(db, devnet)
-
-
-@pytest.fixture
 def wire(devnet: DevnetProcess) -> Iterator[Overheard]:
     with Overheard(devnet.url) as wire:
         yield wire

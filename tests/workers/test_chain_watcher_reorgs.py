@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from chain.bitcoin_core import BitcoinCore
-from chain.devnet.process import DevnetProcess
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
-from storage.database import Database
 from tests.chain.devnet_money import fund
 from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
 from workers.chain_watcher import Step
-
-
-@pytest.fixture
-def court(db: Database, devnet: DevnetProcess) -> Watched:
-    return Watched(db, devnet)
-
-
-@pytest.fixture
-def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
-    with node(devnet) as client:
-        yield client
-
-
-@pytest.fixture
-def watcher(court: Watched, chain: BitcoinCore) -> Watcher:
-    """A watcher that has taken in the chain as it stands."""
-    fund(court.devnet)
-    watcher = Watcher(court.db, chain)
-    watcher.settle()
-    return watcher
 
 
 def test_what_a_reorg_takes_is_taken_back(court: Watched, watcher: Watcher) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
-from chain.devnet.process import DevnetProcess
 from chain.errors import BlockUnavailable
 from chain.view import Scan
 from contractcourt.bitcoin.outpoint import OutPoint
@@ -16,34 +15,14 @@ from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Script, Txid
 from storage import alarms, fee_coins, fee_wallets, parents
-from storage.database import Database
 from storage.fee_coins import NewCoin
 from tests.chain.devnet_money import ANYONE, OP_TRUE, fund
 from tests.contractcourt.bitcoin.test_block import block_of
-from tests.workers.watching import Watched, Watcher, mine, node, reorg, spending
+from tests.workers.watching import Watched, Watcher, mine, reorg, spending
 from workers.watcher import wallet_coins
 
 #: Scripts of the wallet that anybody may spend, so that the tests need no keys.
 OTHER = bytes(p2wsh(b"\x51\x51"))
-
-
-@pytest.fixture
-def court(db: Database, devnet: DevnetProcess) -> Watched:
-    return Watched(db, devnet)
-
-
-@pytest.fixture
-def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
-    with node(devnet) as client:
-        yield client
-
-
-@pytest.fixture
-def watcher(court: Watched, chain: BitcoinCore) -> Watcher:
-    fund(court.devnet)
-    watcher = Watcher(court.db, chain)
-    watcher.settle()
-    return watcher
 
 
 def import_wallet(court: Watched) -> None:

@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from chain.bitcoin_core import BitcoinCore
-from chain.devnet.process import DevnetProcess
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.contract import ContractKind
 from contractcourt.events import SpendSeen
@@ -19,19 +18,8 @@ from storage import contracts
 from storage.database import Database
 from tests.chain.devnet_money import fund, send
 from tests.storage import examples
-from tests.workers.watching import Watched, Watcher, node, spending
+from tests.workers.watching import Watched, Watcher, spending
 from workers.watcher import mempool_look
-
-
-@pytest.fixture
-def court(db: Database, devnet: DevnetProcess) -> Watched:
-    return Watched(db, devnet)
-
-
-@pytest.fixture
-def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
-    with node(devnet) as chain:
-        yield chain
 
 
 def _offered_htlc(court: Watched) -> tuple[int, OutPoint]:

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
-from chain.devnet.process import DevnetProcess
 from chain.errors import ChainError
 from contractcourt.alarms import AlarmKind
 from storage import alarms
-from storage.database import Database
-from tests.workers.watching import Watched, Watcher, mine, node, reorg
+from tests.workers.watching import Watched, Watcher, mine, reorg
 from workers.chain_watcher import Step
 from workers.watcher import progress
 from workers.watcher.progress import Progress
-
-
-@pytest.fixture
-def court(db: Database, devnet: DevnetProcess) -> Watched:
-    return Watched(db, devnet)
-
-
-@pytest.fixture
-def chain(devnet: DevnetProcess) -> Iterator[BitcoinCore]:
-    with node(devnet) as chain:
-        yield chain
 
 
 @pytest.fixture(autouse=True)
