@@ -106,6 +106,25 @@ def test_a_raw_document_is_read() -> None:
     assert document.keys == recording.keys
 
 
+def test_what_all_channels_of_an_lnd_node_share_is_derived_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A mass close asks for thousands of channels of one root: seven keys are each one's own."""
+    ring, derive, derived = lnd_ring(), ExtendedKey.child, 0
+
+    def counted(key: ExtendedKey, index: int, *, unpadded: bool = False) -> ExtendedKey:
+        nonlocal derived
+        derived += 1
+        return derive(key, index, unpadded=unpadded)
+
+    monkeypatch.setattr(ExtendedKey, "child", counted)
+    ring.channel_keys(3)
+    shared = derived - 7
+    for index in range(10):
+        ring.channel_keys(index)
+    assert derived == shared + 7 * 11
+
+
 def test_a_root_document_is_read_on_its_own_network_only() -> None:
     raw = json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode()
     document = parse_key_document(raw, mainnet=False)

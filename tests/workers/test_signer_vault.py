@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as with_fields
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import points, scripts
@@ -31,9 +33,10 @@ from contractcourt.units import (
     Script,
     Secret,
     Signature,
+    Txid,
 )
-from storage import channels, nodes
-from storage.database import Database
+from storage import channels, nodes, vault
+from storage.database import Connection, Database
 from storage.errors import WrongSealKey
 from storage.seal import Seal
 from tests.contractcourt.hostile import with_channel
@@ -381,6 +384,28 @@ def test_an_lnd_channel_is_signed_whichever_way_its_seed_was_made(
     # From now on the seed is known, and points need no commitment to be right.
     answer = signer.local_point(PointRequest(channel, 9))
     assert answer.per_commitment_point == keys.per_commitment_point(9)
+
+
+def test_the_keys_of_many_lnd_channels_are_one_look_into_the_vault(
+    signer: Signer, db: Database, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer.import_keys(json.dumps({"node": "alice", "lnd_root_key": LND_ROOT}).encode())
+    channel = lnd_channel(recording, lnd_ring().channel_keys(LND_INDEX)[0])
+    wanted = [
+        with_fields(channel, channel_point=OutPoint.of(Txid(bytes([n]) * 32), 0)) for n in range(9)
+    ]
+    looked: list[Sequence[str]] = []
+
+    def counted(conn: Connection, names: Sequence[str]) -> dict[str, bytes]:
+        looked.append(names)
+        return look(conn, names)
+
+    look = vault.get_sealed_many
+    monkeypatch.setattr(vault, "get_sealed_many", counted)
+    with db.transaction() as conn:
+        found = signer.keyring.keys_of(conn, wanted)
+    assert found.keys() == {each.channel_point for each in wanted}
+    assert len(looked) == 1
 
 
 def test_a_commitment_tells_the_seed_when_a_point_is_asked_for(

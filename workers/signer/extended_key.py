@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
-
-from coincurve import PrivateKey
+from functools import cached_property
 
 from contractcourt.bitcoin import base58
+from contractcourt.bolt3 import points
+from contractcourt.errors import InvalidPoint
+from contractcourt.units import PublicKey
 from workers.signer.errors import MalformedKeyDocument
 
 HARDENED = 0x8000_0000
@@ -23,7 +25,7 @@ _VERSIONS = {bytes.fromhex("0488ade4"): True, bytes.fromhex("04358394"): False}
 _SERIALISED_LENGTH = 78
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExtendedKey:
     """A private key with its chain code. Neither is shown by `repr`."""
 
@@ -43,10 +45,15 @@ class ExtendedKey:
             material = b"\x00" + (self.secret.lstrip(b"\x00") if unpadded else self.secret)
             material = material.ljust(33, b"\x00")
         else:
-            material = PrivateKey(self.secret).public_key.format()
+            material = self._public_key
         digest = hmac.digest(self.chain_code, material + index.to_bytes(4, "big"), "sha512")
-        secret = PrivateKey(self.secret).add(digest[:32]).secret
+        secret = points.to_scalar(self.secret).add(digest[:32], update=True).secret
         return ExtendedKey(secret, digest[32:], self.depth + 1)
+
+    @cached_property
+    def _public_key(self) -> PublicKey:
+        # All channels of an lnd node are children of the same few keys.
+        return points.public_key(self.secret)
 
 
 def parse_extended_key(text: str, name: str) -> tuple[ExtendedKey, bool]:
@@ -71,8 +78,8 @@ def parse_extended_key(text: str, name: str) -> tuple[ExtendedKey, bool]:
     if marker != 0:
         raise MalformedKeyDocument(f"{name} does not hold a private key")
     try:
-        PrivateKey(secret)
-    except ValueError:
+        points.to_scalar(secret)
+    except InvalidPoint:
         raise MalformedKeyDocument(f"{name} does not hold a valid private key") from None
     return ExtendedKey(secret, chain_code, depth), mainnet
 

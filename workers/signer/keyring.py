@@ -96,13 +96,13 @@ class KeyRing:
         self, conn: Connection, wanted: Sequence[Channel]
     ) -> dict[OutPoint, tuple[ChannelKeys, ...]]:
         """`channel_keys` of many, by channel point, with one look into the vault."""
-        points = [channel.channel_point for channel in wanted]
-        names = [record(point) for point in points for record in (_channel_record, _owner_record)]
-        sealed = vault.get_sealed_many(conn, names)
+        names = {record for channel in wanted for record in _records(channel)}
+        sealed = vault.get_sealed_many(conn, sorted(names))
+        rings = self._lnd_rings(wanted, sealed)
         found = {}
         for channel in wanted:
             if channel.key_ref.kind == "lnd":
-                candidates = self._lnd_candidates(conn, channel)
+                candidates = self._lnd_candidates(channel, rings, sealed)
             else:
                 candidates = (self._raw_keys(conn, channel, sealed),)
             candidates[0].check_belongs_to(channel.local)
@@ -138,15 +138,11 @@ class KeyRing:
     def _raw_keys(
         self, conn: Connection, channel: Channel, sealed: Mapping[str, bytes]
     ) -> ChannelKeys:
-        packed_name = _channel_record(channel.channel_point)
-        if packed_name not in sealed:
+        packed = self._opened(_channel_record(channel.channel_point), sealed)
+        if packed is None:
             raise KeysMissing(f"no keys are stored for channel {channel.channel_point}")
-        packed = self._seal.open(packed_name, sealed[packed_name])
         owner_name, node = _owner_record(channel.channel_point), channel.node.encode()
-        if owner_name in sealed:
-            owner = self._seal.open(owner_name, sealed[owner_name])
-        else:
-            owner = self._first(conn, owner_name, node)
+        owner = self._opened(owner_name, sealed) or self._first(conn, owner_name, node)
         if owner != node:
             raise SigningRefused(
                 RefusalReason.WRONG_NODE,
@@ -154,15 +150,27 @@ class KeyRing:
             )
         return ChannelKeys.unpacked(packed)
 
-    def _lnd_candidates(self, conn: Connection, channel: Channel) -> tuple[ChannelKeys, ...]:
-        root, index = self._open(conn, _root_record(channel.node)), channel.key_ref.index
-        if root is None:
+    def _lnd_rings(
+        self, wanted: Sequence[Channel], sealed: Mapping[str, bytes]
+    ) -> dict[str, LndKeyRing]:
+        """By node. What all its channels share is derived once."""
+        rings = {}
+        for node in {channel.node for channel in wanted if channel.key_ref.kind == "lnd"}:
+            root = self._opened(_root_record(node), sealed)
+            if root is not None:
+                rings[node] = LndKeyRing(ExtendedKey(root[:32], root[32:]), self.mainnet)
+        return rings
+
+    def _lnd_candidates(
+        self, channel: Channel, rings: Mapping[str, LndKeyRing], sealed: Mapping[str, bytes]
+    ) -> tuple[ChannelKeys, ...]:
+        ring, index = rings.get(channel.node), channel.key_ref.index
+        if ring is None:
             raise KeysMissing(f"no root key is stored for node {channel.node}")
         if index is None or not 0 <= index < 2**31 - 1:
             raise SigningRefused(RefusalReason.MALFORMED_REQUEST, "key_ref has no index of a key")
-        ring = LndKeyRing(ExtendedKey(root[:32], root[32:]), self.mainnet)
         candidates = ring.channel_keys(index)
-        settled = self._open(conn, _seed_record(channel.channel_point))
+        settled = self._opened(_seed_record(channel.channel_point), sealed)
         if settled is None:
             return candidates
         fitting = tuple(keys for keys in candidates if keys.commitment_seed == settled)
@@ -193,6 +201,16 @@ class KeyRing:
     def _open(self, conn: Connection, name: str) -> bytes | None:
         sealed = vault.get_sealed(conn, name)
         return None if sealed is None else self._seal.open(name, sealed)
+
+    def _opened(self, name: str, sealed: Mapping[str, bytes]) -> bytes | None:
+        return self._seal.open(name, sealed[name]) if name in sealed else None
+
+
+def _records(channel: Channel) -> tuple[str, str]:
+    """The two that tell a channel's keys."""
+    if channel.key_ref.kind == "lnd":
+        return _root_record(channel.node), _seed_record(channel.channel_point)
+    return _channel_record(channel.channel_point), _owner_record(channel.channel_point)
 
 
 def _channel_record(channel_point: OutPoint) -> str:

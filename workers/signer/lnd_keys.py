@@ -11,12 +11,13 @@ the channel tells which one it is.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 
-from coincurve import PrivateKey, PublicKey
-
-from contractcourt.units import Secret
+from contractcourt.bolt3 import points
+from contractcourt.units import PublicKey, Secret
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.extended_key import HARDENED, ExtendedKey
 
@@ -36,7 +37,7 @@ class KeyFamily(IntEnum):
     REVOCATION_ROOT = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LndKeyRing:
     """The channel keys of one lnd node, from its wallet's root key."""
 
@@ -45,13 +46,20 @@ class LndKeyRing:
 
     def family_key(self, family: KeyFamily, index: int) -> Secret:
         """The private key at `index` of `family`, 32 bytes."""
+        return Secret(self._accounts[family].child(index).secret)
+
+    @cached_property
+    def _accounts(self) -> Mapping[KeyFamily, ExtendedKey]:
+        """The parent of each family's keys, derived once for all channels."""
         coin = self.root.child(HARDENED + _PURPOSE).child(
             HARDENED + (_COIN_BITCOIN if self.mainnet else _COIN_TEST), unpadded=True
         )
         # Every account but the first is derived from a coin key that was stored and read again,
         # which restores its leading zeros.
-        account = coin.child(HARDENED + family, unpadded=family == KeyFamily.MULTISIG)
-        return Secret(account.child(0).child(index).secret)
+        return {
+            family: coin.child(HARDENED + family, unpadded=family == KeyFamily.MULTISIG).child(0)
+            for family in KeyFamily
+        }
 
     def channel_keys(self, index: int) -> tuple[ChannelKeys, ...]:
         """The keys of the channel at `index`, once for every seed that some lnd would have used.
@@ -71,12 +79,12 @@ class LndKeyRing:
         return keys, *(replace(keys, commitment_seed=seed) for seed in others)
 
     def _seeds(self, index: int, funding_key: Secret) -> tuple[Secret, ...]:
-        funding = PrivateKey(funding_key).public_key.format()
+        funding = points.public_key(funding_key)
         ahead = self.family_key(KeyFamily.REVOCATION_ROOT, index + 1)
         level = self.family_key(KeyFamily.REVOCATION_ROOT, index)
         return _ecdh(ahead, funding), _ecdh(level, funding), level, ahead
 
 
-def _ecdh(secret: Secret, point: bytes) -> Secret:
+def _ecdh(secret: Secret, point: PublicKey) -> Secret:
     """SHA256 of the compressed shared point (lnd, keychain/ecdh.go)."""
-    return Secret(hashlib.sha256(PublicKey(point).multiply(secret).format()).digest())
+    return Secret(hashlib.sha256(points.to_curve(point).multiply(secret).format()).digest())
