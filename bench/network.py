@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,10 +17,17 @@ from enum import StrEnum
 from multiprocessing import get_context
 from pathlib import Path
 
+from bench import lnd_node
 from contractcourt.advance import open_case
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction, Htlc
+from contractcourt.channel import (
+    ANCHORS_ZERO_FEE_HTLC,
+    STATIC_REMOTEKEY,
+    Direction,
+    Htlc,
+    KeyRef,
+)
 from contractcourt.events import ChannelOpened, ChannelUpdated
 from contractcourt.units import Txid
 from storage import cases, channels, docket, nodes
@@ -29,7 +36,7 @@ from storage.docket import NewEntry
 from storage.seal import Seal, load_seal_key
 from tasks import arbitration, carrying_out, logs
 from tasks.carrying_out import Advanced
-from workers.signer.documents import parse_key_document
+from workers.signer.documents import KeyDocument, parse_key_document
 from workers.signer.keyring import KeyRing
 from workers.simulation.channel import SimulatedChannel
 
@@ -41,6 +48,8 @@ _HTLC_MSAT, _PAID_MSAT = 50_000_000, 10_000_000
 #: 483 of them have room in a channel, and none is trimmed.
 _SMALL_HTLC_MSAT = 1_500_000
 NODES = tuple(f"node{number}" for number in range(10))
+#: Half of them; of the others each channel's keys are imported.
+LND_NODES = frozenset(NODES[::2])
 
 
 class Kind(StrEnum):
@@ -111,11 +120,14 @@ def channel(number: int) -> SimulatedChannel:
     """Channel `number` as it stands when it is opened."""
     digest = hashlib.sha256(b"bench funding %d" % number).digest()
     types = (ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY)
+    index, node = divmod(number, len(NODES))
     sim = SimulatedChannel(
         f"bench {number}",
         channel_type=types[number // len(_MIX) % 2],
-        node=NODES[number % len(NODES)],
+        node=NODES[node],
     )
+    if sim.node in LND_NODES:
+        sim.own_keys, sim.key_ref = lnd_node.keys(sim.node, index), KeyRef("lnd", index)
     return sim.funded(OutPoint.of(Txid(digest), 0))
 
 
@@ -140,10 +152,18 @@ def _open(court: Court, numbers: Sequence[int], htlcs: int) -> list[Closing]:
         ids = _register(conn, sims)
         _apply(conn, ids, [first for first, _ in told], "first")
         _apply(conn, ids, [moved for _, moved in told], "moved")
-        for sim in sims:
-            document = json.dumps(sim.key_document()).encode()
-            keyring.store(conn, parse_key_document(document, mainnet=False))
+        for document in _key_documents(sims):
+            keyring.store(conn, document)
     return closings
+
+
+def _key_documents(sims: Sequence[SimulatedChannel]) -> Iterator[KeyDocument]:
+    for node in sorted({sim.node for sim in sims} & LND_NODES):
+        yield lnd_node.root(node)
+    for sim in sims:
+        if sim.node not in LND_NODES:
+            raw = json.dumps(sim.key_document()).encode()
+            yield parse_key_document(raw, mainnet=False)
 
 
 def _register(conn: Connection, sims: Sequence[SimulatedChannel]) -> list[int]:

@@ -44,6 +44,7 @@ from contractcourt.units import (
 from workers.simulation.balances import Balances
 from workers.simulation.keys import BASE_SECRETS, Keys, from_seed, public_key
 
+_IMPORTED = KeyRef("raw")
 _DUST_SAT = 354
 #: Announced by our node: the delay on the peer's outputs.
 _THEIR_DELAY = 8
@@ -66,6 +67,9 @@ class SimulatedChannel:
     history: list[Balances] = field(default_factory=list)
     #: Seen from the other end: `ours` are the peer's keys.
     from_the_peer: bool = False
+    #: Our node's own, where they do not follow from the seed, and how the signer finds them.
+    own_keys: Keys | None = None
+    key_ref: KeyRef = _IMPORTED
 
     def __post_init__(self) -> None:
         if not self.history:
@@ -86,11 +90,16 @@ class SimulatedChannel:
 
     @property
     def ours(self) -> Keys:
-        return Keys(f"{self.seed}/{'theirs' if self.from_the_peer else 'ours'}")
+        return self._keys(by_peer=self.from_the_peer)
 
     @property
     def theirs(self) -> Keys:
-        return Keys(f"{self.seed}/{'ours' if self.from_the_peer else 'theirs'}")
+        return self._keys(by_peer=not self.from_the_peer)
+
+    def _keys(self, *, by_peer: bool) -> Keys:
+        if by_peer:
+            return Keys(f"{self.seed}/theirs")
+        return self.own_keys or Keys(f"{self.seed}/ours")
 
     @property
     def number(self) -> int:
@@ -131,7 +140,7 @@ class SimulatedChannel:
             local=self.ours.side(self._announced(by_peer=self.from_the_peer), _DUST_SAT),
             remote=self.theirs.side(self._announced(by_peer=not self.from_the_peer), _DUST_SAT),
             sweep_script=self.sweep_script,
-            key_ref=KeyRef("raw"),
+            key_ref=self.key_ref,
         )
 
     def _announced(self, *, by_peer: bool) -> int:
