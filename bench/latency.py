@@ -30,8 +30,9 @@ from bench.traffic import SignedWebhook
 from contractcourt.bitcoin.transaction import Transaction
 from storage import sweep_rounds
 from storage.database import Database
+from workers.simulation.channel import SimulatedChannel
 
-FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100, "missed": 40_000}
+FULL = {"idle": 100_000, "bulk": 50_000, "probes": 200, "missed": 60_000}
 #: Channels that a node catches up with, and moves that it tells in one webhook.
 _BEHIND, _TOLD_AT_ONCE = 20, 20
 _PATIENCE_SECONDS = 600
@@ -110,12 +111,12 @@ class NodeBehind:
         self.told, self.seconds = 0, 0.0
         self._port = int(court.endpoints["gateway"].rpartition(":")[2])
         self._over = threading.Event()
-        self._sims = traffic.channels(_BEHIND)
+        sims = traffic.channels(_BEHIND)
         with closing(Database(court.endpoints["postgres"], max_size=1)) as db:
-            self._secret, _ = traffic.open_all(db, self._sims, court.endpoints["webhook_key"])
-        each = missed // _BEHIND
-        # Signed by both sides before the clock runs.
-        self._moves = [list(islice(traffic.moves(sim, 2), each)) for sim in self._sims]
+            self._secret, _ = traffic.open_all(db, sims, court.endpoints["webhook_key"])
+        # Signed by both sides and written down before the clock runs: what is measured shares this
+        # process with the Bitcoin node that it is handed to.
+        self._bodies = [body for sim in sims for body in _bodies(sim, missed // _BEHIND)]
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -139,12 +140,17 @@ class NodeBehind:
         self.seconds = time.monotonic() - began
 
     def _webhooks(self) -> Iterator[SignedWebhook]:
-        for sim, moves in zip(self._sims, self._moves, strict=True):
-            for first in range(0, len(moves), _TOLD_AT_ONCE):
-                if self._over.is_set():
-                    return
-                steps = tuple(chain.from_iterable(moves[first : first + _TOLD_AT_ONCE]))
-                yield traffic.signed(sim, steps, self._secret)
+        for body in self._bodies:
+            if self._over.is_set():
+                return
+            yield traffic.signed(body, self._secret)
+
+
+def _bodies(sim: SimulatedChannel, states: int) -> Iterator[str]:
+    """Webhooks that tell so many states of a channel, in order."""
+    moves = islice(traffic.moves(sim, 2), states)
+    while several := tuple(chain.from_iterable(islice(moves, _TOLD_AT_ONCE))):
+        yield traffic.body(sim, several)
 
 
 def _justice(court: RunningCourt, node: LenientNode, breach: Closing) -> tuple[float, int]:

@@ -95,19 +95,25 @@ def post(port: int, webhooks: Iterable[SignedWebhook]) -> Iterator[int]:
             yield answer.status
 
 
-def signed(sim: SimulatedChannel, steps: tuple[ChannelUpdate, ...], secret: str) -> SignedWebhook:
-    """`channel.updated` as the node would send it; it tells our points, so no signer is asked."""
-    at, message_id = datetime.now(UTC), f"msg_{uuid.uuid4().hex}"
+def body(sim: SimulatedChannel, steps: Iterable[ChannelUpdate]) -> str:
+    """`channel.updated` as the node would tell it; it tells our points, so no signer is asked."""
     data = {"channel_point": str(sim.funding_outpoint), "updates": [_told(s) for s in steps]}
-    body = {"type": "channel.updated", "timestamp": at.isoformat(), "data": data}
-    raw = json.dumps(body, separators=(",", ":"))
+    at = datetime.now(UTC).isoformat()
+    return json.dumps(
+        {"type": "channel.updated", "timestamp": at, "data": data}, separators=(",", ":")
+    )
+
+
+def signed(body: str, secret: str) -> SignedWebhook:
+    """A webhook of its own, signed now."""
+    at, message_id = datetime.now(UTC), f"msg_{uuid.uuid4().hex}"
     headers = {
         "content-type": "application/json",
         "webhook-id": message_id,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, at, raw),
+        "webhook-signature": Webhook(secret).sign(message_id, at, body),
     }
-    return SignedWebhook(headers, raw.encode())
+    return SignedWebhook(headers, body.encode())
 
 
 def _told(step: ChannelUpdate) -> dict[str, Any]:

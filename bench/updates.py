@@ -72,7 +72,7 @@ def _through_the_gateway(db: Database, redis: str, webhooks: int, htlcs: int) ->
     told = [list(islice(traffic.moves(sim, htlcs), each)) for sim in sims]
     law_ms = _law_alone(db, ids[0], [ChannelUpdated(steps) for steps in told[0]]) * 1000
     sent = [
-        [traffic.signed(sim, steps, secret) for steps in moves]
+        [traffic.signed(traffic.body(sim, steps), secret) for steps in moves]
         for sim, moves in zip(sims, told, strict=True)
     ]
     port = Ports().take()
