@@ -32,7 +32,7 @@ from storage import sweep_rounds
 from storage.database import Database
 from workers.simulation.channel import SimulatedChannel
 
-FULL = {"idle": 100_000, "bulk": 50_000, "probes": 200, "missed": 60_000}
+FULL = {"idle": 100_000, "bulk": 50_000, "probes": 100, "missed": 40_000}
 #: Channels that a node catches up with, and moves that it tells in one webhook.
 _BEHIND, _TOLD_AT_ONCE = 20, 20
 _PATIENCE_SECONDS = 600
