@@ -15,6 +15,9 @@ PUT_SCRIPTS = """
     ON CONFLICT (node, index) DO NOTHING
 """
 SCRIPTS = "SELECT node, index, script_pubkey, scanned FROM fee_wallet_scripts ORDER BY node, index"
+SCRIPTS_OF = """
+    SELECT script_pubkey FROM fee_wallet_scripts WHERE node = %(node)s ORDER BY index
+"""
 SCAN_AGAIN = "UPDATE fee_wallet_scripts SET scanned = false WHERE scanned"
 SCANNED = "UPDATE fee_wallet_scripts SET scanned = true WHERE script_pubkey = ANY(%(scripts)s)"
 
@@ -40,6 +43,11 @@ def scripts(conn: Connection) -> list[WalletScript]:
         WalletScript(node, index, Script(script_pubkey), scanned)
         for node, index, script_pubkey, scanned in conn.execute(SCRIPTS)
     ]
+
+
+def scripts_of(conn: Connection, node: str) -> list[Script]:
+    """Those of one node, in the order of their index."""
+    return [Script(script) for (script,) in conn.execute(SCRIPTS_OF, {"node": node})]
 
 
 def scanned(conn: Connection, found_all_of: Sequence[Script]) -> None:

@@ -9,14 +9,13 @@ from storage import fee_coins, fee_wallets
 from storage.broadcasts import Broadcast
 from storage.database import Connection
 from storage.fee_coins import FeeCoin
-from storage.fee_wallets import WalletScript
 
 
 class NodeWallet:
     """Coins by outpoint, and which of them a transaction of this round may still spend."""
 
     def __init__(
-        self, coins: list[FeeCoin], free: set[OutPoint], scripts: list[WalletScript]
+        self, coins: list[FeeCoin], free: set[OutPoint], scripts: list[Script]
     ) -> None:
         self._coins = {coin.outpoint: _wallet_coin(coin) for coin in coins}
         self._free = free
@@ -26,8 +25,7 @@ class NodeWallet:
     def read(cls, conn: Connection, node: str) -> NodeWallet:
         """As it stands."""
         free = {coin.outpoint for coin in fee_coins.free(conn, node)}
-        scripts = [script for script in fee_wallets.scripts(conn) if script.node == node]
-        return cls(fee_coins.unspent(conn, node), free, scripts)
+        return cls(fee_coins.unspent(conn, node), free, fee_wallets.scripts_of(conn, node))
 
     def at(self, height: BlockHeight, replaced: Broadcast | None = None) -> FeeWallet:
         """What may be spent now, with the coins of the broadcast that is replaced.
@@ -53,7 +51,7 @@ class NodeWallet:
     def _change_script(self, height: BlockHeight) -> Script | None:
         if not self._scripts:
             return None
-        return self._scripts[height % len(self._scripts)].script_pubkey
+        return self._scripts[height % len(self._scripts)]
 
 
 def _wallet_coin(coin: FeeCoin) -> WalletCoin:
