@@ -14,9 +14,7 @@ from storage.fee_coins import FeeCoin
 class NodeWallet:
     """Coins by outpoint, and which of them a transaction of this round may still spend."""
 
-    def __init__(
-        self, coins: list[FeeCoin], free: set[OutPoint], scripts: list[Script]
-    ) -> None:
+    def __init__(self, coins: list[FeeCoin], free: set[OutPoint], scripts: list[Script]) -> None:
         self._coins = {coin.outpoint: _wallet_coin(coin) for coin in coins}
         self._free = free
         self._scripts = scripts
