@@ -116,8 +116,12 @@ BACKLOG = """
            coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
     FROM unapplied
 """
+#: Each with where the docket ends, in one look: what comes meanwhile is in neither.
 HASHED_ENTRIES = """
-    SELECT seq, idempotency_key, source, payload, hash FROM docket_history
+    SELECT seq, idempotency_key, source, payload, hash,
+           (SELECT last_seq FROM docket_heads WHERE channel_id = %(channel_id)s),
+           (SELECT last_hash FROM docket_heads WHERE channel_id = %(channel_id)s)
+    FROM docket_history
     WHERE channel_id = %(channel_id)s AND seq > %(after)s
     ORDER BY seq
 """
@@ -269,17 +273,20 @@ def verify(
     Raises:
         BrokenDocket: an entry is missing, or is not what was appended.
     """
+    facts = {"channel_id": channel_id, "after": after}
     last_seq, last_hash = after, after_hash
+    head: list[int | bytes] = []
     # On the server, page by page: a docket may be longer than memory.
     with conn.cursor("hashed_entries") as entries_in_order:
         entries_in_order.itersize = 1_000
-        entries_in_order.execute(HASHED_ENTRIES, {"channel_id": channel_id, "after": after})
-        for seq, key, source, payload, stored in entries_in_order:
+        entries_in_order.execute(HASHED_ENTRIES, facts)
+        for seq, key, source, payload, stored, *ends_at in entries_in_order:
+            head = ends_at
             last_hash = chained_hash(last_hash, seq, key, source, payload)
             if seq != last_seq + 1 or stored != last_hash:
                 raise BrokenDocket(f"entry {seq} of channel {channel_id} is not what was appended")
             last_seq = seq
-    if conn.execute(HEAD, {"channel_id": channel_id}).fetchone() != (last_seq, last_hash):
+    if (head or list(conn.execute(HEAD, facts).fetchone() or ())) != [last_seq, last_hash]:
         raise BrokenDocket(f"the docket of channel {channel_id} does not end at its head")
     return last_seq
 

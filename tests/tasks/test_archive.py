@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -180,6 +182,29 @@ def test_what_is_not_proved_or_not_applied_keeps_its_month(db: Database) -> None
     arbitration.arbitrate(db, [channel_id])
     archive.archive(db, NOW, months=2)
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+
+
+def test_what_comes_while_a_docket_is_proved_breaks_no_proof(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long docket takes longer to be read than a busy channel takes for its next entry."""
+    _, channel_id = open_channel(db, "busy")
+    grow_old(db, 2)
+    hashed, heights, hearing = docket.chained_hash, itertools.count(10), [False]
+
+    def meanwhile(*asked: Any) -> bytes:
+        if not hearing[0]:
+            hearing[0] = True
+            hear(db, channel_id, next(heights))
+            hearing[0] = False
+        return hashed(*asked)
+
+    monkeypatch.setattr(docket, "chained_hash", meanwhile)
+    archive.archive(db, NOW, months=2)
+    assert kinds(db) == []
+    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+    assert prove(db, channel_id) == []
+    assert next(heights) > 12, "entries came meanwhile"
 
 
 def test_a_month_that_was_cut_off_on_its_way_goes_on(db: Database) -> None:
