@@ -21,7 +21,7 @@ from storage.database import Connection, Database
 from storage.docket_parts import Part, Shelf, month_after
 from tasks.app import app
 from tasks.environment import load_settings
-from tasks.proof import prove_up_to
+from tasks.proof import prove_on
 
 _log = structlog.get_logger()
 
@@ -129,23 +129,28 @@ def cover(db: Database, part: Part, give_up_at: float = float("inf")) -> bool:
             page = docket_parts.uncovered(conn, part, after, _PAGE)
         if not page:
             break
-        for channel_id in page:
+        for after in page:
             with db.transaction() as conn:
-                _check_in(conn, channel_id, part)
-        after = page[-1]
+                _check_in(conn, after, part, give_up_at)
+            if time.monotonic() > give_up_at:
+                break
     with db.transaction() as conn:
         return not docket_parts.uncovered(conn, part, 0, 1)
 
 
-def _check_in(conn: Connection, channel_id: int, part: Part) -> None:
+def _check_in(conn: Connection, channel_id: int, part: Part, give_up_at: float) -> None:
     """A checkpoint at what the case has applied by now, if the docket proves the case.
 
-    Takes no lock: an entry that is applied never changes.
+    Of a long docket it is one on the way there, from which the next run goes on. Takes no lock: an
+    entry that is applied never changes.
     """
     stored = cases.read(conn, channel_id)
-    if stored is not None and prove_up_to(conn, stored):
-        checkpoints.put(conn, channel_id, stored.applied_seq, stored.case)
-        alarms.clear_kind(conn, channel_id, AlarmKind.DOCKET_NOT_PROVED)
+    proved = None if stored is None else prove_on(conn, stored, give_up_at)
+    if stored is not None and proved is not None:
+        seq, case = proved
+        checkpoints.put(conn, channel_id, seq, case)
+        if seq == stored.applied_seq:
+            alarms.clear_kind(conn, channel_id, AlarmKind.DOCKET_NOT_PROVED)
         return
     message = (
         "its case does not follow from its docket, so no old month of any docket is put away: "

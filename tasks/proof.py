@@ -67,32 +67,52 @@ def _compare_locked(db: Database, channel_id: int, whole: bool) -> list[Differen
         return _compare(conn, channel_id, whole)
 
 
-def prove_up_to(conn: Connection, stored: StoredCase) -> bool:
-    """Whether the entries that `stored` has applied are whole and make exactly this case."""
+def prove_on(conn: Connection, stored: StoredCase, give_up_at: float) -> tuple[int, Case] | None:
+    """From the channel's checkpoint up to what `stored` has applied, or as far as the time goes.
+
+    A docket may take longer than any task has, so it is an entry at least.
+
+    Returns:
+        The number of the entry and the case there; None: the docket is not whole, or makes another
+        case than is stored.
+    """
     start = checkpoints.read(conn, stored.channel_id)
-    if _broken_docket(conn, stored.channel_id, start) is not None:
-        return False
-    return replay(conn, stored, start) == stored.case
+    proved = None if start is None else (start.seq, start.case)
+    at_the_end = True
+    for proved in _replayed(conn, stored, start):
+        if time.monotonic() > give_up_at:
+            at_the_end = proved[0] == stored.applied_seq
+            break
+    if proved is None or (at_the_end and proved != (stored.applied_seq, stored.case)):
+        return None
+    broken = _broken_docket(conn, stored.channel_id, start, up_to=proved[0])
+    return proved if broken is None else None
 
 
 def replay(conn: Connection, stored: StoredCase, start: Checkpoint | None = None) -> Case | None:
     """What the law makes of the entries that `stored` has applied; None when it cannot begin."""
     case = None if start is None else start.case
+    for _, replayed in _replayed(conn, stored, start):
+        case = replayed
+    return case
+
+
+def _replayed(
+    conn: Connection, stored: StoredCase, start: Checkpoint | None
+) -> Iterator[tuple[int, Case]]:
+    """After each of these entries its number and the case; none when the law can't begin."""
+    case = None if start is None else start.case
     after = 0 if start is None else start.seq
     for entry in _entries(conn, stored.channel_id, after, stored.applied_seq):
-        if case is None:
-            try:
-                case = open_case(entry.event).case
-            except LawError:
-                return None
-            continue
         try:
-            case = advance(case, entry.event).case
+            verdict = open_case(entry.event) if case is None else advance(case, entry.event)
+            case = verdict.case
         except LawError:
+            if case is None:
+                return
             # Stored although the law refuses it: it changed nothing then either
             # (`tasks.arbitration` raises an alarm for it).
-            continue
-    return case
+        yield entry.seq, case
 
 
 def _compare(conn: Connection, channel_id: int, whole: bool) -> list[Difference]:
@@ -115,15 +135,17 @@ def _compare(conn: Connection, channel_id: int, whole: bool) -> list[Difference]
     return differences
 
 
-def _broken_docket(conn: Connection, channel_id: int, start: Checkpoint | None) -> str | None:
+def _broken_docket(
+    conn: Connection, channel_id: int, start: Checkpoint | None, *, up_to: int | None = None
+) -> str | None:
     """What is wrong with the docket's hashes. An append in between looks wrong only once."""
     words = None
     for _ in range(_LOOKS_AT_A_DOCKET):
         try:
             if start is None:
-                docket.verify(conn, channel_id)
+                docket.verify(conn, channel_id, up_to=up_to)
             else:
-                docket.verify(conn, channel_id, after=start.seq, after_hash=start.hash)
+                docket.verify(conn, channel_id, after=start.seq, after_hash=start.hash, up_to=up_to)
         except BrokenDocket as broken:
             words = str(broken)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from storage import (
 )
 from storage.database import Database
 from storage.docket_parts import Part, Shelf, month_after
-from tasks import arbitration, archive, force_close
+from tasks import arbitration, archive, force_close, proof
 from tasks.proof import prove
 from tests.storage.examples import give_coins
 from tests.tasks.opened import open_channel
@@ -182,6 +183,34 @@ def test_what_is_not_proved_or_not_applied_keeps_its_month(db: Database) -> None
     arbitration.arbitrate(db, [channel_id])
     archive.archive(db, NOW, months=2)
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+
+
+def test_a_docket_that_takes_longer_than_a_run_is_proved_in_several(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy channel has more entries in a month than any task has the time for."""
+    _, channel_id = open_channel(db, "busy for long")
+    for height in range(10, 20):
+        hear(db, channel_id, height)
+    grow_old(db, 12)
+    advance = proof.advance
+
+    def slowly(*asked: Any) -> Any:
+        time.sleep(0.05)
+        return advance(*asked)
+
+    monkeypatch.setattr(proof, "advance", slowly)
+    monkeypatch.setattr(archive, "_MOST_SECONDS", 0.1)
+    proved = []
+    while shelves(db)[OLD_PART] is Shelf.DOCKET and len(proved) < 12:
+        archive.archive(db, NOW, months=2)
+        with db.transaction() as conn:
+            start = checkpoints.read(conn, channel_id)
+        assert start is not None
+        proved.append(start.seq)
+    assert 1 < proved[0] < proved[-1] == 12
+    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+    assert prove(db, channel_id) == prove(db, channel_id, whole=True) == []
 
 
 def test_what_comes_while_a_docket_is_proved_breaks_no_proof(
