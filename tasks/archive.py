@@ -92,7 +92,8 @@ def archive(
     for part in found:
         drops = kept is not None and part.month < kept
         due = drops if part.shelf is Shelf.ARCHIVE else part.month < stays
-        if time.monotonic() > give_up_at or not (due or part.leaving):
+        on_its_way = part.leaving or part.shelf is Shelf.ALONE
+        if time.monotonic() > give_up_at or not (due or on_its_way):
             continue
         if part.shelf is Shelf.ALONE or (
             (part.leaving or cover(db, part, give_up_at)) and _detach(db, part)

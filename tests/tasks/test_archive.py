@@ -236,14 +236,16 @@ def test_what_comes_while_a_docket_is_proved_breaks_no_proof(
     assert next(heights) > 12, "entries came meanwhile"
 
 
-def test_a_month_that_was_cut_off_on_its_way_goes_on(db: Database) -> None:
+@pytest.mark.parametrize("months", [2, 1_200])
+def test_a_month_that_was_cut_off_on_its_way_goes_on(db: Database, months: int) -> None:
+    """Also when an operator would keep it for longer by now: alone nobody finds it."""
     _, channel_id = open_channel(db, "cut-off")
     grow_old(db, 2)
     part = Part(OLD_MONTH, Shelf.DOCKET)
     assert archive.cover(db, part)
     docket_parts.detach(db, part)
     assert shelves(db)[OLD_PART] is Shelf.ALONE
-    archive.archive(db, NOW, months=2)
+    archive.archive(db, NOW, months=months)
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
     assert prove(db, channel_id, whole=True) == []
 
