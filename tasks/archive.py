@@ -164,7 +164,8 @@ def _check_in(conn: Connection, channel_id: int, part: Part, give_up_at: float) 
 def _detach(db: Database, part: Part) -> bool:
     try:
         docket_parts.detach(db, part)
-    except psycopg.errors.QueryCanceled:
+    except (psycopg.errors.QueryCanceled, psycopg.errors.ObjectNotInPrerequisiteState):
+        # Of a shelf one part at a time may wait for them.
         _log.warning("docket part waits for an old transaction", part=part.name)
         return False
     _log.info("docket part detached", part=part.name, shelf=part.shelf.value)

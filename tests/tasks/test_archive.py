@@ -250,6 +250,23 @@ def test_a_month_that_was_cut_off_on_its_way_goes_on(db: Database, months: int) 
     assert prove(db, channel_id, whole=True) == []
 
 
+def test_of_two_months_that_wait_for_a_held_transaction_neither_ends_the_archivist(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be forgotten after them would not be."""
+    _, channel_id = open_channel(db, "two months")
+    grow_old(db, 2, month_after(OLD_MONTH, 1))
+    grow_old(db, 1)
+    monkeypatch.setattr(docket_parts, "_MOST_SECONDS", 0.5)
+    with psycopg.connect(db.url) as holding:
+        holding.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        holding.execute("SELECT count(*) FROM docket")
+        archive.archive(db, NOW, months=2)
+    archive.archive(db, NOW, months=2)
+    assert list(shelves(db).values())[:2] == [Shelf.ARCHIVE] * 2
+    assert prove(db, channel_id, whole=True) == []
+
+
 def test_a_held_transaction_delays_the_move_and_nothing_else(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
