@@ -125,6 +125,20 @@ def test_p8_making_and_detaching_take_no_access_exclusive_lock_on_the_docket(
         assert docket_parts.parts(conn)[0] == Part(OLD_MONTH, Shelf.ALONE)
 
 
+def test_p8_a_part_goes_to_the_archive_without_being_read(db: Database, channel_id: int) -> None:
+    """Else a month that is large enough takes longer than a statement may, each time anew."""
+    part = make(db, OLD_MONTH)
+    with db.transaction() as conn:
+        conn.execute("SET LOCAL session_replication_role = replica")
+        conn.execute("UPDATE docket SET created_at = '2020-01-15 12:00+00'")
+    docket_parts.detach(db, part)
+    with db.transaction() as conn:
+        docket_parts.archive(conn, part)
+        read = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = %s"
+        assert conn.execute(read, (part.name,)).fetchone() in (None, (0,))
+        assert len(docket.entries(conn, channel_id)) == 1
+
+
 def test_a_statement_alone_is_given_up_in_time(db: Database) -> None:
     began = time.monotonic()
     with pytest.raises(psycopg.errors.QueryCanceled):
