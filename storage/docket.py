@@ -87,7 +87,7 @@ ENTRIES = f"""
 """
 LATEST = f"""
     SELECT {_ENTRY_COLUMNS}
-    FROM docket AS d
+    FROM docket_history AS d
     WHERE d.channel_id = %(channel_id)s AND (%(before)s::bigint IS NULL OR d.seq < %(before)s)
     ORDER BY d.seq DESC
     LIMIT %(limit)s

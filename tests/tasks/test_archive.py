@@ -128,6 +128,7 @@ def test_an_old_month_goes_to_the_archive_and_the_audit_starts_at_the_checkpoint
             assert start.seq == stored.applied_seq - (channel_id == ids[0])
         # Nothing that was once shown has gone.
         assert [e.seq for e in docket.entries(conn, ids[0])] == list(range(1, 9))
+        assert [e.seq for e in docket.latest(conn, ids[0])] == list(range(8, 0, -1))
     for channel_id in ids:
         assert prove(db, channel_id) == []
         assert prove(db, channel_id, whole=True) == []
