@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import psycopg
 import structlog
 
 from contractcourt.advance import open_case
@@ -26,6 +27,7 @@ from storage.cases import StoredCase
 from storage.database import Connection, Database
 from storage.docket import Appended, NumberedEvent, Source
 from storage.errors import UnreadableRecord
+from storage.retries import is_retryable
 from storage.sweep_inputs import Wish
 from tasks import carrying_out
 from tasks.carrying_out import Advanced, Written
@@ -107,7 +109,9 @@ def _step(db: Database, chunk: Sequence[int]) -> Outcome:
     """One commit for the chunk; if one channel can't be read, or the law breaks, one for each."""
     try:
         return db.run(lambda conn: apply_pending(conn, chunk))
-    except (BrokenLaw, UnreadableRecord) as broken:
+    except (BrokenLaw, UnreadableRecord, psycopg.Error) as broken:
+        if not _lies_in_a_channel(broken):
+            raise
         if len(chunk) == 1:
             _set_aside(db, chunk[0], broken)
             return Outcome()
@@ -115,6 +119,16 @@ def _step(db: Database, chunk: Sequence[int]) -> Outcome:
     for channel_id in chunk:
         outcome.add(_step(db, [channel_id]))
     return outcome
+
+
+def _lies_in_a_channel(broken: Exception) -> bool:
+    """Whether the others can be advanced without the channel in which it lies.
+
+    So are rows that Postgres refuses, or finds damaged.
+    """
+    of_rows = psycopg.DataError | psycopg.IntegrityError | psycopg.InternalError
+    of_postgres = isinstance(broken, psycopg.Error)
+    return not of_postgres or (isinstance(broken, of_rows) and not is_retryable(broken))
 
 
 def apply_pending(conn: Connection, chunk: Sequence[int]) -> Outcome:

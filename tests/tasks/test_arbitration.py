@@ -216,6 +216,27 @@ def test_c17_channels_on_which_the_law_breaks_do_not_fill_the_bound(
     assert arbitrate(db, left).applied == 3, "a version without the defect gets on with them"
 
 
+def test_a_row_that_postgres_finds_damaged_stops_its_own_channel_alone(db: Database) -> None:
+    _, damaged = open_channel(db, "damaged")
+    _, other = open_channel(db, "sound")
+    for channel_id in (damaged, other):
+        _append_heights(db, channel_id, 1, 2)
+    with db.transaction() as conn:
+        conn.execute(
+            "CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'missing chunk' USING ERRCODE = 'data_corrupted'; END $$"
+        )
+        conn.execute(
+            "CREATE TRIGGER damage BEFORE UPDATE ON cases FOR EACH ROW"
+            f" WHEN (NEW.channel_id = {damaged}) EXECUTE FUNCTION damage()".encode()
+        )
+    assert arbitrate(db, [damaged, other]).applied == 1
+    with db.transaction() as conn:
+        [alarm] = alarms.list_open(conn)
+    assert (alarm.channel_id, alarm.kind) == (damaged, AlarmKind.LAW_BROKEN)
+    assert "missing chunk" in alarm.message
+
+
 def test_an_entry_of_a_newer_version_stops_its_own_channel_alone(db: Database) -> None:
     """Versions work side by side during an upgrade, and the older one may have to come back."""
     _, newer = open_channel(db, "newer")
