@@ -87,7 +87,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
     contracts.replace_many(conn, [(c.channel_id, c.after.contracts) for c in changed])
     wishes = _write_wishes(conn, advanced)
     rows.tell_dockets(conn, _told_before(conn, advanced))
-    rows.drop_deadlines(conn)
+    rows.wait_for_the_chain(conn)
     awaited, for_the_record = _by_who_waits(conn, advanced, rows.outbox)
     ids = outbox.put_many(conn, [(channel_id, effect) for channel_id, effect, _ in awaited])
     outbox.put_many(conn, [(c, effect) for c, effect, _ in for_the_record], done=True)

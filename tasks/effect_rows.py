@@ -166,28 +166,25 @@ class EffectRows:
         """HTLCs of this channel need these deadlines no more."""
         self._stopped += [(channel_id, height, reason) for height, reason in clocks]
 
-    def drop_deadlines(self, conn: Connection) -> None:
-        """Those that were stopped, and of what is fully resolved all that have money at stake.
+    def wait_for_the_chain(self, conn: Connection) -> None:
+        """Write watches and deadlines, but for those that were stopped, and of what is fully
+        resolved but for all that have money at stake. A reorg sets them anew.
 
-        A reorg sets them anew. After the dockets: the watcher, too, takes deadlines off while it
-        holds their heads.
+        After the dockets: the watcher, too, writes them while it holds their heads.
         """
+        watches.remove_many(conn, self._unwatch)
+        watches.add_many(conn, self._watch)
+        deadlines.add_many(conn, self._wake)
         deadlines.stop_many(conn, self._stopped)
         deadlines.delete_at_stake(conn, self._at_rest)
 
     def flush(self, conn: Connection) -> None:
-        """Write what was gathered so far, each table once; dockets are left to `tell_dockets`."""
-        watches.remove_many(conn, self._unwatch)
-        watches.add_many(conn, self._watch)
-        deadlines.add_many(conn, self._wake)
+        """Write what was gathered so far, each table once, but for what the watcher writes too."""
         channels.mark_closed_many(conn, self._closed)
         channels.mark_fully_resolved_many(conn, [(c, mark.height) for c, mark in self._resolved])
         self._at_rest.update(channel_id for channel_id, _ in self._resolved)
         force_closes.conclude(conn, [channel_id for channel_id, _ in self._closed])
         alarms.raise_many(conn, self._alarms)
         revoked_states.remember(conn, self._remember)
-        for rows in (
-            *(self._unwatch, self._watch, self._wake, self._closed, self._resolved),
-            *(self._alarms, self._remember),
-        ):
+        for rows in (self._closed, self._resolved, self._alarms, self._remember):
             rows.clear()

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from contractcourt.advance import Verdict
 from contractcourt.channel import Direction
-from contractcourt.effects import SharePreimage
+from contractcourt.effects import SharePreimage, WakeAt
 from contractcourt.events import ChannelUpdated, HeightReached
 from contractcourt.units import BlockHeight
-from storage import cases, docket
+from storage import cases, deadlines, docket
 from storage.database import Database
 from tasks import arbitration, carrying_out
 from tasks.carrying_out import Advanced
@@ -49,3 +49,26 @@ def test_preimages_that_one_commit_shares_are_put_on_dockets_at_once(db: Databas
             # Nobody who waits for the first holds the second.
             docket.append(conn, second, _HEIGHT, idempotency_key="h", source="chain")
         assert sharing.result() == {first, second}
+
+
+def test_deadlines_are_written_after_the_dockets_as_the_watcher_does(db: Database) -> None:
+    """Else a block, and what a worker does about the one before, would wait for each other."""
+    other, shares = _holding_an_htlc(db, "other")
+    _, shown = open_channel(db, "shown")
+    due = BlockHeight(9)
+    with db.transaction() as conn:
+        deadlines.add(conn, shown, WakeAt(due, "a delay runs out"))
+
+    def share() -> frozenset[int]:
+        with db.transaction() as conn:
+            stored = cases.lock_one(conn, shown)
+            verdict = Verdict(stored.case, (WakeAt(due, "a delay runs out"), shares))
+            return carrying_out.write(conn, [Advanced(shown, stored.case, [verdict])]).woken
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as conn:
+            docket.append(conn, other, _HEIGHT, idempotency_key="h", source="chain")
+            sharing = pool.submit(share)
+            wait_for_a_blocked_session(conn)
+            deadlines.delete_fired(conn, [(shown, due)])
+        assert sharing.result() == {other}
