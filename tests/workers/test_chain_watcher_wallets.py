@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from chain.bitcoin_core import BitcoinCore
-from chain.errors import BlockUnavailable
+from chain.errors import BlockUnavailable, ChainUnavailable
 from chain.view import Scan
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wsh
@@ -136,6 +136,29 @@ def test_a_coin_whose_block_is_pruned_stays_without_proof(
         watcher.step()
     assert 77_000 in unproved(court)
     assert len(asked) == len(set(asked)) > 0
+
+
+def test_what_made_a_coin_is_looked_for_again_when_the_node_did_not_answer(
+    court: Watched, chain: BitcoinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it pays alone until another watcher leads, though the node was away for a moment."""
+    fund(court.devnet, 77_000)
+    mine(court.devnet, count=2)
+    import_wallet(court)
+    watcher = Watcher(court.db, chain)
+    watcher.settle()
+    raw_block, failing = chain.raw_block, [True]
+
+    def away_once(block_hash: BlockHash) -> bytes:
+        if failing:
+            failing.clear()
+            raise ChainUnavailable("away")
+        return raw_block(block_hash)
+
+    monkeypatch.setattr(chain, "raw_block", away_once)
+    settle_scan(watcher, court)
+    settle_parents(watcher, court)
+    assert not failing
 
 
 def test_a_coin_made_and_spent_in_one_block_is_spent(court: Watched, watcher: Watcher) -> None:

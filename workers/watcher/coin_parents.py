@@ -36,6 +36,9 @@ class CoinParents:
         self._chain = chain
         self._epoch: int | None = None
         self._looked_for: set[OutPoint] = set()
+        #: Of these last, and of all of these the node did not answer: it is asked again at the end.
+        self._asked: set[OutPoint] = set()
+        self._unanswered: set[OutPoint] = set()
         self._is_done = False
         self._under_way: Future[list[Parent]] | None = None
 
@@ -48,6 +51,7 @@ class CoinParents:
         if epoch != self._epoch:
             self._epoch, self._is_done = epoch, False
             self._looked_for.clear()
+            self._unanswered.clear()
         if self._under_way is None:
             if not self._is_done:
                 self._begin()
@@ -59,6 +63,7 @@ class CoinParents:
             found = search.result()
         except ChainError as error:
             _log.warning("looking for what made a coin of the fee wallet failed", error=str(error))
+            self._unanswered |= self._asked
             return False
         with self._db.transaction() as conn:
             lease.hold(conn, lease.CHAIN_WATCHER, epoch)
@@ -70,10 +75,13 @@ class CoinParents:
         orphans = self._db.run(lambda conn: fee_coins.orphans(conn, _MOST_COINS))
         left = [one for one in orphans if one.outpoint not in self._looked_for]
         if not left:
-            self._is_done = True
+            self._is_done = not self._unanswered
+            self._looked_for -= self._unanswered
+            self._unanswered.clear()
             return
         together = [one for one in left if one.height == left[0].height]
-        self._looked_for |= {one.outpoint for one in together}
+        self._asked = {one.outpoint for one in together}
+        self._looked_for |= self._asked
         self._under_way = beside(lambda: self._read(together), "coin parents")
 
     def _read(self, together: Sequence[Orphan]) -> list[Parent]:
