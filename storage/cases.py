@@ -7,6 +7,7 @@ with a compare-and-set on the version besides: a case is never advanced twice fr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from psycopg.rows import args_row
@@ -212,6 +213,18 @@ def read_many(conn: Connection, channel_ids: Sequence[int]) -> list[StoredCase]:
     """`read` of many channels, by channel id."""
     with conn.cursor(row_factory=args_row(_stored_case)) as cursor:
         return cursor.execute(READ_CASES, {"channel_ids": list(channel_ids)}).fetchall()
+
+
+def legible(conn: Connection, channel_ids: Sequence[int]) -> dict[int, Case]:
+    """The cases of these channels as last committed, by channel id.
+
+    Without those that only another version can read: they wait for it, and no others with them.
+    """
+    found: dict[int, Case] = {}
+    for row in conn.execute(READ_CASES, {"channel_ids": list(channel_ids)}):
+        with suppress(UnreadableRecord):
+            found[row[0]] = _stored_case(*row).case
+    return found
 
 
 def revocations(conn: Connection, channel_ids: Sequence[int]) -> dict[int, Revocation]:

@@ -15,15 +15,16 @@ def take(held: Resources, ids: Sequence[int], *kinds: str) -> list[tuple[OutboxR
     """Unsent rows of these kinds, each with its channel's case as last committed.
 
     They are not held while carried out: carrying one out twice is harmless, and no transaction
-    stays open while somebody else is asked.
+    stays open while somebody else is asked. Those whose case only another version can read are
+    left to it.
     """
 
     def read(conn: Connection) -> list[tuple[OutboxRow, Case]]:
-        found = []
-        for row in outbox.take(conn, ids, list(kinds)):
-            stored = cases.read(conn, row.channel_id)
-            if stored is not None:
-                found.append((row, stored.case))
-        return found
+        rows = outbox.take(conn, ids, list(kinds))
+        known = cases.legible(conn, [row.channel_id for row in rows])
+        for row in rows:
+            if row.channel_id not in known:
+                outbox.mark_unanswered(conn, row.id, "this version can't read its case")
+        return [(row, known[row.channel_id]) for row in rows if row.channel_id in known]
 
     return held.db.run(read)

@@ -74,11 +74,14 @@ def reconcile(held: Resources) -> tuple[int, int]:
 
 def want_forgotten_sweeps(conn: Connection) -> int:
     """Ask the law anew what it wants for contracts that wait and that nobody sweeps (L1)."""
-    wishes = []
-    for channel_id, outpoint in sweep_inputs.forgotten(conn, LIMIT):
-        stored = cases.read(conn, channel_id)
-        if stored is not None:
-            wishes += [(channel_id, wish) for wish in _wishes(stored.case, outpoint)]
+    forgotten = sweep_inputs.forgotten(conn, LIMIT)
+    known = cases.legible(conn, sorted({channel_id for channel_id, _ in forgotten}))
+    wishes = [
+        (channel_id, wish)
+        for channel_id, outpoint in forgotten
+        if channel_id in known
+        for wish in _wishes(known[channel_id], outpoint)
+    ]
     sweep_inputs.want(conn, wishes)
     ask_for_rounds(conn, [wish for _, wish in wishes])
     return len(wishes)

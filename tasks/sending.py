@@ -53,17 +53,21 @@ def _send_package(held: Resources, child: Broadcast) -> list[tuple[Broadcast, Pu
 
 
 def _still_offered(held: Resources, given: Sequence[Broadcast]) -> list[Broadcast]:
-    """Without commitments of ours that their cases offer no more: these are given up (L19)."""
+    """Without commitments of ours that their cases offer no more: these are given up (L19).
+
+    Where only another version can read the case, it is left to that one.
+    """
     ours = [broadcast for broadcast in given if broadcast.purpose == COMMITMENT]
     if not ours:
         return list(given)
     channel_ids = [broadcast.channel_id for broadcast in ours]
-    stored = held.db.run(lambda conn: cases.read_many(conn, channel_ids))
-    offered = {on_offer(one.case) for one in stored}
-    gone = [broadcast for broadcast in ours if broadcast.txid not in offered]
-    for broadcast in gone:
-        held.db.run(partial(_give_up, broadcast=broadcast))
-    return [broadcast for broadcast in given if broadcast not in gone]
+    known = held.db.run(lambda conn: cases.legible(conn, channel_ids))
+    offered = {on_offer(case) for case in known.values()}
+    kept_back = [broadcast for broadcast in ours if broadcast.txid not in offered]
+    for broadcast in kept_back:
+        if broadcast.channel_id in known:
+            held.db.run(partial(_give_up, broadcast=broadcast))
+    return [broadcast for broadcast in given if broadcast not in kept_back]
 
 
 def _give_up(conn: Connection, broadcast: Broadcast) -> None:

@@ -16,6 +16,10 @@ from storage.database import Connection, Database
 from tasks import arbitration
 from workers.simulation.channel import SimulatedChannel
 
+_CHANGE_CASE = """
+    UPDATE cases SET version = version + 1, case_json = replace(case_json, %(was)s, %(is)s)
+    WHERE channel_id = %(id)s AND strpos(case_json, %(was)s) > 0
+"""
 _HEAD = "SELECT last_seq, last_hash FROM docket_heads WHERE channel_id = %(id)s"
 
 
@@ -34,6 +38,12 @@ def append_unheard_of(conn: Connection, channel_id: int) -> None:
         "hashes": [docket.chained_hash(last_hash, last_seq + 1, key, "chain", payload)],
     }
     conn.execute(docket.INSERT_ENTRIES, facts)
+
+
+def store_unheard_of(db: Database, channel_id: int) -> None:
+    """The case has been in a state that only a newer version knows."""
+    facts = {"id": channel_id, "was": '"path":["DEFAULT"', "is": '"path":["UNHEARD_OF"'}
+    assert db.run(lambda conn: conn.execute(_CHANGE_CASE, facts)).rowcount == 1
 
 
 def open_channel(db: Database, name: str) -> tuple[SimulatedChannel, int]:

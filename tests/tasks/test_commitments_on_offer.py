@@ -26,7 +26,7 @@ from tasks.publish import publish
 from tasks.resources import Resources
 from tasks.sending import send
 from tests.spent import spent
-from tests.tasks.opened import open_channel
+from tests.tasks.opened import open_channel, store_unheard_of
 from workers.simulation.channel import SimulatedChannel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
@@ -115,6 +115,22 @@ def test_f6_what_was_sent_before_the_node_told_a_newer_is_sent_no_more(
     send(cut_off, [ours])
     assert _state(db, ours) is BroadcastState.ABANDONED
     assert first not in _wanted(db, channel_id)
+
+
+def test_one_whose_case_only_a_newer_version_can_read_is_left_to_it_and_holds_up_no_other(
+    db: Database, cut_off: Resources
+) -> None:
+    sent = []
+    for name in ("newer", "other"):
+        sim, channel_id = open_channel(db, name)
+        _hear(db, channel_id, _ASKED)
+        sent.append(_stored(db, sim, channel_id))
+    newer, _ = sent
+    store_unheard_of(db, newer.channel_id)
+    send(cut_off, [newer])
+    with pytest.raises(ChainError):
+        send(cut_off, sent)
+    assert _state(db, newer) is BroadcastState.OPEN
 
 
 def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
