@@ -61,7 +61,7 @@ def migrate(url: str, *, wait_seconds: float = 60.0) -> list[str]:
     while True:
         try:
             return _migrate_once(url, wait_seconds)
-        except psycopg.errors.LockNotAvailable as busy:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as busy:
             if time.monotonic() >= give_up_at:
                 raise MigrationLocked(
                     f"a table was in use whenever it was asked for, for {wait_seconds:.0f} s: "

@@ -170,6 +170,41 @@ def test_p7_whoever_works_never_queues_behind_a_migrator_for_long(
     assert schema_of(empty_database_url) == schema_of(database_url)
 
 
+def test_p7_a_migrator_that_has_what_a_worker_waits_for_lets_go(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Postgres looks for deadlocks sooner than usual, it finds the migrator first."""
+    monkeypatch.setattr(migrating, "_LET_THROUGH_SECONDS", 0.05)
+    with connected(empty_database_url) as connection:
+        apply(connection, "0026")
+        connection.exec_driver_sql(
+            "INSERT INTO nodes (name, sweep_scripts) VALUES ('alice', ARRAY[''::bytea]);"
+            "INSERT INTO channels (channel_point, node, capacity_sat)"
+            " VALUES (decode(repeat('00', 36), 'hex'), 'alice', 9);"
+            "INSERT INTO channel_resolutions"
+            " (channel_id, close_kind, closing_txid, closed_height, resolutions)"
+            " SELECT id, 'local', sha256(''), 5, '[]' FROM channels;"
+            "UPDATE channels SET state = 'CONTRACT_CLOSED';"
+            "INSERT INTO deadlines (channel_id, height, hard_height, reason, value_at_risk_sat)"
+            " SELECT id, 9, 9, 'an HTLC is due', 5 FROM channels"
+        )
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET deadlock_timeout = '900ms'")
+    worker, others = psycopg.connect(empty_database_url), psycopg.connect(empty_database_url)
+    with closing(worker), closing(others), ThreadPoolExecutor(1) as pool:
+        others.autocommit = True
+        worker.execute("SET deadlock_timeout = '60s'")
+        worker.execute("UPDATE deadlines SET value_at_risk_sat = 6 WHERE height = 11")
+        upgrade = pool.submit(migrate, empty_database_url)
+        while not others.execute(
+            "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'deadlines'::regclass"
+        ).fetchone():
+            assert not upgrade.done()
+        assert worker.execute("UPDATE deadlines SET value_at_risk_sat = 6").rowcount == 1
+        worker.commit()
+        assert upgrade.result(60)[-1] == head_revision()
+
+
 def test_p7_a_table_that_is_never_free_ends_the_migrator_and_changes_nothing(
     empty_database_url: str,
 ) -> None:
