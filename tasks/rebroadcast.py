@@ -8,6 +8,7 @@ from contractcourt.events import PublishOutcome
 from storage import broadcasts, cases, settling
 from storage.broadcasts import HTLC_TRANSACTION, Broadcast
 from storage.database import Connection
+from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources, resources
@@ -49,6 +50,8 @@ def _worth_sending(held: Resources, broadcast: Broadcast) -> bool:
         return True
     if broadcast.purpose == HTLC_TRANSACTION:
         held.db.run(partial(_give_up_what_left_the_chain, broadcast=broadcast))
+        # Whoever found the case held meanwhile left it to us, and nothing was applied.
+        wakeups.wake([broadcast.channel_id])
     return False
 
 

@@ -67,6 +67,8 @@ def _still_offered(held: Resources, given: Sequence[Broadcast]) -> list[Broadcas
     for broadcast in kept_back:
         if broadcast.channel_id in known:
             held.db.run(partial(_give_up, broadcast=broadcast))
+            # Whoever found the case held meanwhile left it to us, and nothing was applied.
+            wakeups.wake([broadcast.channel_id])
     return [broadcast for broadcast in given if broadcast not in kept_back]
 
 

@@ -53,8 +53,11 @@ def sweeper(
 
 
 @pytest.fixture
-def cut_off(db: Database, database_url: str) -> Iterator[Resources]:
+def cut_off(
+    db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Resources]:
     """What a worker holds that reaches Postgres and nothing else."""
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
     settings = load_settings(database_url=database_url)
     nowhere = "http://127.0.0.1:9"
     with closing(BitcoinCore(nowhere)) as chain, closing(SignerClient(nowhere, "x" * 16)) as signer:

@@ -5,6 +5,8 @@ The Bitcoin node and the signer are nowhere: whoever asked them would fail.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from chain.errors import ChainError
@@ -13,14 +15,16 @@ from contractcourt.events import (
     ChannelUpdated,
     Event,
     ForceCloseRequested,
+    HeightReached,
     SpendUnconfirmed,
 )
 from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, WeightUnits
-from storage import broadcasts, cases, docket, outbox, signed
+from storage import broadcasts, cases, docket, outbox, settling, signed
 from storage.broadcasts import COMMITMENT, Broadcast, BroadcastState
 from storage.database import Connection, Database
 from storage.docket import NewEntry
 from storage.signed import Price, Signed, SpentInput
+from tasks import wakeups
 from tasks.arbitration import arbitrate
 from tasks.publish import publish
 from tasks.resources import Resources
@@ -100,6 +104,31 @@ def test_l19_what_was_sent_before_data_loss_showed_is_sent_no_more(
     _hear(db, channel_id, *_shown_and_taken_back(sim, 5))
     send(cut_off, [ours])
     assert _state(db, ours) is BroadcastState.ABANDONED
+
+
+def test_c8_whoever_finds_the_case_held_while_its_commitment_is_given_up_is_told_later(
+    db: Database, cut_off: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim, channel_id = open_channel(db, "given up")
+    _hear(db, channel_id, _ASKED)
+    ours = _stored(db, sim, channel_id)
+    _hear(db, channel_id, *_shown_and_taken_back(sim, 5))
+    abandon, woken = settling.abandon, []
+
+    def meanwhile(conn: Connection, ids: Sequence[int]) -> None:
+        height = HeightReached(BlockHeight(300))
+        db.run(
+            lambda other: docket.append(
+                other, channel_id, height, idempotency_key="h", source="chain"
+            )
+        )
+        assert arbitrate(db, [channel_id]).applied == 0
+        abandon(conn, ids)
+
+    monkeypatch.setattr(settling, "abandon", meanwhile)
+    monkeypatch.setattr(wakeups, "wake", woken.append)
+    send(cut_off, [ours])
+    assert woken == [[channel_id]]
 
 
 def test_f6_what_was_sent_before_the_node_told_a_newer_is_sent_no_more(
