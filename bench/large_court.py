@@ -120,11 +120,11 @@ ROWS = (
     """,
     """
     INSERT INTO contracts (channel_id, outpoint, kind, value_sat, stage, confirmed_height,
-                           maturity_height, spend_txid, spend_height, ours)
+                           spend_txid, spend_height, ours)
     SELECT id, hash || int4send(vout), CASE vout WHEN 0 THEN 'to_local' ELSE 'anchor' END, 400000,
            CASE WHEN state = 'FULLY_RESOLVED' THEN 'resolved'
                 WHEN vout = 0 THEN 'immature' ELSE 'sweeping' END,
-           closed_height, closed_height + 144,
+           closed_height,
            CASE WHEN state = 'FULLY_RESOLVED' THEN hash END,
            CASE WHEN state = 'FULLY_RESOLVED' THEN closed_height + 10 END, true
     FROM made, generate_series(0, 1) AS vout WHERE closed

@@ -24,28 +24,25 @@ DELETE_OTHERS = """
 """
 UPSERT = """
     INSERT INTO contracts AS c (
-        channel_id, outpoint, kind, value_sat, stage, confirmed_height, maturity_height,
-        payment_hash, cltv_expiry, spend_txid, spend_height, ours)
+        channel_id, outpoint, kind, value_sat, stage, confirmed_height, payment_hash,
+        cltv_expiry, spend_txid, spend_height, ours)
     SELECT * FROM unnest(
         %(channel_ids)s::bigint[], %(outpoints)s::bytea[], %(kinds)s::text[],
         %(values)s::bigint[], %(stages)s::text[], %(confirmed)s::integer[],
-        %(maturities)s::integer[], %(payment_hashes)s::bytea[], %(expiries)s::bigint[],
+        %(payment_hashes)s::bytea[], %(expiries)s::bigint[],
         %(spend_txids)s::bytea[], %(spend_heights)s::integer[], %(ours)s::boolean[])
     ON CONFLICT (channel_id, outpoint) DO UPDATE SET
         kind = EXCLUDED.kind, value_sat = EXCLUDED.value_sat, stage = EXCLUDED.stage,
-        confirmed_height = EXCLUDED.confirmed_height,
-        maturity_height = EXCLUDED.maturity_height, payment_hash = EXCLUDED.payment_hash,
+        confirmed_height = EXCLUDED.confirmed_height, payment_hash = EXCLUDED.payment_hash,
         cltv_expiry = EXCLUDED.cltv_expiry, spend_txid = EXCLUDED.spend_txid,
         spend_height = EXCLUDED.spend_height, ours = EXCLUDED.ours
-    WHERE (c.kind, c.value_sat, c.stage, c.confirmed_height, c.maturity_height, c.spend_txid,
-           c.spend_height, c.ours)
+    WHERE (c.kind, c.value_sat, c.stage, c.confirmed_height, c.spend_txid, c.spend_height, c.ours)
         IS DISTINCT FROM (EXCLUDED.kind, EXCLUDED.value_sat, EXCLUDED.stage,
-           EXCLUDED.confirmed_height, EXCLUDED.maturity_height, EXCLUDED.spend_txid,
-           EXCLUDED.spend_height, EXCLUDED.ours)
+           EXCLUDED.confirmed_height, EXCLUDED.spend_txid, EXCLUDED.spend_height, EXCLUDED.ours)
 """
 LIST_CONTRACTS = """
-    SELECT channel_id, outpoint, kind, value_sat, stage, confirmed_height, maturity_height,
-           payment_hash, cltv_expiry, spend_txid, spend_height, ours
+    SELECT channel_id, outpoint, kind, value_sat, stage, confirmed_height, payment_hash,
+           cltv_expiry, spend_txid, spend_height, ours
     FROM contracts
     WHERE channel_id = %(channel_id)s
     ORDER BY outpoint
@@ -66,7 +63,7 @@ REVOKED = """
 
 @dataclass(frozen=True, slots=True)
 class ContractRow:
-    """One contract. `maturity_height`: the first block in which our spend can be mined."""
+    """One contract."""
 
     channel_id: int
     outpoint: OutPoint
@@ -74,7 +71,6 @@ class ContractRow:
     value_sat: Satoshi
     stage: ContractStage
     confirmed_height: BlockHeight
-    maturity_height: BlockHeight
     payment_hash: PaymentHash | None
     cltv_expiry: BlockHeight | None
     spend_txid: Txid | None
@@ -103,7 +99,6 @@ def replace_many(conn: Connection, given: Sequence[tuple[int, tuple[Contract, ..
         "values": [contract.value_sat for contract in contracts],
         "stages": [contract.stage.value for contract in contracts],
         "confirmed": [contract.confirmed_height for contract in contracts],
-        "maturities": [maturity_height(contract) for contract in contracts],
         "payment_hashes": [None if htlc is None else htlc.payment_hash for htlc in htlcs],
         "expiries": [None if htlc is None else htlc.cltv_expiry for htlc in htlcs],
         "spend_txids": [None if spend is None else spend.txid for spend in spends],
@@ -136,18 +131,6 @@ def list_for(conn: Connection, channel_id: int) -> list[ContractRow]:
         return cursor.execute(LIST_CONTRACTS, {"channel_id": channel_id}).fetchall()
 
 
-def maturity_height(contract: Contract) -> BlockHeight:
-    """The first block in which our spend can be mined, as far as CSV and expiry decide it.
-
-    A spend with locktime `cltv_expiry` can be mined in the block after that height; a relative
-    delay of n allows the nth block after the confirmation (BIP 65, BIP 68).
-    """
-    height = contract.confirmed_height + max(contract.csv_delay, 1)
-    if contract.htlc is not None and contract.kind is ContractKind.OFFERED_HTLC:
-        height = max(height, contract.htlc.cltv_expiry + 1)
-    return BlockHeight(height)
-
-
 def _contract_row(
     channel_id: int,
     outpoint: bytes,
@@ -155,7 +138,6 @@ def _contract_row(
     value_sat: int,
     stage: str,
     confirmed: int,
-    maturity: int,
     payment_hash: bytes | None,
     cltv_expiry: int | None,
     spend_txid: bytes | None,
@@ -169,7 +151,6 @@ def _contract_row(
         value_sat=Satoshi(value_sat),
         stage=ContractStage(stage),
         confirmed_height=BlockHeight(confirmed),
-        maturity_height=BlockHeight(maturity),
         payment_hash=None if payment_hash is None else PaymentHash(payment_hash),
         cltv_expiry=None if cltv_expiry is None else BlockHeight(cltv_expiry),
         spend_txid=None if spend_txid is None else Txid(spend_txid),

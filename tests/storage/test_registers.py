@@ -145,7 +145,6 @@ class TestContracts:
                 (outpoint(6), ContractStage.SPENT)
             ]
             assert (found[0].spend_txid, found[0].spend_height) == (txid(7), 250)
-            assert found[0].maturity_height == 100 + 144
             contracts.replace(conn, channel_id, ())
             assert contracts.list_for(conn, channel_id) == []
             assert len(contracts.list_for(conn, other)) == 1

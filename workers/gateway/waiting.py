@@ -8,7 +8,6 @@ from contractcourt.arbitrator.depth import final_height
 from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.policy import Policy
 from contractcourt.units import BlockHeight, FeeratePerKw
-from storage.contracts import maturity_height
 from storage.sweep_inputs import StoredSweep, SweepState
 
 _WEIGHT_OF_A_VBYTE = 4
@@ -41,7 +40,12 @@ def _immature(contract: Contract, height: BlockHeight) -> str:
         case ContractKind.RECEIVED_HTLC:
             return f"waits for its preimage; the peer takes it back {_from(expiry, height)}"
         case _:
-            return f"waits for its delay; swept {_from(maturity_height(contract), height)}"
+            return f"waits for its delay; swept {_from(_mature(contract), height)}"
+
+
+def _mature(contract: Contract) -> BlockHeight:
+    """A delay of n allows the nth block after the confirmation (BIP 68)."""
+    return BlockHeight(contract.confirmed_height + max(contract.csv_delay, 1))
 
 
 def _sweeping(contract: Contract, sweep: StoredSweep | None, height: BlockHeight) -> str:
