@@ -40,6 +40,10 @@ BY_ITS_CHECK = "SET LOCAL constraint_exclusion = on"
 DETACH = sql.SQL("ALTER TABLE {parent} DETACH PARTITION {part} CONCURRENTLY")
 FINISH_DETACHING = sql.SQL("ALTER TABLE {parent} DETACH PARTITION {part} FINALIZE")
 DROP = sql.SQL("DROP TABLE {part}")
+REACHES_BACK = sql.SQL("SELECT EXISTS (SELECT FROM {part} WHERE created_at < {first})")
+BRING_BACK = sql.SQL(
+    "ALTER TABLE docket ATTACH PARTITION {part} FOR VALUES FROM ({first}) TO ({end})"
+)
 #: One look into the part's index for each channel: it has been left alone long ago.
 UNCOVERED = sql.SQL("""
     SELECT c.id FROM channels AS c
@@ -131,6 +135,20 @@ def archive(conn: Connection, part: Part) -> None:
     """Put a part that stands alone into the archive."""
     conn.execute(BY_ITS_CHECK)
     conn.execute(ARCHIVE, {"month": part.month})
+
+
+def bring_back(conn: Connection, part: Part) -> None:
+    """Put a part that stands alone into the docket again. No append waits for this."""
+    name = sql.Identifier(part.name)
+    first, end = (_begins(month_after(part.month, ahead)) for ahead in (0, 1))
+    conn.execute(BY_ITS_CHECK)
+    [(reaches_back,)] = conn.execute(REACHES_BACK.format(part=name, first=first)).fetchall()
+    since = sql.SQL("MINVALUE") if reaches_back else first
+    conn.execute(BRING_BACK.format(part=name, first=since, end=end))
+
+
+def _begins(month: date) -> sql.Literal:
+    return sql.Literal(f"{month:%Y-%m-%d} 00:00:00+00")
 
 
 def drop(conn: Connection, part: Part) -> None:

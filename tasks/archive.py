@@ -2,7 +2,8 @@
 
 A month goes in steps, each of which may be cut off anywhere and is taken up by the next run:
 every channel with an entry in it gets a checkpoint beyond; the part is detached, which no append
-waits for; it stands in the archive; and is dropped there, only if the operator said so.
+waits for; it stands in the archive; and is dropped there, only if the operator said so. What left
+by a clock that was ahead comes back.
 """
 
 from __future__ import annotations
@@ -85,20 +86,21 @@ def archive(
         drop_after_months: whole months after which a part is dropped; None keeps it for ever.
     """
     give_up_at = time.monotonic() + _MOST_SECONDS
-    stays = month_after(at.date(), -months)
+    now, stays = month_after(at.date(), 0), month_after(at.date(), -months)
     kept = None if drop_after_months is None else month_after(at.date(), -drop_after_months)
     with db.transaction() as conn:
         found = docket_parts.parts(conn)
     for part in found:
         drops = kept is not None and part.month < kept
+        missed = part.shelf is Shelf.ARCHIVE and part.month >= now
         due = drops if part.shelf is Shelf.ARCHIVE else part.month < stays
         on_its_way = part.leaving or part.shelf is Shelf.ALONE
-        if time.monotonic() > give_up_at or not (due or on_its_way):
+        if time.monotonic() > give_up_at or not (due or missed or on_its_way):
             continue
         if part.shelf is Shelf.ALONE or (
-            (part.leaving or cover(db, part, give_up_at)) and _detach(db, part)
+            (part.leaving or missed or cover(db, part, give_up_at)) and _detach(db, part)
         ):
-            _put_away(db, part, drops=drops)
+            _put_away(db, part, drops=drops, stays=part.month >= stays)
 
 
 def forget(db: Database, days: int) -> None:
@@ -172,12 +174,15 @@ def _detach(db: Database, part: Part) -> bool:
     return True
 
 
-def _put_away(db: Database, part: Part, *, drops: bool) -> None:
+def _put_away(db: Database, part: Part, *, drops: bool, stays: bool) -> None:
     with db.transaction() as conn:
         # Asked again, because nothing brings a dropped part back.
         if drops and not docket_parts.uncovered(conn, part, 0, 1):
             docket_parts.drop(conn, part)
             _log.info("docket part dropped", part=part.name)
+        elif stays:
+            docket_parts.bring_back(conn, part)
+            _log.info("docket part brought back", part=part.name)
         else:
             docket_parts.archive(conn, part)
             _log.info("docket part archived", part=part.name)

@@ -237,9 +237,11 @@ def test_what_comes_while_a_docket_is_proved_breaks_no_proof(
     assert next(heights) > 12, "entries came meanwhile"
 
 
-@pytest.mark.parametrize("months", [2, 1_200])
-def test_a_month_that_was_cut_off_on_its_way_goes_on(db: Database, months: int) -> None:
-    """Also when an operator would keep it for longer by now: alone nobody finds it."""
+@pytest.mark.parametrize(("months", "shelf"), [(2, Shelf.ARCHIVE), (1_200, Shelf.DOCKET)])
+def test_a_month_that_was_cut_off_on_its_way_goes_on(
+    db: Database, months: int, shelf: Shelf
+) -> None:
+    """Or back, when an operator would keep it for longer by now: alone nobody finds it."""
     _, channel_id = open_channel(db, "cut-off")
     grow_old(db, 2)
     part = Part(OLD_MONTH, Shelf.DOCKET)
@@ -247,8 +249,21 @@ def test_a_month_that_was_cut_off_on_its_way_goes_on(db: Database, months: int) 
     docket_parts.detach(db, part)
     assert shelves(db)[OLD_PART] is Shelf.ALONE
     archive.archive(db, NOW, months=months)
-    assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
+    assert shelves(db)[OLD_PART] is shelf
     assert prove(db, channel_id, whole=True) == []
+
+
+def test_what_left_by_a_clock_that_was_ahead_comes_back(db: Database) -> None:
+    """Else nothing can be appended until this month is over."""
+    _, channel_id = open_channel(db, "ahead")
+    archive.archive(db, NOW + timedelta(days=150), months=2)
+    assert set(shelves(db).values()) == {Shelf.ARCHIVE}
+    with pytest.raises(psycopg.errors.CheckViolation, match="no partition"):
+        hear(db, channel_id, 10)
+    archive.archive(db, NOW, months=2)
+    assert set(shelves(db).values()) == {Shelf.DOCKET}
+    hear(db, channel_id, 10)
+    assert prove(db, channel_id) == prove(db, channel_id, whole=True) == []
 
 
 def test_of_two_months_that_wait_for_a_held_transaction_neither_ends_the_archivist(
