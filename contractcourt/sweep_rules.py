@@ -96,6 +96,7 @@ def check_sweep(
     claims = tuple(_claim(spent, allowed) for spent in request.inputs)
     if not any(claims):
         raise malformed("coins alone are nothing to sweep")
+    _check_company(claims)
     if request.purpose is SigningPurpose.BUMP:
         _check_is_bump(request)
     check_values(request)
@@ -120,6 +121,22 @@ def _claim(spent: SigningInput, allowed: Allowed) -> Claim | None:
     ):
         raise malformed(f"the contract of {spent.outpoint} is of another output")
     return claim_of(spent.owner, spent)
+
+
+def _check_company(claims: Sequence[Claim | None]) -> None:
+    """An HTLC transaction of ours has coins for company, and one of them as its last input.
+
+    The delayed output that it pays may be a stranger's, since the request says who the peer is: its
+    value must not count for what the fee of others may be. And a stranger could spend his HTLC
+    without our signature, which is what proves the value of the last input.
+    """
+    moving = [claim is not None and claim.second_level is not None for claim in claims]
+    if len(claims) == 1 or not any(moving):
+        return
+    if claims[-1] is not None or any(
+        claim is not None and not moves for claim, moves in zip(claims, moving, strict=True)
+    ):
+        raise malformed("beside an HTLC transaction's inputs stand coins alone, a coin as the last")
 
 
 def _check_coin(spent: SigningInput, allowed: Allowed) -> None:
@@ -226,15 +243,17 @@ def _check_second_levels(
 ) -> None:
     """The peer's signature covers what it has to on every HTLC transaction of ours (H2, H3).
 
-    With anchors none carries a fee of its own.
+    It moves its own value and no more: who the peer is, and so whose the delayed output may be,
+    the request says. With anchors it moves all of it.
     """
     for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True)):
         if claim is None or claim.second_level is None:
             continue
-        if spent.owner.anchors and tx.outputs[index].value != spent.value_sat:
+        moved = tx.outputs[index].value
+        if moved > spent.value_sat or (spent.owner.anchors and moved < spent.value_sat):
             raise SigningRefused(
                 RefusalReason.UNREASONABLE_FEE,
-                f"the {claim.path} of {spent.outpoint} does not move its whole value",
+                f"the {claim.path} of {spent.outpoint} moves {moved} sat of {spent.value_sat}",
             )
         htlc = spent.contract.htlc if spent.contract else None
         signature = htlc.remote_signature if htlc else None
