@@ -245,3 +245,22 @@ def test_our_htlc_and_a_coin_that_pays_for_it_are_signed(signer: Signer) -> None
     signed = signer.sign(asked)
     spent = [(one.value_sat, one.script_pubkey) for one in asked.inputs]
     assert consensus.verify_transaction(signed.tx, spent) is None
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_channel_is_proven_in_each_way_it_is_described(signer: Signer, turned: bool) -> None:
+    """With the peer's help one of two HTLCs would be moved to a delayed key of the thief's."""
+    his_side = THIEF.side(6, 354)
+    local = with_fields(
+        SIM.channel.local, delayed_payment_basepoint=his_side.delayed_payment_basepoint
+    )
+    channels = [with_fields(SIM.channel, local=local), SIM.channel]
+    both = [
+        htlc(channel, SIM.theirs, SIM.ours.point(0), value_sat)
+        for channel, value_sat in zip(channels, (50_000, 40_000), strict=True)
+    ]
+    if turned:
+        both.reverse()
+    moved = [(one.given.value_sat, one.delayed) for one in both]
+    asked = request([*both, coin(20_000)], *moved, (19_000, change()))
+    assert reason_of(signer, asked) is RefusalReason.WRONG_KEY

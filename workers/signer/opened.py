@@ -32,14 +32,16 @@ class Opened:
     def keys_of(self, wanted: Sequence[Channel]) -> dict[OutPoint, tuple[ChannelKeys, ...]]:
         """Our keys of these channels, by channel point; several only differ in the seed.
 
+        Whatever is said of a channel is proven, though it be described in several ways.
+
         Raises:
             KeysMissing: nothing is stored for a channel or its node.
             SigningRefused: WRONG_KEY, WRONG_NODE.
         """
-        new = {c.channel_point: c for c in wanted if not self._is_proven(c)}
+        new = list(dict.fromkeys(c for c in wanted if not self._is_proven(c)))
         if new:
-            found = self._keyring.keys_of(self._conn, list(new.values()))
-            self._keys |= {point: (new[point], keys) for point, keys in found.items()}
+            found = self._keyring.keys_of(self._conn, new)
+            self._keys |= {c.channel_point: (c, found[c.channel_point]) for c in new}
         return {c.channel_point: self._keys[c.channel_point][1] for c in wanted}
 
     def _is_proven(self, channel: Channel) -> bool:
