@@ -21,6 +21,8 @@ from contractcourt.units import HexBytes, PublicKey, Satoshi, Script, Secret, Tx
 #: The longest body that a signer reads, in bytes: more than one sweep needs that comes with the
 #: largest transactions that nodes relay, one for each of its inputs.
 MAX_BODY_BYTES = 16 * 1_048_576
+#: What every problem's `type` begins with that a signer answers.
+PROBLEM_TYPE = "urn:contractcourt:signer:"
 
 
 class SigningPurpose(StrEnum):

@@ -19,6 +19,7 @@ from contractcourt.codec import MalformedRecord, decode, encode
 from contractcourt.errors import ContractCourtError
 from contractcourt.signing import (
     MAX_BODY_BYTES,
+    PROBLEM_TYPE,
     PointAnswer,
     PointRequest,
     SignedTransaction,
@@ -197,7 +198,7 @@ class SignerClient:
             raise SignerUnavailable(
                 "the signer does not take our token: check CONTRACTCOURT_SIGNER_TOKEN on both sides"
             )
-        raise _failure(_problem(response.status_code, response.content))
+        raise _failed(response.status_code, response.content)
 
 
 def _of_one_body(requests: Sequence[_Written], most: int) -> Iterator[list[_Written]]:
@@ -235,11 +236,16 @@ def _failure(problem: SigningProblem) -> SignerCallFailed:
     return SignerRefused(name, problem.detail)
 
 
-def _problem(status: int, body: bytes) -> SigningProblem:
+def _failed(status: int, body: bytes) -> SignerCallFailed:
+    """What an answer that is no success means; of a proxy in between it is no refusal."""
     try:
-        return decode(body, SigningProblem)
+        problem = decode(body, SigningProblem)
     except MalformedRecord:
-        return SigningProblem("about:blank", status, "")
+        problem = SigningProblem("about:blank", status, "")
+    if problem.type.startswith(PROBLEM_TYPE):
+        return _failure(problem)
+    words = f"the signer was not reached (status {status}): {_NOT_A_SIGNERS}"
+    return SignerUnavailable(words) if status > _SERVER_ERROR else SignerFailed(words)
 
 
 def _read(body: bytes, kind: type[T]) -> T:

@@ -40,6 +40,7 @@ from tasks.signer_client import (
     SignerClient,
     SignerFailed,
     SignerKeysMissing,
+    SignerNotReady,
     SignerRefused,
     SignerUnavailable,
 )
@@ -299,6 +300,35 @@ def test_whoever_answers_less_or_more_than_was_asked_is_no_signer() -> None:
         assert isinstance(refused, SignerRefused)
         answers = one.sign_many([request, request])
         assert [type(answer) for answer in answers] == [SignerUnavailable] * 2
+
+
+class _Between(_Door):
+    """A proxy that does not let the call through."""
+
+    status = HTTPStatus.FORBIDDEN
+    words = b""
+
+    def do_POST(self) -> None:
+        self.asked()
+        self.answer(self.status, self.words)
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 413, 429, 502, 503])
+@pytest.mark.parametrize(
+    "words", [b"<html>no</html>", encode(SigningProblem("about:blank", 403, "busy"))]
+)
+def test_what_a_proxy_answers_is_no_refusal_of_the_signer(status: int, words: bytes) -> None:
+    """A refusal sets a sweep aside until somebody releases it."""
+    recording = Recording("static_2_local_close")
+    request = recording.our_spends()[-1][0]
+    _Between.status, _Between.words = HTTPStatus(status), words
+    with client_of(_Between) as one:
+        with pytest.raises(SignerNotReady, match=str(status)):
+            one.sign(request)
+        with pytest.raises(SignerNotReady, match=str(status)):
+            one.local_point(recording.channel, 0)
+        answers = one.sign_many([request, request])
+    assert all(isinstance(answer, SignerNotReady) for answer in answers)
 
 
 def test_hostile_calls_are_refused_and_tell_nothing(

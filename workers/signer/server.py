@@ -28,6 +28,7 @@ from contractcourt.codec import decode, encode
 from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.signing import (
     MAX_BODY_BYTES,
+    PROBLEM_TYPE,
     PointRequest,
     SignedTransaction,
     SigningAnswer,
@@ -50,7 +51,6 @@ from workers.signer.errors import (
 from workers.signer.keyring import KeyRing
 from workers.signer.signing import Signer
 
-PROBLEM_TYPE = "urn:contractcourt:signer:"
 _PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 _log = structlog.get_logger()
