@@ -163,6 +163,13 @@ def test_a_signer_that_is_away() -> None:
     assert "CONTRACTCOURT_SIGNER_TOKEN is not set" in without
 
 
+def test_another_program_where_the_signer_should_be(db: Database) -> None:
+    court = Court(db=db, access=Access(), metrics=metrics_of(db), wake=lambda _: None)
+    with serving(create_app(court)) as url:
+        told = settings(signer_url=url, signer_token="t" * 32)
+        assert "another program answers" in wrong_words(processes.check_signer(told))
+
+
 def test_a_gateway_that_is_away_or_takes_nothing(db: Database) -> None:
     away = settings(gateway_url=f"http://127.0.0.1:{free_port()}")
     assert "does not answer" in wrong_words(doctor.examine(away))

@@ -9,6 +9,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from contractcourt.signing import PROBLEM_TYPE
 from storage import blocks, lease
 from tasks.queues import QUEUES
 from tasks.settings import Settings
@@ -109,6 +110,9 @@ def check_signer(settings: Settings) -> list[Finding]:
     if asked.status_code in _UNAUTHORISED and "token" in asked.text:
         advice = "CONTRACTCOURT_SIGNER_TOKEN must be the same for the signer and for the workers"
         return [wrong("signer", "does not take our token", advice)]
+    if PROBLEM_TYPE not in asked.text:
+        words = f"another program answers at {shown(url)}, with {asked.status_code}"
+        return [wrong("signer", words, "check CONTRACTCOURT_SIGNER_URL, and what stands between")]
     return [fine("signer", f"answers at {shown(url)}")]
 
 
