@@ -16,6 +16,7 @@ PUT_SEALED = """
     ON CONFLICT (name) DO NOTHING
 """
 GET_SEALED = "SELECT name, sealed FROM sealed_secrets WHERE name = ANY(%(names)s)"
+SOME_SEALED = "SELECT name, sealed FROM sealed_secrets ORDER BY name LIMIT %(limit)s"
 RECORD_SIGNED = """
     INSERT INTO signed_commitments (funding_outpoint, txid)
     VALUES (%(funding_outpoint)s, %(txid)s)
@@ -40,6 +41,12 @@ def get_sealed(conn: Connection, name: str) -> bytes | None:
 def get_sealed_many(conn: Connection, names: Sequence[str]) -> dict[str, bytes]:
     """The sealed secrets of these names, as far as they are there, in one statement."""
     rows = conn.execute(GET_SEALED, {"names": list(names)})
+    return {str(name): bytes(sealed) for name, sealed in rows}
+
+
+def some_sealed(conn: Connection, limit: int) -> dict[str, bytes]:
+    """So many of the sealed secrets, the same ones each time."""
+    rows = conn.execute(SOME_SEALED, {"limit": limit})
     return {str(name): bytes(sealed) for name, sealed in rows}
 
 

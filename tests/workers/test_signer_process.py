@@ -389,3 +389,15 @@ def test_it_does_not_start_without_its_seal_key(signer: RunningSigner) -> None:
     signer.environment["CONTRACTCOURT_SEAL_KEY_FILE"] = "nowhere"
     with pytest.raises(AssertionError, match="CONTRACTCOURT_SEAL_KEY_FILE"):
         signer.start()
+
+
+def test_it_does_not_start_with_another_seal_key_than_the_vaults(
+    signer: RunningSigner, client: SignerClient, recording: Recording, tmp_path: Path
+) -> None:
+    """It would take keys that nobody could open any more once the right key is back."""
+    create_seal_key(tmp_path / "other.key")
+    client.import_keys(json.dumps(recording.key_document).encode())
+    signer.stop()
+    signer.environment["CONTRACTCOURT_SEAL_KEY_FILE"] = str(tmp_path / "other.key")
+    with pytest.raises(AssertionError, match="not the seal key it was sealed with"):
+        signer.start()

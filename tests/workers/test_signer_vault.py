@@ -125,6 +125,22 @@ def test_no_secret_stands_in_the_database(
         )
 
 
+def test_one_altered_record_does_not_make_the_seal_key_a_wrong_one(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    import_raw(signer, recording)
+    signer.local_point(PointRequest(recording.channel, 0))
+    with db.transaction() as conn:
+        signer.keyring.check_opens(conn)
+        conn.execute("UPDATE sealed_secrets SET sealed = 'x' WHERE name LIKE 'channel/%'")
+        signer.keyring.check_opens(conn)
+        other = KeyRing(Seal(bytes(32)), mainnet=False)
+        with pytest.raises(WrongSealKey):
+            other.check_opens(conn)
+        conn.execute("DELETE FROM sealed_secrets")
+        other.check_opens(conn)
+
+
 def test_the_same_keys_may_be_imported_again_but_no_others(
     signer: Signer, recording: Recording
 ) -> None:

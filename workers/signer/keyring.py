@@ -18,6 +18,7 @@ from contractcourt.signing import RefusalReason, SigningRefused
 from contractcourt.units import Script
 from storage import channels, fee_wallets, nodes, vault
 from storage.database import Connection
+from storage.errors import WrongSealKey
 from storage.seal import Seal
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.documents import (
@@ -31,6 +32,8 @@ from workers.signer.extended_key import ExtendedKey
 from workers.signer.fee_wallet import FeeWalletKeys, parse_fee_wallet
 from workers.signer.lnd_keys import LndKeyRing
 
+#: Records that tell whether a seal key is the vault's.
+_TRIED = 100
 _HOW_TO = 'docs/how-to/rotate-secrets.md, "Keys that were imported wrong"'
 
 
@@ -40,6 +43,22 @@ class KeyRing:
     def __init__(self, seal: Seal, *, mainnet: bool) -> None:
         self._seal = seal
         self.mainnet = mainnet
+
+    def check_opens(self, conn: Connection) -> None:
+        """Raise WrongSealKey when the vault holds records, and this seal opens none of some.
+
+        One that was altered is no reason to leave all others unsigned.
+        """
+        wrong: WrongSealKey | None = None
+        for name, sealed in vault.some_sealed(conn, _TRIED).items():
+            try:
+                self._seal.open(name, sealed)
+            except WrongSealKey as error:
+                wrong = error
+            else:
+                return
+        if wrong is not None:
+            raise wrong
 
     # -- import --
 

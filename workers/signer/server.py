@@ -217,18 +217,30 @@ def _problem(status: HTTPStatus, name: str, detail: str) -> Response:
     )
 
 
+def _check_seal(database: Database, keyring: KeyRing) -> None:
+    """With another key it could sign nothing, and what it seals would be lost with that key."""
+    try:
+        with database.transaction() as conn:
+            keyring.check_opens(conn)
+    except DatabaseError as error:
+        _log.warning("the seal key was not tried on the vault", error=type(error).__name__)
+
+
 def run(settings: Settings) -> None:
     """Serve until a signal ends it.
 
     Raises:
         SettingsError: a setting is missing.
         SealKeyFileError: the seal key file cannot be used.
+        WrongSealKey: it holds another key than the vault was sealed with.
     """
     # A core file of this process would hold every key it has used.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     seal = Seal(load_seal_key(settings.required_seal_key_file))
     database = Database(settings.required_database_url, application_name="contractcourt-signer")
-    signer = Signer(database, KeyRing(seal, mainnet=settings.network == "main"))
+    keyring = KeyRing(seal, mainnet=settings.network == "main")
+    _check_seal(database, keyring)
+    signer = Signer(database, keyring)
     app = create_app(signer, settings.required_signer_token)
     consensus.load()
     collect_seldom()
