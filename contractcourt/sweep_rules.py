@@ -212,8 +212,8 @@ def _check_outputs(
         else:
             raise SigningRefused(
                 RefusalReason.FOREIGN_OUTPUT,
-                f"output {index} pays {Script(output.script_pubkey)}, which is none of the node's "
-                "sweep scripts",
+                f"output {index} pays {Script(output.script_pubkey)}, which is none of the scripts "
+                "that may be paid for this node",
             )
     _check_second_level_outputs(tx, claims)
     bump = request.purpose is SigningPurpose.BUMP

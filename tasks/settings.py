@@ -103,6 +103,10 @@ class Settings(BaseSettings):
     seal_key_file: Path | None = None
     """File with the key (64 hex digits) that seals the signer's secrets at rest; the signer
     alone needs it."""
+    signer_sweep_scripts: str | None = None
+    """The scripts (scriptPubKey in hex, separated by commas) that the signer pays, and no others,
+    whatever the database says of its nodes; the signer alone needs it. Unset: each node's own, as
+    they stood when they were first paid."""
     webhook_key: str | None = Field(None, repr=False, min_length=32)
     """Any long random text, the same for gateway, workers and command line: seals the nodes'
     webhook secrets at rest. Without it `webhook.key` in the data folder is made and used."""

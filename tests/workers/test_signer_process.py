@@ -401,3 +401,30 @@ def test_it_does_not_start_with_another_seal_key_than_the_vaults(
     signer.environment["CONTRACTCOURT_SEAL_KEY_FILE"] = str(tmp_path / "other.key")
     with pytest.raises(AssertionError, match="not the seal key it was sealed with"):
         signer.start()
+
+
+@pytest.mark.parametrize("listed", ["0014", "nonsense", "6a04deadbeef", ","])
+def test_it_does_not_start_with_a_list_of_scripts_that_is_none(
+    signer: RunningSigner, listed: str
+) -> None:
+    signer.stop()
+    signer.environment["CONTRACTCOURT_SIGNER_SWEEP_SCRIPTS"] = listed
+    with pytest.raises(AssertionError, match="CONTRACTCOURT_SIGNER_SWEEP_SCRIPTS is no list"):
+        signer.start()
+
+
+def test_it_pays_the_scripts_of_its_settings_alone(
+    signer: RunningSigner, client: SignerClient, db: Database, recording: Recording
+) -> None:
+    sweep, by_ldk = allowed_sweep(db, recording)
+    client.import_keys(json.dumps(recording.key_document).encode())
+    ours = ", ".join(output.script_pubkey.hex() for output in by_ldk.outputs)
+    for listed in ("0014" + "66" * 20, f"0014{'66' * 20}, {ours}"):
+        signer.stop()
+        signer.environment["CONTRACTCOURT_SIGNER_SWEEP_SCRIPTS"] = listed
+        signer.start()
+        if ours in listed:
+            assert client.sign(sweep).txid == by_ldk.txid()
+        else:
+            with pytest.raises(SignerRefused, match="foreign-output"):
+                client.sign(sweep)

@@ -282,6 +282,24 @@ def test_a_row_changed_later_redirects_no_money(
     assert reason_of(signer, stolen) is RefusalReason.FOREIGN_OUTPUT
 
 
+def test_the_signers_own_settings_hold_against_the_owner_of_the_database(
+    signer: Signer, db: Database, recording: Recording
+) -> None:
+    """He takes out what is pinned, and registers a script of his own."""
+    import_raw(signer, recording)
+    request, allowed = sweep(recording)
+    add_node(db, allowed)
+    limited = Signer(db, KeyRing(Seal(SEAL_KEY), mainnet=False, payable=frozenset(allowed)))
+    assert signer.sign(request) == limited.sign(request)
+    with db.transaction() as conn:
+        conn.execute("DELETE FROM sealed_secrets WHERE name LIKE 'scripts/%'")
+    allow_instead(db, [OTHER_SCRIPT])
+    assert reason_of(limited, paying_elsewhere(request)) is RefusalReason.FOREIGN_OUTPUT
+    assert reason_of(limited, request) is RefusalReason.FOREIGN_OUTPUT
+    # Unset, nothing stands between.
+    assert signer.sign(paying_elsewhere(request))
+
+
 # -- many at once --
 
 

@@ -4,7 +4,8 @@ What the signer once learned it keeps sealed in the vault, and it believes that 
 later request or a changed row says: the node of a channel's keys and the sweep scripts of a node
 are taken at their first use and then stay. Changing a row of `nodes` or `channels` redirects no
 money. Deleting the vault's own rows would let them be learned anew: Postgres lets nobody but the
-signer's role come near them, and not even that one delete them (`storage/roles.py`).
+signer's role come near them, and not even that one delete them (`storage/roles.py`). Its owner can:
+against him the signer's own settings name the scripts.
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ _HOW_TO = 'docs/how-to/rotate-secrets.md, "Keys that were imported wrong"'
 class KeyRing:
     """The sealed records of the vault, read and written inside the caller's transaction."""
 
-    def __init__(self, seal: Seal, *, mainnet: bool) -> None:
+    def __init__(
+        self, seal: Seal, *, mainnet: bool, payable: frozenset[Script] | None = None
+    ) -> None:
+        """`payable`: what the owner of the signer's host lets money go to; None is no limit."""
         self._seal = seal
         self.mainnet = mainnet
+        self._payable = payable
 
     def check_opens(self, conn: Connection) -> None:
         """Raise WrongSealKey when the vault holds records, and this seal opens none of some.
@@ -136,6 +141,8 @@ class KeyRing:
     def sweep_scripts(self, conn: Connection, node: str) -> frozenset[Script]:
         """The scripts that `node`'s owner allowed, as they stood when they were first used.
 
+        None but those that the signer's own settings name, where they do.
+
         Raises:
             UnknownNode: no such node is registered.
         """
@@ -145,7 +152,8 @@ class KeyRing:
             if registered is None:
                 raise UnknownNode(f"node {node} is not registered: nothing may be paid for it")
             pinned = self._first(conn, _scripts_record(node), encode(registered.sweep_scripts))
-        return frozenset(decode(pinned, tuple[Script, ...]))
+        scripts = frozenset(decode(pinned, tuple[Script, ...]))
+        return scripts if self._payable is None else scripts & self._payable
 
     def fee_wallet(self, conn: Connection, node: str) -> FeeWalletKeys | None:
         """The keys of `node`'s fee wallet, when it has one."""

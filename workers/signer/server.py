@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from chain import consensus
+from contractcourt.bitcoin.script import is_standard_sweep
 from contractcourt.codec import decode, encode
 from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.signing import (
@@ -37,11 +38,13 @@ from contractcourt.signing import (
     SigningRequest,
     ValueUnproved,
 )
+from contractcourt.units import Script
 from storage.database import Database
 from storage.seal import Seal, load_seal_key
 from tasks.collector import collect_seldom
 from tasks.crash_points import CrashPoint, reach
-from tasks.settings import Settings
+from tasks.errors import SettingsError
+from tasks.settings import PREFIX, Settings
 from workers.signer.errors import (
     ForeignKeyDocument,
     KeysMissing,
@@ -217,6 +220,22 @@ def _problem(status: HTTPStatus, name: str, detail: str) -> Response:
     )
 
 
+def _payable(listed: str | None) -> frozenset[Script] | None:
+    """The scripts that a setting lists. Raises SettingsError."""
+    if listed is None:
+        return None
+    try:
+        scripts = frozenset(Script.parse(one.strip()) for one in listed.split(","))
+    except ValueError:
+        scripts = frozenset()
+    if not scripts or not all(is_standard_sweep(script) for script in scripts):
+        raise SettingsError(
+            f"{PREFIX}SIGNER_SWEEP_SCRIPTS is no list of scriptPubKeys (P2WPKH, P2WSH, P2TR, P2PKH "
+            "or P2SH, in hex, separated by commas)"
+        )
+    return scripts
+
+
 def _check_seal(database: Database, keyring: KeyRing) -> None:
     """With another key it could sign nothing, and what it seals would be lost with that key."""
     try:
@@ -230,7 +249,7 @@ def run(settings: Settings) -> None:
     """Serve until a signal ends it.
 
     Raises:
-        SettingsError: a setting is missing.
+        SettingsError: a setting is missing or makes no sense.
         SealKeyFileError: the seal key file cannot be used.
         WrongSealKey: it holds another key than the vault was sealed with.
     """
@@ -238,7 +257,8 @@ def run(settings: Settings) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     seal = Seal(load_seal_key(settings.required_seal_key_file))
     database = Database(settings.required_database_url, application_name="contractcourt-signer")
-    keyring = KeyRing(seal, mainnet=settings.network == "main")
+    payable = _payable(settings.signer_sweep_scripts)
+    keyring = KeyRing(seal, mainnet=settings.network == "main", payable=payable)
     _check_seal(database, keyring)
     signer = Signer(database, keyring)
     app = create_app(signer, settings.required_signer_token)

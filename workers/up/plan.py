@@ -155,6 +155,7 @@ class Fleet:
                     f"{PREFIX}SIGNER_PORT": str(port),
                     f"{PREFIX}SIGNER_TOKEN": self._tokens.signer,
                     f"{PREFIX}SEAL_KEY_FILE": str(self._tokens.seal_key_file),
+                    f"{PREFIX}SIGNER_SWEEP_SCRIPTS": self._settings.signer_sweep_scripts or "",
                 },
             )
 
