@@ -40,9 +40,12 @@ def _encode_hook(value: Any) -> Any:
 
 
 def _decode_hook(kind: type, value: Any) -> Any:
-    if issubclass(kind, _WRITTEN) and isinstance(value, str):
-        return kind.parse(value)
-    raise NotImplementedError(f"no reader for {kind.__name__}")
+    if not issubclass(kind, _WRITTEN):
+        raise NotImplementedError(f"no reader for {kind.__name__}")
+    if not isinstance(value, str):
+        # What says where in the record it stands.
+        raise TypeError(f"a {kind.__name__} is written as text")
+    return kind.parse(value)
 
 
 #: What msgspec says of a field that a Record lacks.

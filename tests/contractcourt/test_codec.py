@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from msgspec import inspect
 from contractcourt.advance import advance, open_case
 from contractcourt.case import Case
 from contractcourt.channel import Direction
-from contractcourt.codec import NewerRecord, decode, decode_whole, encode
+from contractcourt.codec import MalformedRecord, NewerRecord, decode, decode_whole, encode
 from contractcourt.events import ChannelOpened, ChannelUpdated, Event
 from tests.workers.gateway.serving import channel_of
 
@@ -70,3 +71,12 @@ def test_an_unknown_field_is_lost_when_it_says_something(
             decode_whole(newer, kind)
     else:
         assert decode_whole(newer, kind) == record
+
+
+@pytest.mark.parametrize("told", ["5", "null", "true", "[]", "{}", '"5"', '"zz"'])
+@pytest.mark.parametrize("field", ["payment_hash", "txid", "funding_outpoint", "sweep_script"])
+def test_what_is_written_as_text_is_refused_as_anything_else(field: str, told: str) -> None:
+    written = re.sub(rf'"{field}":"[^"]*"', f'"{field}":{told}', encode(_CASE).decode())
+    assert written != encode(_CASE).decode()
+    with pytest.raises(MalformedRecord, match=field):
+        decode(written, Case)

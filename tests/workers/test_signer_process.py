@@ -331,6 +331,23 @@ def test_what_a_proxy_answers_is_no_refusal_of_the_signer(status: int, words: by
     assert all(isinstance(answer, SignerNotReady) for answer in answers)
 
 
+class _NoSigner(_Door):
+    """It answers well, but no signed transaction."""
+
+    def do_POST(self) -> None:
+        self.asked()
+        self.answer(HTTPStatus.OK, b'{"tx":5,"txid":null,"per_commitment_point":6}')
+
+
+def test_what_is_no_signers_answer_is_said_to_be_none() -> None:
+    recording = Recording("static_2_local_close")
+    with client_of(_NoSigner) as one:
+        with pytest.raises(SignerUnavailable, match="not a signer's"):
+            one.sign(recording.our_spends()[-1][0])
+        with pytest.raises(SignerUnavailable, match="not a signer's"):
+            one.local_point(recording.channel, 0)
+
+
 def test_hostile_calls_are_refused_and_tell_nothing(
     signer: RunningSigner, client: SignerClient, recording: Recording
 ) -> None:
@@ -357,7 +374,17 @@ def test_hostile_calls_are_refused_and_tell_nothing(
     request = encode(recording.our_spends()[-1][0])
     with httpx2.Client(base_url=signer.url, headers=headers, trust_env=False) as raw:
         for path in ("/v1/sign", "/v1/sign-many", "/v1/points", "/v1/keys"):
-            for body in (b"", b"[" * 200_000, b"\xff", b"{}", b'{"channel":1}', request[:-9]):
+            wrong_kind = request.replace(b'"tx":"', b'"tx":5,"no":"')
+            bodies = (
+                b"",
+                b"[" * 200_000,
+                b"\xff",
+                b"{}",
+                b'{"channel":1}',
+                request[:-9],
+                wrong_kind,
+            )
+            for body in bodies:
                 answer = raw.post(path, content=body)
                 assert answer.status_code == 400
                 problem = answer.json()
