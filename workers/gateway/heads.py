@@ -1,4 +1,6 @@
-"""How long a connection may take to say what it wants: uvicorn itself would wait for ever."""
+"""How long a connection may take to say what it wants, and to take what it is answered: uvicorn
+itself would wait for ever.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,27 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: As long as a body may take (`limits`).
 HEAD_SECONDS = 30.0
+#: In so long a part of what waits for a connection has to be taken.
+TAKING_SECONDS = 30.0
 
 
 class PromptHeads(H11Protocol):
-    """Ends a connection whose next request head is not there in time.
+    """Ends a connection whose next request head is not there in time, or that takes no answer.
 
-    Each one that says nothing, or a letter now and then, would hold a file descriptor until there
-    are none left, and no webhook could be taken any more.
+    Each one that says nothing, or a letter now and then, or asks and never reads, would hold a file
+    descriptor until there are none left, and no webhook could be taken any more.
     """
 
     _due: asyncio.TimerHandle | None = None
+    _next_look: asyncio.TimerHandle | None = None
+    #: Bytes of answers that waited to be taken at the last look.
+    _untaken = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head is waited for."""
         super().connection_made(transport)
         self._wait_for_a_head()
+        self._look_whether_it_takes()
 
     def on_response_complete(self) -> None:
         """The next head is waited for, if there is one."""
@@ -34,6 +42,13 @@ class PromptHeads(H11Protocol):
         """Nothing is waited for."""
         super().connection_lost(exc)
         self._stop_waiting()
+        if self._next_look is not None:
+            self._next_look.cancel()
+
+    def resume_writing(self) -> None:
+        """Nearly all that waited is taken; what waits at the next look is new."""
+        super().resume_writing()
+        self._untaken = 0
 
     def _wait_for_a_head(self) -> None:
         self._stop_waiting()
@@ -47,3 +62,12 @@ class PromptHeads(H11Protocol):
         # Any other state: its request is being read, or answered.
         if self.conn.their_state is h11.IDLE:
             self.transport.close()
+
+    def _look_whether_it_takes(self) -> None:
+        untaken = self.transport.get_write_buffer_size()
+        if untaken >= self._untaken > 0:
+            # A close would wait until all of it is taken.
+            self.transport.abort()
+            return
+        self._untaken = untaken
+        self._next_look = self.loop.call_later(TAKING_SECONDS, self._look_whether_it_takes)

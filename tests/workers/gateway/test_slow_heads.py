@@ -1,33 +1,42 @@
-"""Connections that never say what they want are ended; those that do are served as ever."""
+"""Connections that never say what they want, or take no answer, are ended; others are served."""
 
 from __future__ import annotations
 
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import Response
 
 from tests.workers.gateway.serving import serving
 from workers.gateway import heads
 from workers.gateway.app import server_config
 
 _SECONDS = 0.4
+#: More than both ends of a connection hold back for each other.
+_LARGE = 32 * 1_048_576
 
 
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A gateway's server over an application that takes its time."""
     monkeypatch.setattr(heads, "HEAD_SECONDS", _SECONDS)
+    monkeypatch.setattr(heads, "TAKING_SECONDS", _SECONDS)
     app = FastAPI()
 
     @app.get("/slow")
     def slow() -> str:
         time.sleep(2 * _SECONDS)
         return "answered"
+
+    @app.get("/large")
+    def large() -> Response:
+        return Response(bytes(_LARGE))
 
     with serving(app, server_config(app, "127.0.0.1", 0)) as served:
         yield served
@@ -69,3 +78,34 @@ def test_a_request_is_answered_however_long_it_takes_and_its_connection_kept(url
     with httpx2.Client(base_url=url) as client:
         for _ in range(3):
             assert client.get("/slow").json() == "answered"
+
+
+@pytest.mark.parametrize("requests", [1, 2], ids=["one request", "a second one behind it"])
+def test_who_takes_nothing_of_an_answer_is_let_go(url: str, requests: int) -> None:
+    with asking(url, requests) as client:
+        time.sleep(6 * _SECONDS)
+        assert taken(client) < _LARGE
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(url: str) -> None:
+    with asking(url, 1) as client:
+        assert taken(client, pause=_SECONDS / 4) > _LARGE
+
+
+def asking(url: str, requests: int) -> socket.socket:
+    """A client that has asked for a large answer and has read nothing."""
+    address = urlsplit(url)
+    client = socket.create_connection((address.hostname or "", address.port or 0), 5)
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+    return client
+
+
+def taken(client: socket.socket, pause: float = 0.0) -> int:
+    """How much comes until the other side has nothing more to say, a MiB at a time."""
+    count = 0
+    client.settimeout(2 * _SECONDS)
+    with suppress(OSError):
+        while part := client.recv(1_048_576, socket.MSG_WAITALL):
+            count += len(part)
+            time.sleep(pause)
+    return count
