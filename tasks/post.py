@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore2
 from standardwebhooks import Webhook
 
 from storage.letters import Letter
-from tasks.destinations import DestinationRefused, GuardedNetwork, destination
+from tasks.destinations import Destination, DestinationRefused, GuardedNetwork, destination
 
 #: Name resolution, connection, request and the head of the answer together.
 LONGEST_SECONDS = 5.0
@@ -71,7 +72,7 @@ class Post:
         try:
             where = destination(to.url, allow_private=self._allow_private)
             _clock.ends_at = time.monotonic() + LONGEST_SECONDS
-            return self._send(where.url, _body(letter), letter, to.secrets, now)
+            return self._send(where, _body(letter), letter, to.secrets, now)
         except DestinationRefused as refused:
             return Answer(Fate.UNANSWERED, str(refused))
         except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
@@ -84,9 +85,11 @@ class Post:
         self._pool.close()
 
     def _send(
-        self, url: str, body: str, letter: Letter, secrets: Sequence[str], now: datetime
+        self, to: Destination, body: str, letter: Letter, secrets: Sequence[str], now: datetime
     ) -> Answer:
         headers = [
+            # httpcore2's own has an address of IPv6 without brackets, which servers refuse.
+            ("host", urlsplit(to.url).netloc),
             ("content-type", "application/json"),
             ("user-agent", "contractcourt"),
             ("webhook-id", letter.message_id),
@@ -95,7 +98,7 @@ class Post:
         ]
         limits = dict.fromkeys(("connect", "read", "write", "pool"), LONGEST_SECONDS)
         with self._pool.stream(
-            "POST", url, headers=headers, content=body.encode(), extensions={"timeout": limits}
+            "POST", to.url, headers=headers, content=body.encode(), extensions={"timeout": limits}
         ) as response:
             return _judge(response.status, _length(response.headers), response)
 

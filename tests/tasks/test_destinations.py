@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from datetime import UTC, datetime
 
 import httpcore2
@@ -17,7 +18,7 @@ from tasks.destinations import (
     is_public,
     resolve,
 )
-from tasks.post import Address, Fate, Post
+from tasks.post import Address, Answer, Fate, Post
 
 INSIDE = [
     "127.0.0.1",
@@ -166,3 +167,34 @@ def test_an_url_that_can_never_be_reached_is_an_endpoint_that_does_not_answer(ur
 def test_a_name_that_does_not_resolve_is_a_network_error() -> None:
     with pytest.raises(httpcore2.ConnectError, match="does not resolve"):
         GuardedNetwork(allow_private=False).connect_tcp("nowhere.invalid", 443, 1)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_the_host_is_named_as_the_url_writes_it(host: str) -> None:
+    """An address of IPv6 without its brackets is no host, and servers answer 400."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host.strip("[]"), 0), family=family) as server:
+        port = server.getsockname()[1]
+        heads: list[bytes] = []
+        thread = threading.Thread(target=lambda: heads.append(_take_one(server)))
+        thread.start()
+        assert _send(f"http://{host}:{port}/hooks").fate is Fate.TAKEN
+        thread.join()
+    assert f"\r\nhost: {host}:{port}\r\n".encode() in heads[0].lower()
+
+
+def _send(url: str) -> Answer:
+    letter = Letter(1, 1, "channel.closed", {}, 0, 0, datetime.now(UTC), ())
+    post = Post(allow_private=True)
+    answer = post.send(letter, Address("alice", url, ("whsec_c2VjcmV0",)), datetime.now(UTC))
+    post.close()
+    return answer
+
+
+def _take_one(server: socket.socket) -> bytes:
+    """Take one webhook; its head."""
+    connection, _ = server.accept()
+    with connection:
+        head = connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+    return head
