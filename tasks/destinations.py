@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +25,8 @@ from contractcourt.errors import ContractCourtError
 _WEB_PORTS = frozenset({80, 443})
 _FIRST_FREE_PORT = 1024
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+#: For who sets no limit.
+_LONGEST_SECONDS = 60.0
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -67,15 +72,16 @@ def destination(url: str, *, allow_private: bool) -> Destination:
     return Destination(url, parts.hostname, port)
 
 
-def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
+def resolve(
+    host: str, port: int, *, allow_private: bool, seconds: float = _LONGEST_SECONDS
+) -> list[str]:
     """The addresses of `host`, each of them allowed.
 
     Raises:
         DestinationRefused: one of them lies inside the network.
-        OSError: the name does not resolve.
+        OSError: the name does not resolve, or not within `seconds`.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = _look_up(host, port, seconds)
     if not allow_private:
         for address in addresses:
             literal = _literal(address)
@@ -112,20 +118,49 @@ class GuardedNetwork(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Resolve once, look at all, connect to the first that takes us."""
+        """Resolve once, look at all, connect to the first that takes us: in `timeout` for all.
+
+        Each address has its share of what is left, so that one that says nothing hides no other.
+        """
+        seconds = _LONGEST_SECONDS if timeout is None else timeout
+        ends_at = time.monotonic() + seconds
         try:
-            addresses = resolve(host, port, allow_private=self._allow_private)
+            addresses = resolve(host, port, allow_private=self._allow_private, seconds=seconds)
         except OSError as error:
             raise httpcore2.ConnectError(f"{host} does not resolve: {error}") from error
         refused: Exception | None = None
-        for address in addresses:
+        for untried, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            share = (ends_at - time.monotonic()) / untried
+            if share <= 0:
+                break
             try:
                 return self._network.connect_tcp(
-                    address, port, timeout, local_address, socket_options
+                    address, port, share, local_address, socket_options
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 refused = error
         raise refused or httpcore2.ConnectError(f"{host} has no address")
+
+
+def _look_up(host: str, port: int, seconds: float) -> list[str]:
+    """By the system's resolver, which can't be interrupted and may take minutes."""
+    answer = SimpleQueue[list[str] | OSError]()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
+        except OSError as error:
+            answer.put(error)
+
+    Thread(target=ask, name="resolver", daemon=True).start()
+    try:
+        told = answer.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+    if isinstance(told, OSError):
+        raise told
+    return told
 
 
 def _literal(host: str) -> _Address | None:

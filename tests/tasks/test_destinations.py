@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+import time
 from datetime import UTC, datetime
+from typing import Any
 
 import httpcore2
 import pytest
 
 from storage.letters import Letter
+from tasks import post
 from tasks.destinations import (
     DestinationRefused,
     GuardedNetwork,
@@ -185,9 +188,9 @@ def test_the_host_is_named_as_the_url_writes_it(host: str) -> None:
 
 def _send(url: str) -> Answer:
     letter = Letter(1, 1, "channel.closed", {}, 0, 0, datetime.now(UTC), ())
-    post = Post(allow_private=True)
-    answer = post.send(letter, Address("alice", url, ("whsec_c2VjcmV0",)), datetime.now(UTC))
-    post.close()
+    sender = Post(allow_private=True)
+    answer = sender.send(letter, Address("alice", url, ("whsec_c2VjcmV0",)), datetime.now(UTC))
+    sender.close()
     return answer
 
 
@@ -198,3 +201,64 @@ def _take_one(server: socket.socket) -> bytes:
         head = connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
     return head
+
+
+def test_a_letter_takes_no_longer_for_many_addresses_that_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those of a name behind a firewall that drops: eight of them are no eight letters."""
+    monkeypatch.setattr(post, "LONGEST_SECONDS", 1.0)
+    _leads_to(monkeypatch, *(f"192.0.2.{n}" for n in range(8)))
+    began = time.monotonic()
+    answer = _send("http://many.example/")
+    assert answer.fate is Fate.UNANSWERED
+    assert time.monotonic() - began < 2
+
+
+def test_an_address_that_says_nothing_hides_none_that_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A host whose IPv6 leads nowhere is reached by IPv4, for the same letter."""
+    monkeypatch.setattr(post, "LONGEST_SECONDS", 2.0)
+    _leads_to(monkeypatch, "192.0.2.1", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_take_one, args=(server,))
+        thread.start()
+        assert _send(f"http://both.example:{server.getsockname()[1]}/").fate is Fate.TAKEN
+        thread.join()
+
+
+def test_a_name_that_is_looked_up_for_too_long_is_an_endpoint_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system's resolver asks every name server again and again, and nothing interrupts it."""
+    monkeypatch.setattr(post, "LONGEST_SECONDS", 0.5)
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20) and [])
+    began = time.monotonic()
+    answer = _send("http://slow.example/")
+    over.set()
+    assert answer.fate is Fate.UNANSWERED
+    assert "does not resolve" in answer.reason
+    assert time.monotonic() - began < 5
+
+
+def _leads_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Any name but a literal does; of the addresses those for documentation never answer."""
+    looked_up, connected = socket.getaddrinfo, httpcore2.SyncBackend.connect_tcp
+
+    def look_up(host: str, port: int, *rest: Any, **named: Any) -> Any:
+        if not host.endswith(".example"):
+            return looked_up(host, port, *rest, **named)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in addresses]
+
+    def connect(
+        self: httpcore2.SyncBackend, host: str, port: int, timeout: float, *rest: Any
+    ) -> httpcore2.NetworkStream:
+        if host.startswith("192.0.2."):
+            time.sleep(timeout)
+            raise httpcore2.ConnectTimeout(host)
+        return connected(self, host, port, timeout, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", connect)
