@@ -1,8 +1,8 @@
 """Where webhooks go: who sends to an endpoint now, and whether it is left alone for a while.
 
 One worker at a time sends to an endpoint, so that a slow one costs at most one worker. One that
-does not answer is left alone, for twice as long each time, and then asked with one letter: a dead
-endpoint costs one attempt now and then, however many letters wait for it.
+answers to none of several channels is left alone, for twice as long each time, and then asked with
+a handful of letters: a dead endpoint costs little, however many letters wait for it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ NOTE_ANSWER = """
 NOTE_SILENCE = """
     UPDATE webhook_endpoints
     SET failures = failures + 1, last_error = %(error)s,
-        open_until = clock_timestamp() + make_interval(
-            secs => least(%(longest)s::float8, power(2, least(failures + 1, 20))))
+        open_until = CASE WHEN %(leave_alone)s THEN clock_timestamp() + make_interval(
+            secs => least(%(longest)s::float8, power(2, least(failures + 1, 20)))) END
     WHERE name = %(name)s
     RETURNING failures
 """
@@ -108,12 +108,17 @@ def note_answer(conn: Connection, name: str) -> None:
     conn.execute(NOTE_ANSWER, {"name": name})
 
 
-def note_silence(conn: Connection, name: str, error: str) -> int:
-    """It does not answer: leave it alone for 2 s, 4 s ... at most ten minutes.
+def note_silence(conn: Connection, name: str, error: str, *, leave_alone: bool) -> int:
+    """It does not answer, how often in a row.
 
-    Answers how often in a row.
+    `leave_alone`: ask it nothing for 2 s, 4 s ... at most ten minutes.
     """
-    facts = {"name": name, "error": error, "longest": LONGEST_PAUSE_SECONDS}
+    facts = {
+        "name": name,
+        "error": error,
+        "leave_alone": leave_alone,
+        "longest": LONGEST_PAUSE_SECONDS,
+    }
     row = conn.execute(NOTE_SILENCE, facts).fetchone()
     return 0 if row is None else int(row[0])
 

@@ -18,6 +18,7 @@ from contractcourt.effects import NotifyNode
 from storage import alarms
 from storage.alarms import Alarm
 from storage.database import Connection
+from storage.endpoints import LONGEST_PAUSE_SECONDS
 from storage.outbox import LONGEST_WAIT_SECONDS
 
 TAKE_DUE = """
@@ -52,10 +53,17 @@ MARK_TAKEN = """
     UPDATE outbox SET sent_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
     WHERE id = ANY(%(ids)s) AND sent_at IS NULL
 """
-#: The endpoint is asked again by the endpoint's own clock, not by the letter's.
 MARK_UNANSWERED = """
-    UPDATE outbox SET attempts = attempts + 1, last_error = %(error)s, due_at = clock_timestamp()
+    UPDATE outbox
+    SET attempts = attempts + 1, last_error = %(error)s,
+        due_at = clock_timestamp() + make_interval(
+            secs => least(%(longest)s::float8, power(2, least(attempts - refusals + 1, 20))))
     WHERE id = %(id)s AND sent_at IS NULL
+"""
+HURRY = """
+    UPDATE outbox SET due_at = clock_timestamp()
+    WHERE endpoint = %(endpoint)s AND sent_at IS NULL AND refusals = 0
+      AND due_at > statement_timestamp()
 """
 MARK_REFUSED = """
     UPDATE outbox
@@ -67,7 +75,7 @@ MARK_REFUSED = """
 """
 FORGIVE = """
     UPDATE outbox SET refusals = 0, due_at = clock_timestamp()
-    WHERE endpoint = %(endpoint)s AND sent_at IS NULL AND refusals > 0
+    WHERE endpoint = %(endpoint)s AND sent_at IS NULL AND attempts > 0
 """
 BURY = """
     WITH given_up AS (
@@ -180,8 +188,17 @@ def mark_taken(conn: Connection, ids: Sequence[int]) -> None:
 
 
 def mark_unanswered(conn: Connection, letter_id: int, error: str) -> None:
-    """The endpoint did not answer, which says nothing of the letter."""
-    conn.execute(MARK_UNANSWERED, {"id": letter_id, "error": error})
+    """The endpoint did not answer: due again after 2 s, 4 s ... at most ten minutes.
+
+    It may hang over this very letter, and answer to those of other channels.
+    """
+    facts = {"id": letter_id, "error": error, "longest": LONGEST_PAUSE_SECONDS}
+    conn.execute(MARK_UNANSWERED, facts)
+
+
+def hurry(conn: Connection, endpoint: str) -> None:
+    """It answers again: what it did not answer to is due at once."""
+    conn.execute(HURRY, {"endpoint": endpoint})
 
 
 def mark_refused(conn: Connection, letter_id: int, error: str, most_refusals: int) -> bool:
@@ -198,5 +215,5 @@ def mark_refused(conn: Connection, letter_id: int, error: str, most_refusals: in
 
 
 def forgive(conn: Connection, endpoint: str) -> None:
-    """What it refused is due at once, as if it had never been refused."""
+    """What it refused, or did not answer to, is due at once, and was never refused."""
     conn.execute(FORGIVE, {"endpoint": endpoint})

@@ -66,39 +66,37 @@ def deliver(held: Resources, name: str) -> None:
     if failures is None:
         return
     try:
-        failures = _send_all(held, name, failures)
+        is_there = _send_all(held, name, failures)
     finally:
         held.db.run(lambda conn: endpoints.release(conn, name, claim_id))
     # What came while we held it found it busy, and left it to us.
-    if not failures and held.db.run(lambda conn: letters.take(conn, name, 1)):
+    if is_there and held.db.run(lambda conn: letters.take(conn, name, 1)):
         wakeups.deliver([name])
 
 
-def _send_all(held: Resources, name: str, failures: int) -> int:
-    """Until nothing is due, it does not answer, or the time is up; rounds without an answer."""
+def _send_all(held: Resources, name: str, failures: int) -> bool:
+    """Until nothing is due, or the time is up; False when it is to be left alone before."""
     address = held.db.run(lambda conn: _address(conn, held.settings, name))
     ends_at = time.monotonic() + _ROUND_SECONDS
     while time.monotonic() < ends_at:
         if address is None:
             if not _drop(held, name):
-                return 0
+                return True
             continue
-        # One that did not answer is asked with a single letter first.
-        limit = 1 if failures else SIDE_BY_SIDE
-        due = held.db.run(partial(letters.take, endpoint=name, limit=limit))
+        due = held.db.run(partial(letters.take, endpoint=name, limit=SIDE_BY_SIDE))
         if not due:
-            return failures
+            return True
         reach(CrashPoint.NOTIFY_TAKEN)
         answered = list(zip(due, _send_each(held, due, address), strict=True))
         reach(CrashPoint.NOTIFY_SENT)
         before = failures
         failures = held.db.run(partial(_note, settings=held.settings, name=name, answered=answered))
         reach(CrashPoint.NOTIFY_STORED)
-        if failures:
-            return failures
-        if before:
+        if failures and _leave_alone(answered):
+            return False
+        if before and not failures:
             held.db.run(partial(_answers_again, name=name))
-    return failures
+    return True
 
 
 def _drop(held: Resources, name: str) -> int:
@@ -151,7 +149,8 @@ def _note(
     if any(answer.fate is not Fate.UNANSWERED for _, answer in answered):
         endpoints.note_answer(conn, name)
         return 0
-    failures = endpoints.note_silence(conn, name, silence)
+    leave_alone = _leave_alone(answered)
+    failures = endpoints.note_silence(conn, name, silence, leave_alone=leave_alone)
     _log.warning("webhooks unanswered", endpoint=name, reason=silence, rounds=failures)
     if failures >= _ALARMING_SILENCE:
         words = f"no webhook reaches {name}: {silence}. All of them wait, none is lost"
@@ -159,7 +158,13 @@ def _note(
     return failures
 
 
+def _leave_alone(unanswered: Sequence[tuple[Letter, Answer]]) -> bool:
+    """Over one letter it may hang for that one's sake, and answer to those of other channels."""
+    return len(unanswered) > 1
+
+
 def _answers_again(conn: Connection, name: str) -> None:
+    letters.hurry(conn, name)
     alarms.clear_kind(conn, None, AlarmKind.ENDPOINT_SILENT, node=_node(name))
 
 

@@ -138,10 +138,10 @@ def test_an_endpoint_that_is_silent_is_left_alone_for_longer_each_time(
     with db.transaction() as conn:
         letter = outbox.put(conn, channel_id, notice(1))
         assert endpoints.claim(conn, "alice", ONE, 60) == 0
-        letters.mark_unanswered(conn, letter, "refused")
         waits = []
         for failures in range(1, 15):
-            assert endpoints.note_silence(conn, "alice", "refused") == failures
+            said = endpoints.note_silence(conn, "alice", "refused", leave_alone=True)
+            assert said == failures
             [[seconds]] = conn.execute(pause).fetchall()
             waits.append(float(seconds))
         endpoints.release(conn, "alice", ONE)
@@ -156,6 +156,24 @@ def test_an_endpoint_that_is_silent_is_left_alone_for_longer_each_time(
         endpoints.note_answer(conn, "alice")
         [known] = endpoints.list_all(conn)
     assert (known.failures, known.open_until, known.last_error) == (0, None, None)
+
+
+def test_a_letter_that_is_not_answered_waits_longer_each_time_until_anything_is(
+    db: Database, channel_id: int
+) -> None:
+    wait = "SELECT extract(epoch FROM due_at - clock_timestamp()) FROM outbox WHERE id = %s"
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+        letter, refused = outbox.put_many(conn, [(channel_id, notice(1)), (other, notice(2))])
+        waits = []
+        for _ in range(12):
+            letters.mark_unanswered(conn, letter, "no answer")
+            [[seconds]] = conn.execute(wait, (letter,)).fetchall()
+            waits.append(float(seconds))
+        assert waits == pytest.approx([min(2**n, 600) for n in range(1, 13)], abs=0.5)
+        letters.mark_refused(conn, refused, "it answered 400", MOST)
+        letters.hurry(conn, "alice")
+        assert due(conn) == [letter]
 
 
 def test_letters_that_nobody_listens_for_are_done(db: Database, channel_id: int) -> None:

@@ -68,7 +68,7 @@ def test_a_pause_that_is_meant_stays(db: Database, channel_id: int) -> None:
 def test_an_endpoint_is_asked_again_and_can_be_claimed(db: Database) -> None:
     with db.transaction() as conn:
         assert endpoints.claim(conn, "alice", UUID(int=1), _CLAIM_SECONDS) == 0
-        endpoints.note_silence(conn, "alice", "nobody answers")
+        endpoints.note_silence(conn, "alice", "nobody answers", leave_alone=True)
         set_back.mend(conn, _CLAIM_SECONDS)
         assert endpoints.claim(conn, "alice", UUID(int=2), _CLAIM_SECONDS) is None
         _set_back(conn)

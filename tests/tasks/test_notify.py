@@ -308,9 +308,65 @@ def test_one_that_drips_its_answer_is_not_waited_for(
         deliver(held, NODE)
         ended.set()
         thread.join()
+    at_once(db)
     with db.transaction() as conn:
         [waiting] = letters.take(conn, NODE, 10)
     assert (waiting.id, waiting.attempts, waiting.refusals) == (letter, 1, 0)
+
+
+def test_one_channel_whose_letter_is_never_answered_keeps_no_other_waiting(
+    held: Resources, db: Database, channel_id: int, mailbox: Mailbox
+) -> None:
+    """The node's server hangs over that one, however often it is asked, and is not away."""
+    mailbox.rule = lambda body: 504 if body["data"]["number"] == 1 else 200
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+    tell(db, channel_id, 1)
+    for _ in range(4):
+        deliver(held, NODE)
+        at_once(db)
+    deliver(held, NODE)
+    assert mailbox.asked == 5
+    tell(db, other, 2)
+    deliver(held, NODE)
+    assert numbers(mailbox) == [2]
+
+
+def test_a_letter_that_is_not_answered_is_not_asked_for_with_every_other(
+    held: Resources, db: Database, channel_id: int, mailbox: Mailbox
+) -> None:
+    """Each time costs what a letter may take, and the others would wait for it."""
+    mailbox.rule = lambda body: 504 if body["data"]["number"] == 1 else 200
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+    tell(db, channel_id, 1)
+    tell(db, other, 2, 3, 4, 5)
+    deliver(held, NODE)
+    assert numbers(mailbox) == [2, 3, 4, 5]
+    assert mailbox.asked == 5
+
+
+def test_what_a_silent_endpoint_left_waiting_goes_out_with_its_first_answer(
+    held: Resources, db: Database, channel_id: int, mailbox: Mailbox
+) -> None:
+    mailbox.rule = lambda _: 503
+    with db.transaction() as conn:
+        others = [examples.open_channel(conn, n) for n in range(2, 4)]
+    tell(db, channel_id, 1)
+    tell(db, others[0], 2)
+    for _ in range(5):
+        at_once(db)
+        deliver(held, NODE)
+        deliver(held, NODE)  # left alone
+    assert mailbox.asked == 10
+    tell(db, others[1], 3)
+    deliver(held, NODE)
+    assert mailbox.asked == 10
+    mailbox.rule = lambda _: 200
+    with db.transaction() as conn:
+        conn.execute("UPDATE webhook_endpoints SET open_until = clock_timestamp()")
+    deliver(held, NODE)
+    assert sorted(numbers(mailbox)) == [1, 2, 3]
 
 
 def test_a_redirect_is_not_followed(
@@ -397,7 +453,9 @@ def test_what_waits_goes_to_the_new_address_whatever_the_old_one_said(
     for _ in range(10):
         deliver(held, NODE)
         with db.transaction() as conn:
-            conn.execute("UPDATE webhook_endpoints SET open_until = clock_timestamp()")
+            conn.execute(
+                "UPDATE outbox SET due_at = clock_timestamp() WHERE id = %s", (unanswered,)
+            )
     deliver(held, NODE)
     with db.transaction() as conn:
         assert [alarm.kind for alarm in alarms.list_open(conn)] == [AlarmKind.ENDPOINT_SILENT]
