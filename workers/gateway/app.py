@@ -47,6 +47,7 @@ from workers.gateway.heads import PromptHeads
 from workers.gateway.limits import BodyLimit
 from workers.gateway.metrics import Counted, GatewayMetrics
 from workers.gateway.rates import Rate, Rates, StrangersLimit
+from workers.gateway.responses import refusals
 from workers.gateway.wakeup import Waker
 
 #: Connections to Postgres. More requests than that wait for one, then are told to come again.
@@ -68,6 +69,7 @@ def create_app(court: Court, stream: Stream | None = None) -> FastAPI:
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
+        responses=refusals(429, 500),
     )
     openapi.install(app)
     problems.install(app)

@@ -46,7 +46,7 @@ def routes(court: Court) -> APIRouter:
         "/dead-letters/{letter_id}/replay",
         tags=["act"],
         status_code=202,
-        responses=refusals(401, 403, 404, 422, 503),
+        responses=refusals(401, 403, 404, 408, 413, 422, 503),
     )
     def replay_dead_letter(
         letter_id: Annotated[int, Path(ge=1, le=2**63 - 1)],

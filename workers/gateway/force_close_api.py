@@ -23,7 +23,7 @@ def routes(court: Court) -> APIRouter:
     @router.post(
         "/channels/{cp}/force-close",
         status_code=202,
-        responses=refusals(400, 401, 403, 404, 409, 413, 422, 503),
+        responses=refusals(400, 401, 403, 404, 408, 409, 413, 422, 503),
     )
     def force_close(
         cp: str,

@@ -27,7 +27,7 @@ def routes(court: Court) -> APIRouter:
         """The database answers and is migrated: webhooks can be taken."""
         return Readiness(revision=_ready_revision(court))
 
-    @router.get("/metrics", response_class=Response)
+    @router.get("/metrics", response_class=Response, responses=refusals(503))
     def metrics() -> Response:
         """Prometheus text."""
         return Response(court.metrics.page(), media_type=_PROMETHEUS)

@@ -25,6 +25,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "too large",
         422: "wrong fields, or refused by the law",
         429: "too many; Retry-After says when",
+        500: "the court failed; its log says why",
         503: "the database is away; try again",
     }
     return {

@@ -22,7 +22,7 @@ def routes(court: Court) -> APIRouter:
     @router.post(
         "/nodes/{node}/events",
         status_code=202,
-        responses=refusals(400, 401, 404, 408, 409, 413, 422, 429, 503),
+        responses=refusals(400, 401, 404, 408, 409, 413, 422, 503),
         openapi_extra=WEBHOOK_REQUEST,
     )
     async def take_event(
