@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import structlog
 
@@ -16,13 +18,15 @@ from workers.gateway.parts import RemoteCommitmentData
 from workers.gateway.payloads import ChannelUpdatedData, UpdateStep
 
 _log = structlog.get_logger()
+#: For all points of one message; the last question may take longer.
+_SIGNER_SECONDS = 2.0
 
 
 def event_of(court: Court, case: Case, data: ChannelUpdatedData) -> ChannelUpdated:
     """What the law shall hear of these steps.
 
     Our per-commitment points are asked of the signer where the node sent none. While the signer
-    is away, or has no keys, they stay unknown: the law asks again when it needs them.
+    is away or slow, or has no keys, they stay unknown: the law asks again when it needs them.
 
     Raises:
         LawError: a transaction or signature of ours is wrong.
@@ -32,7 +36,9 @@ def event_of(court: Court, case: Case, data: ChannelUpdatedData) -> ChannelUpdat
             f"a {case.channel.channel_type} channel is only watched: send no updates of it"
         )
     points = _Points(court, case)
-    return ChannelUpdated(tuple(_step(step, case, points) for step in data.steps), forgets=True)
+    # The newest first, for that is what may be published.
+    newest_first = [_step(step, case, points) for step in reversed(data.steps)]
+    return ChannelUpdated(tuple(reversed(newest_first)), forgets=True)
 
 
 def _step(step: UpdateStep, case: Case, points: _Points) -> ChannelUpdate:
@@ -50,15 +56,18 @@ def _remote(data: RemoteCommitmentData | None) -> RemoteCommitment | None:
 
 
 class _Points:
-    """Our per-commitment points, for as long as the signer answers."""
+    """Our per-commitment points, for as long as the signer answers and a webhook may wait."""
 
     def __init__(self, court: Court, case: Case) -> None:
+        self._ends_at = time.monotonic() + _SIGNER_SECONDS
         self._signer = court.signer
         self._channel = case.channel
 
     def fill(self, commitment: LocalCommitment) -> LocalCommitment:
         """The commitment with its point, if there is one to be had."""
         if commitment.per_commitment_point is not None or self._signer is None:
+            return commitment
+        if time.monotonic() > self._ends_at:
             return commitment
         try:
             point = self._signer.local_point(self._channel, commitment.number, commitment)

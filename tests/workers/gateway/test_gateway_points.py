@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from contractcourt.channel import LocalCommitment
 from contractcourt.codec import to_builtins
@@ -15,6 +20,7 @@ from storage.seal import Seal
 from tasks.signer_client import SignerClient
 from tests.storage.examples import WEBHOOK_SEAL
 from tests.workers.gateway.serving import GatewayClient, channel_of, serving, updates_of
+from workers.gateway import updates
 from workers.gateway.access import Access
 from workers.gateway.app import create_app, metrics_of
 from workers.gateway.court import Court
@@ -117,4 +123,38 @@ def test_a_signer_that_is_away_keeps_no_webhook_waiting(
             answer = client.update(sim, sim.first_update(), *sim.whole_move(1_000_000))
             assert answer.status_code == 202
             assert local_commitment(client, sim).per_commitment_point is None
+            client.http.close()
+
+
+def test_a_signer_that_is_slow_keeps_a_message_of_many_steps_waiting_no_longer(
+    db: Database, sim: SimulatedChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its threads are all that the gateway has; the newest commitment is asked for first."""
+    monkeypatch.setattr(updates, "_SIGNER_SECONDS", 0.5)
+    signer = create_signer(Signer(db, KeyRing(Seal(bytes(32)), mainnet=False)), SIGNER_TOKEN)
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await asyncio.sleep(0.3)
+        await signer(scope, receive, send)
+
+    with (
+        serving(Starlette(routes=[Mount("/", slow)])) as url,
+        SignerClient(url, SIGNER_TOKEN) as it,
+    ):
+        it.import_keys(json.dumps(sim.key_document()).encode())
+        court = Court(
+            db, Access(), metrics_of(db), wake=lambda _: None, signer=it, webhook_seal=WEBHOOK_SEAL
+        )
+        with serving(create_app(court)) as url:
+            client = GatewayClient(url, db, [])
+            client.add_node("alice", sim.sweep_script)
+            client.open(sim)
+            steps = [sim.first_update()]
+            for number in range(20):
+                steps += sim.whole_move(1_000_000 * (number + 1))
+            began = time.monotonic()
+            assert client.update(sim, *steps).status_code == 202
+            assert time.monotonic() - began < 4
+            assert local_commitment(client, sim).per_commitment_point == sim.ours.point(20)
             client.http.close()
