@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workers.errors import WorkerError
+from workers.process import leash
 from workers.simulation.client import CourtClient, KnownNodes, NodeAccount
 
 _START_SECONDS = 240
@@ -57,7 +58,10 @@ class RunningCourt:
         return self.data_dir / "endpoints.json"
 
     def start(self) -> None:
-        """Start everything and wait until it is ready. Raises CourtDidNotStart."""
+        """Start everything and wait until it is ready; else nothing of it runs any more.
+
+        Raises CourtDidNotStart.
+        """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.endpoints_path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "workers.cli", "up", "--data-dir", str(self.data_dir)]
@@ -72,8 +76,14 @@ class RunningCourt:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Ctrl-C does not reach it, and whoever ends us otherwise does not know of it.
+                preexec_fn=leash(signal.SIGTERM),
             )
-        self._wait_ready(self._up)
+        try:
+            self._wait_ready(self._up)
+        except BaseException:
+            self._end(self._up)
+            raise
         self.client = CourtClient(json.loads(self.endpoints_path.read_text()))
 
     def _wait_ready(self, up: subprocess.Popen[bytes]) -> None:
@@ -108,14 +118,17 @@ class RunningCourt:
     def stop(self) -> None:
         """Stop everything, in order."""
         self.client.close()
-        if self._up is None:
-            return
-        self._up.send_signal(signal.SIGTERM)
+        if self._up is not None:
+            self._end(self._up)
+
+    @staticmethod
+    def _end(up: subprocess.Popen[bytes]) -> None:
+        up.send_signal(signal.SIGTERM)
         try:
-            self._up.wait(_STOP_SECONDS)
+            up.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._up.kill()
-            self._up.wait()
+            up.kill()
+            up.wait()
 
     def node(self, name: str, sweep_script: bytes, webhook_url: str | None = None) -> NodeAccount:
         """A node of this name: at the first time of asking, registered and given a fee wallet."""
