@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 from tests.workers.running_up import clean_environment
+from workers.cli.exits import Exit
 
+RECORDINGS = Path(__file__).parent.parent / "data" / "ldk"
 _START_SECONDS, _END_SECONDS = 60.0, 60.0
 
 
@@ -85,3 +87,14 @@ def test_a_demo_that_is_ended_while_its_court_starts_leaves_none(
         os.kill(demo.pid, number)
         demo.wait(_END_SECONDS)
         assert left_over(started) == set()
+
+
+def test_ctrl_c_ends_a_replay_and_not_only_its_next_line(tmp_path: Path) -> None:
+    with running("replay", str(RECORDINGS), tmp_path=tmp_path) as replay:
+        started = wait_for_part(replay.pid, "gateway")
+        began = time.monotonic()
+        os.kill(replay.pid, signal.SIGINT)
+        assert replay.wait(_END_SECONDS) == Exit.INTERRUPTED
+        assert left_over(started) == set()
+        assert time.monotonic() - began < _END_SECONDS
+        assert list(tmp_path.iterdir()) == []

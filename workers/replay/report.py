@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -30,15 +32,7 @@ def run(folder: Path, json_path: Path | None = None) -> int:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise FixtureError(f"{folder} holds no *.json file")
-    # A court of its own for each: they share nothing, so as many at once as there are cores.
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(paths))) as pool:
-        running = [(path, pool.submit(replay, path)) for path in paths]
-        outcomes = []
-        for number, (path, future) in enumerate(running, 1):
-            outcome = future.result()
-            words = f"{outcome.kind} {outcome.state} {outcome.problem}".rstrip()
-            console.print(f"[dim]{number}/{len(paths)}[/dim] {path.stem}: {words}")
-            outcomes.append(outcome)
+    outcomes = _replay_all(paths, console)
     Console(width=max(console.width, _WIDTH)).print(_table(outcomes))
     document = json.dumps([_document(outcome) for outcome in outcomes])
     if json_path is None:
@@ -50,14 +44,34 @@ def run(folder: Path, json_path: Path | None = None) -> int:
     return 0 if all(not outcome.problem for outcome in outcomes) else 1
 
 
-def replay(path: Path) -> Outcome:
+def _replay_all(paths: Sequence[Path], console: Console) -> list[Outcome]:
+    """What came of each, in their order; each is said as soon as it is known."""
+    outcomes: list[Outcome] = []
+    stopping = threading.Event()
+    # A court of its own for each: they share nothing, so as many at once as there are cores.
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(paths))) as pool:
+        try:
+            for future in [pool.submit(replay, path, stopping) for path in paths]:
+                outcome = future.result()
+                outcomes.append(outcome)
+                words = f"{outcome.kind} {outcome.state} {outcome.problem}".rstrip()
+                console.print(f"[dim]{len(outcomes)}/{len(paths)}[/dim] {outcome.name}: {words}")
+        except BaseException:
+            # Ctrl-C: those that wait never begin, and those that run end as soon as they can.
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return outcomes
+
+
+def replay(path: Path, stopping: threading.Event | None = None) -> Outcome:
     """Replay one recording; `problem` says what was wrong with its end, if anything was."""
     outcome = Outcome(name=path.stem, expected_kind="?")
     try:
         fixture = Fixture.load(path)
         with (
             tempfile.TemporaryDirectory(prefix="contractcourt-replay-") as folder,
-            running_court(Path(folder), workers=1) as court,
+            running_court(Path(folder), workers=1, stopping=stopping) as court,
         ):
             outcome = play(fixture, court.client)
         outcome.problem = _problem(fixture, outcome)

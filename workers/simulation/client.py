@@ -7,6 +7,7 @@ webhooks, HTTP, the chain's JSON-RPC, and read-only questions to Postgres about 
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -34,6 +35,10 @@ class CourtTimeout(WorkerError):
     """The court did not come to rest in time."""
 
 
+class CourtStopped(WorkerError):
+    """Whoever waited for the court has been told to stop."""
+
+
 class Refused(WorkerError):
     """The court refused a call; `status` and `problem` say why."""
 
@@ -52,10 +57,11 @@ class NodeAccount:
 
 
 class CourtClient:
-    """Talks to one court through the addresses of its `endpoints.json`."""
+    """Talks to one court through the addresses of its `endpoints.json`, until it is `stopping`."""
 
-    def __init__(self, endpoints: dict[str, str]) -> None:
+    def __init__(self, endpoints: dict[str, str], stopping: threading.Event | None = None) -> None:
         self.endpoints = endpoints
+        self._stopping = stopping or threading.Event()
         self._http = httpx2.Client(base_url=endpoints["gateway"], timeout=30)
         self._chain = httpx2.Client(timeout=60)
         self._signer = httpx2.Client(base_url=endpoints["signer"], timeout=30)
@@ -187,7 +193,12 @@ class CourtClient:
         self.wait_until(rests, "the court to come to rest", seconds)
 
     def wait_until(self, true: Callable[[], bool], what: str, seconds: float = 30) -> None:
-        """Poll until `true()`. Raises CourtTimeout, naming `what`, when it never is."""
+        """Poll until `true()`.
+
+        Raises:
+            CourtTimeout: it never is; it names `what`.
+            CourtStopped: somebody ended the waiting.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -195,7 +206,8 @@ class CourtClient:
                     return
             except (psycopg.OperationalError, httpx2.TransportError):
                 pass  # a part of the court restarts; that is what some stories are about
-            time.sleep(0.05)
+            if self._stopping.wait(0.05):
+                raise CourtStopped
         raise CourtTimeout(f"waited {seconds:.0f} s in vain for {what}")
 
     @staticmethod

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from workers.errors import WorkerError
 from workers.process import leash
-from workers.simulation.client import CourtClient, KnownNodes, NodeAccount
+from workers.simulation.client import CourtClient, CourtStopped, KnownNodes, NodeAccount
 
 _START_SECONDS = 240
 _STOP_SECONDS = 40
@@ -35,15 +36,22 @@ class CourtDidNotStart(WorkerError):
 class RunningCourt:
     """`contractcourt up` in `data_dir`, and a client of it.
 
-    Its services are embedded, but for those whose variables are `given`.
+    Its services are embedded, but for those whose variables are `given`. Whoever sets `stopping`
+    ends what is waited for, here and in the client.
     """
 
     client: CourtClient
 
     def __init__(
-        self, data_dir: Path, *, workers: int = 2, given: Mapping[str, str] | None = None
+        self,
+        data_dir: Path,
+        *,
+        workers: int = 2,
+        given: Mapping[str, str] | None = None,
+        stopping: threading.Event | None = None,
     ) -> None:
         self.data_dir = data_dir
+        self._stopping = stopping or threading.Event()
         self._workers = workers
         self._given = dict(given or {})
         self._nodes = KnownNodes()
@@ -84,14 +92,15 @@ class RunningCourt:
         except BaseException:
             self._end(self._up)
             raise
-        self.client = CourtClient(json.loads(self.endpoints_path.read_text()))
+        self.client = CourtClient(json.loads(self.endpoints_path.read_text()), self._stopping)
 
     def _wait_ready(self, up: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and up.poll() is None:
             if self.endpoints_path.exists():
                 return
-            time.sleep(0.05)
+            if self._stopping.wait(0.05):
+                raise CourtStopped
         tail = self.log_path.read_text(errors="replace")[-2000:]
         raise CourtDidNotStart(f"the court did not start:\n{tail}")
 
@@ -136,9 +145,11 @@ class RunningCourt:
 
 
 @contextmanager
-def running_court(data_dir: Path, *, workers: int = 2) -> Iterator[RunningCourt]:
+def running_court(
+    data_dir: Path, *, workers: int = 2, stopping: threading.Event | None = None
+) -> Iterator[RunningCourt]:
     """A court for the length of a `with`; nothing of it runs afterwards."""
-    court = RunningCourt(data_dir, workers=workers)
+    court = RunningCourt(data_dir, workers=workers, stopping=stopping)
     court.start()
     try:
         yield court
