@@ -98,3 +98,14 @@ def test_ctrl_c_ends_a_replay_and_not_only_its_next_line(tmp_path: Path) -> None
         assert left_over(started) == set()
         assert time.monotonic() - began < _END_SECONDS
         assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_postgres_is_made_is_no_failure_of_it(tmp_path: Path) -> None:
+    folder = str(tmp_path / "court")
+    with running("up", "--data-dir", folder, "--port", "0", tmp_path=tmp_path) as up:
+        started = wait_for_part(up.pid, "initdb")
+        os.killpg(up.pid, signal.SIGINT)  # A terminal tells all of the group.
+        assert up.wait(_END_SECONDS) == Exit.OK
+        assert up.stderr is not None
+        assert b"initdb failed" not in up.stderr.read()
+        assert left_over(started) == set()

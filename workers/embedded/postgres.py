@@ -106,6 +106,8 @@ class EmbeddedPostgres:
                 capture_output=True,
                 text=True,
                 cwd="/",
+                # Out of reach of Ctrl-C, whose word `up` hears: it would seem to have failed.
+                process_group=0,
                 user=self._account.uid if self._account else None,
                 group=self._account.gid if self._account else None,
                 extra_groups=[] if self._account else None,
