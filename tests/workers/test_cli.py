@@ -356,6 +356,32 @@ def test_a_wrong_address_changes_nothing(
     assert (unknown.code, "no node bob" in unknown.err) == (Exit.FAILED, True)
 
 
+_INTERRUPTED_IMPORT = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{module}":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+from workers.cli import main
+main(["channels"])
+"""
+
+
+@pytest.mark.parametrize("module", ["structlog", "typer", "psycopg"])
+def test_ctrl_c_while_a_command_is_read_in_shows_no_traceback(module: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_IMPORT.format(module=module)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (Exit.INTERRUPTED, "")
+
+
 @pytest.mark.parametrize("arguments", [("doctor",), ("--help",), ("deadlines", "--json")])
 def test_a_reader_that_went_away_is_no_failure(
     database_url: str, arguments: tuple[str, ...]

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave the interpreter with its exit code (`exits.Exit`)."""
-    from tasks import logs
-    from workers.cli.application import application
     from workers.cli.exits import explain
 
-    # stdout is for what was asked; a process of the fleet sets up its own logs.
-    logs.configure("cli", level="warning", fmt="console", stream=sys.stderr)
     given = sys.argv[1:] if arguments is None else list(arguments)
     with explain():
+        # Here, since Ctrl-C may come while they are read in.
+        from tasks import logs
+        from workers.cli.application import application
+
+        # stdout is for what was asked; a process of the fleet sets up its own logs.
+        logs.configure("cli", level="warning", fmt="console", stream=sys.stderr)
         application(given)(args=given, prog_name="contractcourt")
