@@ -18,13 +18,14 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.effects import HTLC_DUE, WakeAt
 from contractcourt.events import ChannelOpened, HeightReached
 from contractcourt.units import BlockHeight, Satoshi
-from storage import alarms, channels, deadlines, node_secrets, nodes
+from storage import alarms, channels, deadlines, force_closes, node_secrets, nodes
 from storage.database import Database
 from tasks import arbitration
 from tasks.environment import load_settings
 from tasks.webhook_key import webhook_seal
 from tests.conftest import free_port
 from tests.storage import examples
+from tests.tasks import opened
 from workers.cli import main
 from workers.cli.exits import MEANINGS, Exit
 
@@ -74,13 +75,13 @@ def open_channel(db: Database, number: int = 1) -> str:
     with db.transaction() as conn:
         if nodes.get_node(conn, channel.node) is None:
             nodes.add_node(conn, channel.node, [examples.SWEEP_SCRIPT])
-        opened = arbitration.open_channel(
+        registered = arbitration.open_channel(
             conn, ChannelOpened(channel), idempotency_key="open", source="node"
         )
-        assert opened is not None
+        assert registered is not None
         arbitration.apply_at_the_door(
             conn,
-            opened[0],
+            registered[0],
             HeightReached(BlockHeight(7)),
             idempotency_key="height",
             source="chain",
@@ -231,6 +232,22 @@ def test_a_reason_is_one_line_that_a_page_can_show(court: Run, db: Database, rea
     refused = court("force-close", open_channel(db), "--reason", reason)
     assert refused.code == Exit.USAGE
     assert "one line" in refused.err
+
+
+def test_a_force_close_is_asked_for_by_a_user_whom_the_system_has_no_name_for(
+    court: Run, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that is run under any number: it ended in a traceback."""
+    sim, channel_id = opened.open_channel(db, "nameless")
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    asked = court("force-close", str(sim.channel.channel_point))
+    assert (asked.code, asked.err) == (Exit.OK, "")
+    with db.transaction() as conn:
+        request = force_closes.find(conn, channel_id)
+    assert request is not None
+    assert request.requested_by == "operator:4000000000"
 
 
 @pytest.mark.parametrize("command", ["channel", "docket", "audit", "force-close"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import uuid
 from pathlib import Path
@@ -187,7 +188,7 @@ def force_close(
             asked = closing.ask(
                 conn,
                 find(conn, channel_point),
-                requested_by=f"operator:{getpass.getuser()}",
+                requested_by=f"operator:{_user()}",
                 reason=reason,
                 key=f"cli:{uuid.uuid4()}",
                 source="operator",
@@ -209,6 +210,14 @@ def force_close(
         print(f"closing transaction {answer.closing_txid}")
     if not woken:
         print("Redis does not answer: the workers will find the request at their next round")
+
+
+def _user() -> str:
+    """Who gives the command; by number where the system has no name for him, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _check_name(name: str) -> None:
