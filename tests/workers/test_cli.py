@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from storage import alarms, channels, deadlines, force_closes, node_secrets, nod
 from storage.database import Database
 from tasks import arbitration
 from tasks.environment import load_settings
+from tasks.signer_client import SignerClient
 from tasks.webhook_key import webhook_seal
 from tests.conftest import free_port
 from tests.storage import examples
@@ -265,6 +267,25 @@ def test_keys_need_a_signer_and_a_file(court: Run, tmp_path: Path) -> None:
     missing = court("keys", "import", str(file))
     assert missing.code == Exit.USAGE
     assert "CONTRACTCOURT_SIGNER_URL" in missing.err
+
+
+def test_keys_are_read_from_stdin_where_no_file_of_theirs_can_be_reached(
+    court: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command in a container sees no file of the host's, and leaves none behind."""
+    monkeypatch.setenv("CONTRACTCOURT_SIGNER_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CONTRACTCOURT_SIGNER_TOKEN", "t" * 32)
+    told: list[bytes] = []
+
+    def import_keys(_: SignerClient, document: bytes) -> str:
+        told.append(document)
+        return "channel 00:0"
+
+    monkeypatch.setattr(SignerClient, "import_keys", import_keys)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"node": "alice"}')))
+    imported = court("keys", "import", "-")
+    assert (imported.code, told) == (Exit.OK, [b'{"node": "alice"}'])
+    assert "delete" not in imported.out
 
 
 def test_a_signer_that_is_away_is_named(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import sys
 import uuid
 from pathlib import Path
 from typing import Annotated
@@ -153,7 +154,8 @@ def webhook_url(
 @keys.command("import")
 def import_keys(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)
+        typer.FileBinaryRead,
+        typer.Argument(metavar="FILE", help="With - it is read from stdin."),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -166,8 +168,9 @@ def import_keys(
     """
     settings = load_settings(data_dir=data_dir)
     with SignerClient(settings.required_signer_url, settings.required_signer_token) as signer:
-        imported = signer.import_keys(file.read_bytes())
-    print(f"imported: {imported}. The signer keeps it sealed; delete {file} now")
+        imported = signer.import_keys(file.read())
+    rest = "" if file is sys.stdin.buffer else f"; delete {file.name} now"
+    print(f"imported: {imported}. The signer keeps it sealed{rest}")
 
 
 def force_close(
