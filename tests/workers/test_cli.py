@@ -420,6 +420,14 @@ def test_ctrl_c_while_a_command_is_read_in_shows_no_traceback(module: str) -> No
     assert (ended.returncode, ended.stderr) == (Exit.INTERRUPTED, "")
 
 
+def test_a_replay_that_could_not_write_what_came_of_it_never_begins(
+    run: Run, tmp_path: Path
+) -> None:
+    told = run("replay", str(tmp_path), "--json", str(tmp_path / "missing" / "told.json"))
+    assert told.code == Exit.USAGE
+    assert "can't be written" in told.err
+
+
 @pytest.mark.parametrize("arguments", [("doctor",), ("--help",), ("deadlines", "--json")])
 def test_a_reader_that_went_away_is_no_failure(
     database_url: str, arguments: tuple[str, ...]

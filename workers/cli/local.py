@@ -48,12 +48,19 @@ def replay(
         typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Recorded closings."),
     ],
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write what came of each to this file.")
+        Path | None,
+        typer.Option("--json", dir_okay=False, help="Write what came of each to this file."),
     ] = None,
 ) -> None:
     """Replay recorded closings of real channels, each through a court of its own."""
     from workers import replay as room
 
+    if json_path is not None:
+        try:
+            json_path.touch()
+        except OSError as error:
+            # Before the minutes that it takes, not after them.
+            raise typer.BadParameter(f"{json_path} can't be written: {error.strerror}") from None
     raise typer.Exit(room.run(folder, json_path) or Exit.OK)
 
 
