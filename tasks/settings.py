@@ -14,13 +14,14 @@ import base64
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from tasks import addresses
 from tasks.endpoints_file import DEFAULT_DATA_DIR, ENDPOINTS_FILE, EndpointsFile
 from tasks.errors import SettingsError
 
@@ -173,6 +174,21 @@ class Settings(BaseSettings):
     """The least that is logged."""
     log_format: Literal["json", "console"] = "json"
     """One JSON object a line, or lines for people."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, url: str | None) -> str | None:
+        return addresses.of_postgres(url)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str | None) -> str | None:
+        return addresses.of(url, "redis", "rediss")
+
+    @field_validator("bitcoind_url", "second_bitcoind_url", "gateway_url", "signer_url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        return addresses.of(url, "http", "https")
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Settings:

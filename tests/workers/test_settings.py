@@ -61,6 +61,48 @@ def test_a_senseless_value_is_refused_without_being_shown(
     assert value not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", f"localhost:6379/{HIDDEN}"),
+        ("REDIS_URL", f"http://:{HIDDEN}@localhost:6379/0"),
+        ("REDIS_URL", f"redis://:p/{HIDDEN}@localhost:6379/0"),
+        ("DATABASE_URL", f"postgres//court:{HIDDEN}@localhost/court"),
+        ("DATABASE_URL", f"postgresql+psycopg://court:{HIDDEN}@localhost/court"),
+        ("DATABASE_URL", f"postgresql://court:p/{HIDDEN}@localhost/court"),
+        ("BITCOIND_URL", f"court:{HIDDEN}@localhost:8332"),
+        ("BITCOIND_URL", f"http://court:p#{HIDDEN}@localhost:8332"),
+        ("CONTRACTCOURT_SIGNER_URL", f"signer:8090/{HIDDEN}"),
+    ],
+)
+def test_what_is_no_address_is_refused_at_the_start_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A client would say so once something is committed, and quote it."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: must be ") as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "rediss://user:p%2Fq@redis.example:6380/1"),
+        ("DATABASE_URL", "host=/run/postgresql dbname=court"),
+        ("DATABASE_URL", "postgresql://court:p%2Fq@one,two:5433/court?target_session_attrs=any"),
+        ("DATABASE_URL", "postgresql://court@one:5432,two:5433/court"),
+        ("BITCOIND_URL", "http://[::1]:8332"),
+        ("CONTRACTCOURT_GATEWAY_URL", "https://court.example.org/"),
+    ],
+)
+def test_every_form_that_a_client_reads_is_taken(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert value in load_settings().model_dump().values()
+
+
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_!!!!", f"whsec_{'A' * 8}", HIDDEN])
 def test_a_secret_that_signs_nothing_is_refused_at_the_start_and_not_at_each_letter(
     monkeypatch: pytest.MonkeyPatch, secret: str

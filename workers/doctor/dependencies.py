@@ -83,7 +83,7 @@ def check_redis(settings: Settings) -> list[Finding]:
             server = client.info("server")
             policy = client.info("memory").get("maxmemory_policy", "unknown")
             refusal = _refused_write(client)
-    except (redis.RedisError, ValueError) as error:  # ValueError: no Redis URL at all
+    except redis.RedisError as error:
         advice = f"is Redis running there, and is REDIS_URL right? {UP_HINT}"
         return [wrong("redis", f"does not let us in: {last_line(error)}", advice)]
     version = str(server["redis_version"])
