@@ -29,6 +29,7 @@ ENDPOINT_KEYS = {
     "seal_key_file": "seal_key_file",
     "webhook_key": "webhook_key",
     "network": "network",
+    "allow_private_webhooks": "allow_private_webhooks",
 }
 
 

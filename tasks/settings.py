@@ -112,7 +112,8 @@ class Settings(BaseSettings):
     """Any long random text, the same for gateway, workers and command line: seals the nodes'
     webhook secrets at rest. Without it `webhook.key` in the data folder is made and used."""
     allow_private_webhooks: bool = False
-    """Allow notify URLs that resolve to private or loopback addresses (always in `up`)."""
+    """Allow notify URLs that resolve to private or loopback addresses; `up` does, unless told
+    not to."""
     webhook_refusals: int = Field(35, ge=1, le=1000)
     """A webhook that its endpoint refused so often is a dead letter; 35 refusals take a day."""
     operator_webhook_url: str | None = Field(None, repr=False)

@@ -61,7 +61,7 @@ def test_every_part_is_announced_to_its_owner_alone(neighbours: list[RunningUp])
 def test_neighbours_share_nothing(neighbours: list[RunningUp]) -> None:
     one, two = (endpoints_of(up) for up in neighbours)
     shared = {name for name in one if one[name] == two[name]}
-    assert shared == {"network"}
+    assert shared == {"network", "allow_private_webhooks"}
 
 
 def test_every_server_listens_on_loopback_alone(neighbours: list[RunningUp]) -> None:
@@ -109,6 +109,17 @@ def test_a_court_is_found_by_its_folder(neighbours: list[RunningUp]) -> None:
     assert cli(one, "node", "add", "alice", "--sweep-script", SWEEP_SCRIPT).returncode == 0
     assert "alice" in cli(one, "node", "list").stdout
     assert "alice" not in cli(two, "node", "list").stdout
+
+
+def test_a_node_beside_the_court_is_registered_with_its_own_address(
+    neighbours: list[RunningUp],
+) -> None:
+    added = cli(
+        neighbours[0].folder,
+        *("node", "add", "beside", "--sweep-script", SWEEP_SCRIPT),
+        *("--webhook-url", "http://127.0.0.1:9735/court"),
+    )
+    assert (added.returncode, added.stderr) == (0, "")
 
 
 def test_a_folder_serves_one_court_at_a_time(neighbours: list[RunningUp]) -> None:

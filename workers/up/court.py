@@ -100,7 +100,7 @@ def _start(supervisor: Supervisor, data_dir: Path, settings: Settings, port: int
     fleet = Fleet(data_dir, settings, addresses, tokens, databases)
     ports = supervisor.bring_up([fleet.signer()])
     ports |= supervisor.bring_up(fleet.workers(ports["signer"], port))
-    told = endpoints.announce(data_dir, settings.network, addresses, tokens, ports)
+    told = endpoints.announce(data_dir, settings, addresses, tokens, ports)
     given = {
         "postgres": settings.database_url,
         "redis": settings.redis_url,

@@ -10,12 +10,17 @@ import json
 from pathlib import Path
 
 from tasks.endpoints_file import ENDPOINTS_FILE
-from workers.up.plan import Addresses, Tokens, url
+from tasks.settings import Settings
+from workers.up.plan import Addresses, Tokens, allows_private_webhooks, url
 from workers.up.secrets import write_private
 
 
 def announce(
-    data_dir: Path, network: str, addresses: Addresses, tokens: Tokens, ports: dict[str, int]
+    data_dir: Path,
+    settings: Settings,
+    addresses: Addresses,
+    tokens: Tokens,
+    ports: dict[str, int],
 ) -> dict[str, str]:
     """Write the file (mode 0600) and return what stands in it."""
     endpoints = {
@@ -25,7 +30,8 @@ def announce(
         "postgres": addresses.postgres,
         "redis": addresses.redis,
         "bitcoind": addresses.bitcoind,
-        "network": network,
+        "network": settings.network,
+        "allow_private_webhooks": allows_private_webhooks(settings),
         "operator_token": tokens.operator,
         "signer_token": tokens.signer,
         "seal_key_file": str(tokens.seal_key_file),

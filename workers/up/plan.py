@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -136,8 +135,7 @@ class Fleet:
         self._databases = databases
         self._told = {
             f"{PREFIX}DATA_DIR": str(data_dir),
-            # Nodes beside a court on one machine take their webhooks on a private address.
-            f"{PREFIX}ALLOW_PRIVATE_WEBHOOKS": str(_given_or("ALLOW_PRIVATE_WEBHOOKS", "true")),
+            f"{PREFIX}ALLOW_PRIVATE_WEBHOOKS": allows_private_webhooks(settings),
         }
         self._waking = {**self._told, "REDIS_URL": addresses.redis}
 
@@ -272,5 +270,7 @@ def url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
 
-def _given_or(field: str, default: str) -> str:
-    return os.environ.get(f"{PREFIX}{field}") or default
+def allows_private_webhooks(settings: Settings) -> str:
+    """Nodes beside a court on one machine take their webhooks on a private address."""
+    is_given = "allow_private_webhooks" in settings.model_fields_set
+    return "true" if settings.allow_private_webhooks or not is_given else "false"
