@@ -10,6 +10,10 @@ class WorkerError(ContractCourtError):
 
 
 def last_line(error: Exception) -> str:
-    """The last line of what an error says: the others name the attempts before it."""
+    """The last line of what an error says: the others name the attempts before it.
+
+    What it asks (libpq's "Is the server running ..?") is no reason, and is passed over.
+    """
     lines = str(error).strip().splitlines()
+    lines = [line for line in lines if not line.endswith("?")] or lines
     return lines[-1].strip() if lines else type(error).__name__

@@ -303,11 +303,12 @@ def test_a_signer_that_is_away_is_named(
 def test_postgres_that_is_away_is_named_without_its_password(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"postgresql://court:hunter2@127.0.0.1:{free_port()}/court"
-    monkeypatch.setenv("DATABASE_URL", url)
+    port = free_port()
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://court:hunter2@127.0.0.1:{port}/court")
     away = run("channels")
     assert away.code == Exit.UNAVAILABLE
     assert "Postgres does not answer" in away.err
+    assert f"port {port} failed: Connection refused" in away.err
     assert "hunter2" not in away.err
 
 
