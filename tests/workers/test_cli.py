@@ -252,6 +252,16 @@ def test_a_force_close_is_asked_for_by_a_user_whom_the_system_has_no_name_for(
     assert request.requested_by == "operator:4000000000"
 
 
+@pytest.mark.parametrize("command", [("channels", "--node"), ("node", "rotate-secret")])
+def test_an_argument_that_is_no_text_shows_no_traceback(
+    court: Run, command: tuple[str, str]
+) -> None:
+    """As the shell hands on a byte of another encoding."""
+    refused = court(*command, "al\udcffce")
+    assert refused.code == Exit.USAGE
+    assert "no UTF-8 text" in refused.err
+
+
 @pytest.mark.parametrize("command", ["channel", "docket", "audit", "force-close"])
 def test_an_unknown_channel_is_said_to_be_unknown(court: Run, command: str) -> None:
     unknown = court(command, f"{'00' * 32}:0")

@@ -82,7 +82,7 @@ def _code_of(error: ContractCourtError) -> Exit:
 
 
 def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
-    """For errors of the libraries that speak to Postgres and Redis; None for a defect of ours."""
+    """For errors of what we speak to Postgres and Redis by; None for a defect of ours."""
     import kombu.exceptions
     import psycopg
     import redis
@@ -99,6 +99,8 @@ def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
                 f"Redis does not answer: {last_line(error)}; is it running at REDIS_URL?",
                 Exit.UNAVAILABLE,
             )
+        case UnicodeEncodeError(encoding="utf-8"):
+            return "an argument has a byte that is no UTF-8 text", Exit.USAGE
         case _:
             return None
 
