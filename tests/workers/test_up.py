@@ -133,7 +133,18 @@ def test_a_port_that_is_in_use_is_not_taken(neighbours: list[RunningUp], tmp_pat
     port = urlsplit(endpoints_of(neighbours[0])["gateway"]).port
     refused = cli(tmp_path / "third", "up", "--port", str(port))
     assert refused.returncode == 1
-    assert f"port {port} for the gateway is in use" in refused.stderr
+    assert f"port {port} for the gateway: Address already in use" in refused.stderr
+
+
+def test_a_port_that_this_user_may_not_have_is_not_said_to_be_in_use(
+    ordinary_user: Person,
+) -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if lowest < 2:
+        pytest.skip("any user may listen on any port here")
+    up = RunningUp(ordinary_user.home / "court", "--port", "1", prefix=ordinary_user.prefix)
+    assert up.popen.wait(60) == 1
+    assert "port 1 for the gateway: Permission denied" in up.words()
 
 
 def test_what_dies_is_started_again(neighbours: list[RunningUp]) -> None:

@@ -31,13 +31,18 @@ class NoFreePort(ContractCourtError):
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen on `host:port` now."""
+    return not refusal(port, host)
+
+
+def refusal(port: int, host: str = "127.0.0.1") -> str:
+    """Why no server of ours could listen on `host:port` now, in the system's words; else empty."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 class Ports:

@@ -19,7 +19,7 @@ from storage.roles import Role
 from tasks.settings import PREFIX, Settings
 from tasks.webhook_key import seal_under
 from workers.database_logins import DatabaseLogin, parse_logins, put_logins
-from workers.embedded.ports import is_free
+from workers.embedded.ports import refusal
 from workers.up import endpoints, summary
 from workers.up.plan import Fleet, Stores, Tokens
 from workers.up.secrets import Secrets, keep, seal_key_file
@@ -37,8 +37,8 @@ class DataFolderUnusable(ContractCourtError):
     """The data folder cannot be used."""
 
 
-class PortInUse(ContractCourtError):
-    """Another program listens on the port that was asked for."""
+class PortRefused(ContractCourtError):
+    """The port that was asked for can't be had: another program listens there, or we may not."""
 
 
 def run(data_dir: Path, settings: Settings, *, port: int | None = None) -> None:
@@ -50,13 +50,13 @@ def run(data_dir: Path, settings: Settings, *, port: int | None = None) -> None:
         port: of the gateway; 0 is any free one, None is the usual one or else any free one.
 
     Raises:
-        PortInUse: another program listens there.
+        PortRefused: another program listens there, or this user may not.
         DataFolderUnusable: not writable, or another `up` runs on it.
         ContractCourtError: a part cannot be set up or does not start; all are stopped again.
     """
     data_dir = data_dir.resolve()
-    if port and not is_free(port):
-        raise PortInUse(f"port {port} for the gateway is in use: choose another --port")
+    if port and (why := refusal(port)):
+        raise PortRefused(f"port {port} for the gateway: {why}; choose another --port")
     with _exclusively(data_dir):
         endpoints.withdraw(data_dir)  # of a court that was killed
         logs = data_dir / "logs"
