@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -19,10 +21,12 @@ from urllib.parse import urlsplit
 import httpx2
 import psutil
 import pytest
+from rich.console import Console
 
 from tests.workers.running_up import RunningUp, cli
 from workers.embedded.passage import allow_passage
 from workers.process import Account
+from workers.up import summary
 
 SWEEP_SCRIPT = "0014" + "ab" * 20
 NOBODY = 65534
@@ -145,6 +149,19 @@ def test_a_port_that_this_user_may_not_have_is_not_said_to_be_in_use(
     up = RunningUp(ordinary_user.home / "court", "--port", "1", prefix=ordinary_user.prefix)
     assert up.popen.wait(60) == 1
     assert "port 1 for the gateway: Permission denied" in up.words()
+
+
+def test_every_address_is_whole_in_a_narrow_terminal_and_commands_can_be_pasted(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "my court"
+    endpoints = dict.fromkeys(("gateway", "flower", "signer", "redis", "bitcoind"), "http://h:1")
+    endpoints["postgres"] = "postgresql://user:secret@a-long-name.of.a.host.example.org:5432/court"
+    shown = io.StringIO()
+    summary.show(Console(file=shown, width=40), folder, endpoints, {"postgres"})
+    assert "postgresql://a-long-name.of.a.host.example.org:5432/court" in shown.getvalue()
+    doctor = next(line for line in shown.getvalue().splitlines() if " doctor" in line)
+    assert shlex.split(doctor) == ["contractcourt", "doctor", "--data-dir", str(folder)]
 
 
 def test_what_dies_is_started_again(neighbours: list[RunningUp]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.table import Table
 
 _MEANING = {
     "gateway": "webhooks, docket page, /docs, /metrics",
@@ -19,16 +19,17 @@ _MEANING = {
 
 
 def show(console: Console, data_dir: Path, endpoints: dict[str, str], external: set[str]) -> None:
-    """Print the table of parts and the next commands; no password or token."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("part", "address", "", ""):
-        table.add_column(column, no_wrap=True)
-    for name, meaning in _MEANING.items():
-        whose = "yours" if name in external else ""
-        table.add_row(name, without_password(endpoints[name]), meaning, whose)
+    """Print the parts and the next commands; no password or token."""
     console.print("[bold green]The court is in session.[/] Ctrl-C ends it, the data stays.\n")
-    console.print(table, soft_wrap=True)
-    option = "" if data_dir == Path(".contractcourt").resolve() else f" --data-dir {data_dir}"
+    # No table: in a narrow terminal that would cut addresses off.
+    addresses = {name: without_password(endpoints[name]) for name in _MEANING}
+    width = max(map(len, addresses.values()))
+    for name, address in addresses.items():
+        whose = "  yours" if name in external else ""
+        line = f"{name:<8}  {address:<{width}}  {_MEANING[name]}{whose}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    here = data_dir == Path(".contractcourt").resolve()
+    option = "" if here else f" --data-dir {shlex.quote(str(data_dir))}"
     console.print(
         f"\nAddresses with passwords and tokens: {data_dir / 'endpoints.json'}\n"
         f"Logs, one file a process:             {data_dir / 'logs'}\n"
@@ -37,6 +38,7 @@ def show(console: Console, data_dir: Path, endpoints: dict[str, str], external: 
         f"  contractcourt doctor{option}\n"
         f"  contractcourt node add alice --sweep-script 0014...{option}\n"
         f"  contractcourt channels{option}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
