@@ -129,6 +129,8 @@ def _hear(hearing: Hearing, event: Event) -> None:
             decided = hearing.case.force_close
             if decided is not None and decided.txid == event.txid:
                 machine.hear_outcome(hearing, event.outcome, event.reason)
+            else:
+                machine.hear_of_earlier(hearing, event.txid)
         case LocalPointLearned():
             _hear_local_point(hearing, event)
         case RevokedStateRecalled():

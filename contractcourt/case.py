@@ -73,7 +73,8 @@ COURT = "court"
 class ForceClose(Record, frozen=True):
     """Our decision to publish our commitment: made once, kept until some close is final.
 
-    The commitment is another one when a splice moves the funding, or the node tells a newer.
+    The commitment is another one when a splice moves the funding, or the node tells a newer. `sent`
+    are those decided before it that the Bitcoin node was given.
     """
 
     requested_at: str
@@ -82,6 +83,7 @@ class ForceClose(Record, frozen=True):
     commitment_number: int
     txid: Txid
     outcome: PublishOutcome | None = None
+    sent: tuple[Txid, ...] = ()
 
 
 class FundingSpend(Record, frozen=True):

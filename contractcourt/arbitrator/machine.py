@@ -18,6 +18,7 @@ funding (`follow_newest`) go back: lnd cannot.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum
 from typing import assert_never
 
@@ -26,7 +27,8 @@ import msgspec
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import htlcs, offer, stakes, telling
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.case import COURT, ForceClose, State
+from contractcourt.case import COURT, Case, ForceClose, State
+from contractcourt.channel import LocalCommitment
 from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     CloseKind,
@@ -35,6 +37,7 @@ from contractcourt.effects import (
     MarkUnresolved,
 )
 from contractcourt.events import ForceCloseRequested, PublishOutcome
+from contractcourt.units import Txid
 
 #: Outcomes after which our commitment, or another one, will confirm by itself.
 _LET_GO = frozenset(
@@ -167,7 +170,11 @@ def _decide_asked(hearing: Hearing, asked: ForceCloseRequested) -> None:
 
 
 def _decide_broadcast(
-    hearing: Hearing, requested_by: str, reason: str, requested_at: str = ""
+    hearing: Hearing,
+    requested_by: str,
+    reason: str,
+    requested_at: str = "",
+    sent: tuple[Txid, ...] = (),
 ) -> None:
     case = hearing.case
     commitment = offer.to_publish(case)
@@ -184,6 +191,7 @@ def _decide_broadcast(
             reason=reason,
             commitment_number=commitment.number,
             txid=commitment.txid,
+            sent=sent,
         ),
     )
     hearing.enter(State.BROADCAST_COMMIT)
@@ -227,10 +235,23 @@ def follow_newest(hearing: Hearing) -> None:
         return
     if newest.txid == decided.txid:
         return
-    left = stakes.decided_commitment(case)
-    if left is not None and left not in case.decided_before:
+    left, sent = stakes.decided_commitment(case), decided.sent
+    if decided.outcome is not None and decided.txid not in sent:
+        sent = (*sent, decided.txid)
+    if left is not None and left not in case.decided_before and _may_be_out(case, left, sent):
         hearing.change(decided_before=(*case.decided_before, left))
-    _decide_broadcast(hearing, decided.requested_by, decided.reason, decided.requested_at)
+    _decide_broadcast(hearing, decided.requested_by, decided.reason, decided.requested_at, sent)
+
+
+def _may_be_out(case: Case, commitment: LocalCommitment, sent: Collection[Txid]) -> bool:
+    """False once another one on its funding was sent: the signer signs one for each (P3).
+
+    A node that goes on after a force close tells a newer one with every payment.
+    """
+    if commitment.txid in sent:
+        return True
+    spends = commitment.spends
+    return all(other.txid not in sent or other.spends != spends for other in case.held)
 
 
 def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None:
@@ -251,6 +272,17 @@ def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None
             f"the node refuses our commitment ({reason or outcome.value}); "
             "it is retried every block",
         )
+
+
+def hear_of_earlier(hearing: Hearing, txid: Txid) -> None:
+    """The Bitcoin node was given one that was decided before the present one."""
+    case = hearing.case
+    decided = case.force_close
+    if decided is None or txid in decided.sent:
+        return
+    if any(commitment.txid == txid for commitment in case.decided_before):
+        sent = (*decided.sent, txid)
+        hearing.change(force_close=msgspec.structs.replace(decided, sent=sent))
 
 
 def reopen(hearing: Hearing) -> None:
