@@ -167,11 +167,19 @@ class MarkUnresolved(msgspec.Struct, frozen=True, tag="mark_unresolved"):
     """A reorg took back the spend of a contract: the case is open again."""
 
 
+_OWED_UPSTREAM = frozenset({"htlc.fulfilled", "htlc.failed"})
+
+
 class NotifyNode(msgspec.Struct, frozen=True, tag="notify_node"):
     """Send the node a webhook, at least once and in order for one channel."""
 
     event_type: str
     data: dict[str, Any]
+
+    @property
+    def urgent(self) -> bool:
+        """The node owes it to the HTLC's other channel, before that one expires upstream (U1)."""
+        return self.event_type in _OWED_UPSTREAM
 
 
 class AskLocalPoint(msgspec.Struct, frozen=True, tag="ask_local_point"):

@@ -21,10 +21,12 @@ from storage.database import Connection
 from storage.endpoints import LONGEST_PAUSE_SECONDS
 from storage.outbox import LONGEST_WAIT_SECONDS
 
-TAKE_DUE = """
-    SELECT o.id, o.channel_id, o.effect, o.attempts, o.refusals, o.created_at,
-           d.ids, d.written
-    FROM outbox AS o
+#: Urgent letters of an endpoint that are looked at, however many wait behind one that hangs.
+_URGENT_LOOKED_AT = 100
+_COLUMNS = """
+    o.id, o.channel_id, o.effect, o.attempts, o.refusals, o.created_at, d.ids, d.written
+"""
+_MISSING = """
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(id ORDER BY id), '{}') AS ids,
                coalesce(array_agg(created_at ORDER BY id), '{}') AS written
@@ -32,11 +34,36 @@ TAKE_DUE = """
         WHERE channel_id = o.channel_id AND endpoint = o.endpoint
           AND id < o.id AND replayed_at IS NULL
     ) AS d
+"""
+TAKE_DUE = f"""
+    SELECT {_COLUMNS}
+    FROM outbox AS o
+    {_MISSING}
     WHERE o.endpoint = %(endpoint)s AND o.sent_at IS NULL AND o.due_at <= statement_timestamp()
       AND NOT EXISTS (
           SELECT 1 FROM outbox AS older
           WHERE older.channel_id = o.channel_id AND older.kind = o.kind
             AND older.sent_at IS NULL AND older.id < o.id)
+    ORDER BY o.due_at, o.id
+    LIMIT %(limit)s
+"""
+#: Of channels with an urgent letter the oldest one, which may not be urgent itself.
+TAKE_URGENT = f"""
+    SELECT {_COLUMNS}
+    FROM (
+        SELECT DISTINCT channel_id FROM (
+            SELECT channel_id FROM outbox
+            WHERE endpoint = %(endpoint)s AND sent_at IS NULL AND urgent
+            ORDER BY id LIMIT {_URGENT_LOOKED_AT}
+        ) AS oldest
+    ) AS pressed
+    CROSS JOIN LATERAL (
+        SELECT * FROM outbox
+        WHERE channel_id = pressed.channel_id AND kind = 'notify_node' AND sent_at IS NULL
+        ORDER BY id LIMIT 1
+    ) AS o
+    {_MISSING}
+    WHERE o.due_at <= statement_timestamp()
     ORDER BY o.due_at, o.id
     LIMIT %(limit)s
 """
@@ -129,10 +156,12 @@ def message_id(letter_id: int, written_at: datetime) -> str:
 def take(conn: Connection, endpoint: str, limit: int) -> list[Letter]:
     """What may be sent to an endpoint now, at most one of each channel, the longest due first.
 
-    Nothing is locked: whoever sends has claimed the endpoint.
+    Before all others come those that an urgent one waits for. Nothing is locked: whoever sends has
+    claimed the endpoint.
     """
     facts = {"endpoint": endpoint, "limit": limit}
-    rows = conn.execute(TAKE_DUE, facts).fetchall()
+    rows = conn.execute(TAKE_URGENT, facts).fetchall()
+    rows = rows or conn.execute(TAKE_DUE, facts).fetchall()
     effects = [read(row[2]) for row in rows]
     about = [effect.alarm_id for effect in effects if isinstance(effect, NotifyOperator)]
     raised = {alarm.id: alarm for alarm in alarms.find(conn, about)}

@@ -33,13 +33,14 @@ LONGEST_WAIT_SECONDS = 3600
 AWAY_SECONDS = 10
 
 PUT = """
-    INSERT INTO outbox (channel_id, kind, effect, endpoint, sent_at)
-    SELECT given.channel_id, given.kind, given.effect,
+    INSERT INTO outbox (channel_id, kind, effect, urgent, endpoint, sent_at)
+    SELECT given.channel_id, given.kind, given.effect, given.urgent,
            CASE WHEN given.kind = 'notify_node'
                 THEN (SELECT node FROM channels WHERE id = given.channel_id) END,
            CASE WHEN %(done)s THEN clock_timestamp() END
-    FROM unnest(%(channel_ids)s::bigint[], %(kinds)s::text[], %(effects)s::text[])
-        WITH ORDINALITY AS given (channel_id, kind, effect, place)
+    FROM unnest(
+            %(channel_ids)s::bigint[], %(kinds)s::text[], %(effects)s::text[], %(urgent)s::bool[])
+        WITH ORDINALITY AS given (channel_id, kind, effect, urgent, place)
     ORDER BY place
     RETURNING id
 """
@@ -119,6 +120,7 @@ def put_many(
         "channel_ids": [channel_id for channel_id, _ in effects],
         "kinds": [kind_of(effect) for _, effect in effects],
         "effects": [encode(effect).decode() for _, effect in effects],
+        "urgent": [isinstance(effect, NotifyNode) and effect.urgent for _, effect in effects],
         "done": done,
     }
     return sorted(row[0] for row in conn.execute(PUT, facts))

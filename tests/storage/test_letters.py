@@ -51,6 +51,35 @@ def test_letters_of_a_channel_never_overtake(db: Database, channel_id: int) -> N
         assert due(conn) == [second, elsewhere]
 
 
+@pytest.mark.parametrize("event_type", ["htlc.fulfilled", "htlc.failed"])
+def test_what_an_htlc_upstream_waits_for_overtakes_all_but_its_own_channel(
+    db: Database, channel_id: int, event_type: str
+) -> None:
+    """A node that was away for hours finds the letters of a mass close before it."""
+    with db.transaction() as conn:
+        bulk = [examples.open_channel(conn, number) for number in range(2, 12)]
+        first, *others = outbox.put_many(conn, [(one, notice(1)) for one in (*bulk, channel_id)])
+        before = others.pop()
+        urgent, after = outbox.put_many(
+            conn, [(channel_id, NotifyNode(event_type, {})), (channel_id, notice(2))]
+        )
+        for expected in (before, urgent):
+            assert due(conn) == [expected]
+            letters.mark_taken(conn, [expected])
+        assert due(conn) == [first, *others, after]
+
+
+def test_an_urgent_letter_that_is_not_due_holds_up_nobody(db: Database, channel_id: int) -> None:
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+        urgent = outbox.put(conn, channel_id, NotifyNode("htlc.failed", {}))
+        elsewhere = outbox.put(conn, other, notice(1))
+        letters.mark_unanswered(conn, urgent, "no answer")
+        assert due(conn) == [elsewhere]
+        letters.hurry(conn, examples.NODE)
+        assert due(conn) == [urgent]
+
+
 def test_a_letter_names_its_endpoint_whoever_writes_it(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
         # As a worker of the version before does it, during an upgrade.
