@@ -100,7 +100,8 @@ def archive(
         if part.shelf is Shelf.ALONE or (
             (part.leaving or missed or cover(db, part, give_up_at)) and _detach(db, part)
         ):
-            _put_away(db, part, drops=drops, stays=part.month >= stays)
+            back = missed or (part.shelf is not Shelf.ARCHIVE and part.month >= stays)
+            _put(db, part, back=back, drops=drops)
 
 
 def forget(db: Database, days: int) -> None:
@@ -174,15 +175,15 @@ def _detach(db: Database, part: Part) -> bool:
     return True
 
 
-def _put_away(db: Database, part: Part, *, drops: bool, stays: bool) -> None:
+def _put(db: Database, part: Part, *, back: bool, drops: bool) -> None:
     with db.transaction() as conn:
-        # Asked again, because nothing brings a dropped part back.
-        if drops and not docket_parts.uncovered(conn, part, 0, 1):
-            docket_parts.drop(conn, part)
-            _log.info("docket part dropped", part=part.name)
-        elif stays:
+        if back:
             docket_parts.bring_back(conn, part)
             _log.info("docket part brought back", part=part.name)
+        # Asked again, because nothing brings a dropped part back.
+        elif drops and not docket_parts.uncovered(conn, part, 0, 1):
+            docket_parts.drop(conn, part)
+            _log.info("docket part dropped", part=part.name)
         else:
             docket_parts.archive(conn, part)
             _log.info("docket part archived", part=part.name)
