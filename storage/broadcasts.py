@@ -245,9 +245,14 @@ def record_attempts(
         "reasons": list(reasons),
     }
     return {
-        broadcast_id: Attempt(number, None if before is None else PublishOutcome(before))
+        broadcast_id: Attempt(number, _outcome(before))
         for broadcast_id, number, before in conn.execute(RECORD_ATTEMPTS, facts)
     }
+
+
+def _outcome(told: str | None) -> PublishOutcome | None:
+    """One that only a newer version knows is as none: the transaction is sent again."""
+    return PublishOutcome(told) if told in set(PublishOutcome) else None
 
 
 def _broadcast(
@@ -278,7 +283,7 @@ def _broadcast(
         raw_tx=HexBytes(raw_tx),
         inputs=tuple(OutPoint(outpoint) for outpoint in inputs),
         state=BroadcastState(state),
-        last_outcome=None if last_outcome is None else PublishOutcome(last_outcome),
+        last_outcome=_outcome(last_outcome),
         last_reason=last_reason,
         attempts=attempts,
         created_at=created_at,

@@ -16,6 +16,7 @@ from contractcourt.events import (
     Event,
     ForceCloseRequested,
     HeightReached,
+    PublishOutcome,
     SpendUnconfirmed,
 )
 from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, WeightUnits
@@ -160,6 +161,22 @@ def test_one_whose_case_only_a_newer_version_can_read_is_left_to_it_and_holds_up
     with pytest.raises(ChainError):
         send(cut_off, sent)
     assert _state(db, newer) is BroadcastState.OPEN
+
+
+def test_one_that_was_answered_in_words_of_a_newer_version_is_sent_again(
+    db: Database, cut_off: Resources
+) -> None:
+    """Else it, and all that is looked at with it, would be sent no more."""
+    sim, channel_id = open_channel(db, "answered")
+    _hear(db, channel_id, _ASKED)
+    ours = _stored(db, sim, channel_id)
+    with db.transaction() as conn:
+        conn.execute("UPDATE broadcasts SET last_outcome = 'unheard_of'")
+        [found] = broadcasts.open_of(conn, [ours.id])
+        told = broadcasts.record_attempts(conn, [(ours.id, PublishOutcome.ACCEPTED, "")])
+    assert (found.last_outcome, told[ours.id].outcome_before) == (None, None)
+    with pytest.raises(ChainError):
+        send(cut_off, [found])
 
 
 def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
