@@ -316,6 +316,22 @@ def test_large_cases_are_advanced_in_several_commits(
         assert docket.backlog(conn)[0] == 0
 
 
+def test_what_the_law_takes_long_for_is_advanced_in_several_commits(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres ends a transaction that says nothing for long, and would each time anew."""
+    monkeypatch.setattr(arbitration, "MOST_SECONDS", -1.0)
+    ids = [open_channel(db, f"slow {number}")[1] for number in range(3)]
+    for channel_id in ids:
+        _append_heights(db, channel_id, 1, 3)
+    with db.transaction() as conn:
+        step = arbitration.apply_pending(conn, ids)
+    assert (step.applied, step.stood) == (2, {ids[0]: 4, **dict.fromkeys(ids[1:], 2)})
+    assert arbitrate(db, ids).applied == 4
+    with db.transaction() as conn:
+        assert docket.backlog(conn)[0] == 0
+
+
 def test_an_answer_that_has_no_room_in_the_commit_is_applied_once(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
