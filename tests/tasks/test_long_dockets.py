@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+import pytest
+
 from contractcourt.events import HeightReached
 from contractcourt.units import BlockHeight
-from storage import docket
+from storage import database, docket
 from storage.database import Connection, Database
 from storage.docket import NewEntry
+from tasks import proof
 from tasks.arbitration import apply_pending, arbitrate
 from tests.summary import Summary
 from tests.tasks.opened import open_channel
@@ -65,3 +71,21 @@ def test_p6_the_next_event_costs_the_same_after_thousands(db: Database, summary:
         f"the next event after {_SHORT} and {_LONG} entries: {early[0]} and {late[0]} rows read "
         f"to append, {early[1]} and {late[1]} to apply, {early[2]} bytes of case both times"
     )
+
+
+def test_a_docket_is_proved_although_the_law_takes_its_time_for_each_entry(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hundreds of HTLCs. Postgres ends a transaction that says nothing for long."""
+    _, channel_id = open_channel(db, "slow")
+    heights(db, channel_id, 1_000, 1_200)
+    arbitrate(db, [channel_id])
+    advance, hasty = proof.advance, database.BEGIN.replace("'15s'", "'1s'")
+
+    def slowly(*asked: Any) -> Any:
+        time.sleep(0.01)
+        return advance(*asked)
+
+    monkeypatch.setattr(proof, "advance", slowly)
+    monkeypatch.setattr(database, "BEGIN", hasty)
+    assert proof.prove(db, channel_id) == []
