@@ -50,6 +50,7 @@ def check_request(request: SigningRequest) -> Transaction:
     if not tx.outputs or tx.version != 2:
         raise malformed("tx has no outputs or is not of version 2")
     amounts = [spent.value_sat for spent in request.inputs] + [o.value for o in tx.outputs]
+    amounts += [channel.capacity_sat for channel in request.channels]
     if not all(0 <= amount <= MAX_MONEY_SAT for amount in amounts):
         raise malformed("an amount is below zero or beyond 21 million bitcoin")
     return tx

@@ -321,6 +321,16 @@ def test_a_bump_pays_for_a_commitment_of_ours_that_the_peer_signed(
     assert reason_of(sim, with_fields(request, commitment=told)) is reason
 
 
+@pytest.mark.parametrize("capacity_sat", [-1, 21_000_000 * 10**8 + 1, 2**64])
+def test_a_channel_holds_no_more_than_there_can_be(capacity_sat: int) -> None:
+    sim, made, want = bumped()
+    request = request_of(sim.channel, made, want)
+    channel = with_fields(sim.channel, capacity_sat=capacity_sat)
+    anchor = with_fields(request.inputs[0], channel=channel)
+    told = with_fields(request, inputs=(anchor, request.inputs[1]))
+    assert reason_of(sim, told) is RefusalReason.MALFORMED_REQUEST
+
+
 def test_a_commitment_of_another_seed_is_none_of_ours() -> None:
     sim, made, want = bumped()
     request = request_of(sim.channel, made, want)
