@@ -104,6 +104,7 @@ def check_sweep(
     _check_outputs(request, tx, claims, allowed)
     _check_second_levels(request, tx, claims)
     _check_fee(request, tx, policy)
+    _check_coins_go_back(request, tx, claims, allowed)
     return claims
 
 
@@ -224,6 +225,33 @@ def _check_outputs(
         raise SigningRefused(
             RefusalReason.FOREIGN_OUTPUT,
             f"{to_wallet} sat go to the fee wallet, {from_wallet} come from it",
+        )
+
+
+def _check_coins_go_back(
+    request: SigningRequest, tx: Transaction, claims: Sequence[Claim | None], allowed: Allowed
+) -> None:
+    """To the sweep scripts goes at most what came from contracts.
+
+    Else nothing might be left in the fee wallet to pay for what is urgent.
+    """
+    only_swept = frozenset(allowed.sweep_scripts) - frozenset(allowed.wallet.values())
+    moved = {n for n, claim in enumerate(claims) if claim is not None and claim.second_level}
+    swept = sum(
+        output.value
+        for index, output in enumerate(tx.outputs)
+        if index not in moved and output.script_pubkey in only_swept
+    )
+    won = sum(
+        spent.value_sat
+        for index, (claim, spent) in enumerate(zip(claims, request.inputs, strict=True))
+        if claim is not None and index not in moved
+    )
+    if swept > won:
+        raise SigningRefused(
+            RefusalReason.FOREIGN_OUTPUT,
+            f"{swept} sat go to the sweep scripts, {won} come from contracts: the rest is of the "
+            "fee wallet",
         )
 
 
