@@ -44,6 +44,12 @@ CLEAR_KINDS = """
     WHERE kind = ANY(%(kinds)s) AND channel_id = ANY(%(channel_ids)s)
       AND node IS NULL AND cleared_at IS NULL
 """
+CLEAR_OF_CHANNELS = """
+    UPDATE alarms AS a SET cleared_at = clock_timestamp()
+    FROM channels AS c
+    WHERE a.kind = %(kind)s AND a.cleared_at IS NULL
+      AND c.id = a.channel_id AND c.node = %(node)s
+"""
 #: Row by row on purpose: what is open of a kind is little, and `unapplied` may be much.
 CLEAR_HEALED = f"""
     UPDATE alarms AS a SET cleared_at = clock_timestamp()
@@ -172,6 +178,11 @@ def clear_kinds(
     """All open alarms of these kinds of these channels are over."""
     facts = {"channel_ids": list(channel_ids), "kinds": [kind.value for kind in kinds]}
     conn.execute(CLEAR_KINDS, facts)
+
+
+def clear_of_channels(conn: Connection, node: str, kind: AlarmKind) -> None:
+    """All open alarms of this kind of this node's channels are over."""
+    conn.execute(CLEAR_OF_CHANNELS, {"node": node, "kind": kind})
 
 
 def find(conn: Connection, ids: Sequence[int]) -> list[Alarm]:

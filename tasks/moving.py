@@ -22,4 +22,5 @@ def move(conn: Connection, node: str, url: str | None) -> bool:
     letters.forgive(conn, node)
     endpoints.start_anew(conn, node)
     alarms.clear_kind(conn, None, AlarmKind.ENDPOINT_SILENT, node=node)
+    alarms.clear_of_channels(conn, node, AlarmKind.ENDPOINT_SILENT)
     return True

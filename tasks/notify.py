@@ -139,17 +139,24 @@ def _note(
     for fate in Fate:
         count = sum(answer.fate is fate for _, answer in answered)
         tallies.add(conn, "webhooks_sent", fate.value, count)
-    silence = ""
     for letter, answer in answered:
         if answer.fate is Fate.UNANSWERED:
-            silence = answer.reason
             letters.mark_unanswered(conn, letter.id, answer.reason)
         elif answer.fate is Fate.REFUSED:
             _note_refusal(conn, settings, name, letter, answer.reason)
+    failures = _note_endpoint(conn, name, answered)
+    if failures < _ALARMING_SILENCE and name != endpoints.OPERATOR:
+        for letter, answer in answered:
+            _note_hanging(conn, name, letter, answer)
+    return failures
+
+
+def _note_endpoint(conn: Connection, name: str, answered: Sequence[tuple[Letter, Answer]]) -> int:
+    """Rounds in a row without any answer."""
     if any(answer.fate is not Fate.UNANSWERED for _, answer in answered):
         endpoints.note_answer(conn, name)
         return 0
-    leave_alone = _leave_alone(answered)
+    silence, leave_alone = answered[-1][1].reason, _leave_alone(answered)
     failures = endpoints.note_silence(conn, name, silence, leave_alone=leave_alone)
     _log.warning("webhooks unanswered", endpoint=name, reason=silence, rounds=failures)
     if failures >= _ALARMING_SILENCE:
@@ -166,6 +173,22 @@ def _leave_alone(unanswered: Sequence[tuple[Letter, Answer]]) -> bool:
 def _answers_again(conn: Connection, name: str) -> None:
     letters.hurry(conn, name)
     alarms.clear_kind(conn, None, AlarmKind.ENDPOINT_SILENT, node=_node(name))
+
+
+def _note_hanging(conn: Connection, name: str, letter: Letter, answer: Answer) -> None:
+    """The endpoint answers, and never to this one: all of its channel waits behind it."""
+    before = letter.attempts - letter.refusals
+    if answer.fate is not Fate.UNANSWERED:
+        if before >= _ALARMING_SILENCE:
+            alarms.clear_kind(conn, letter.channel_id, AlarmKind.ENDPOINT_SILENT)
+    elif before + 1 >= _ALARMING_SILENCE:
+        alarms.keep_raised(
+            conn,
+            letter.channel_id,
+            AlarmKind.ENDPOINT_SILENT,
+            f"{name} answers, but not to {letter.message_id} ({letter.event_type}): "
+            f"{answer.reason}. Later webhooks of this channel wait for it, none is lost",
+        )
 
 
 def _note_refusal(

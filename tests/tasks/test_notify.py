@@ -332,6 +332,40 @@ def test_one_channel_whose_letter_is_never_answered_keeps_no_other_waiting(
     assert numbers(mailbox) == [2]
 
 
+@pytest.mark.parametrize("url", ["the same", None])
+def test_a_channel_that_waits_behind_a_letter_that_is_never_answered_is_alarmed(
+    held: Resources, db: Database, channel_id: int, mailbox: Mailbox, url: str | None
+) -> None:
+    """The endpoint is not silent, as it takes what others are told: nobody would hear of it."""
+    mailbox.rule = lambda body: 504 if body["data"]["number"] == 1 else 200
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+    tell(db, channel_id, 1)
+    for number in range(2, 11):
+        tell(db, other, number)
+        at_once(db)
+        deliver(held, NODE)
+    with db.transaction() as conn:
+        assert alarms.list_open(conn) == []
+    tell(db, other, 11)
+    for _ in range(3):
+        at_once(db)
+        deliver(held, NODE)
+    with db.transaction() as conn:
+        [alarm] = alarms.list_open(conn)
+    assert (alarm.kind, alarm.channel_id) == (AlarmKind.ENDPOINT_SILENT, channel_id)
+    assert "504" in alarm.message
+    if url is None:
+        db.run(lambda conn: moving.move(conn, NODE, None))
+    else:
+        mailbox.rule = lambda _: 200
+        at_once(db)
+        deliver(held, NODE)
+        assert 1 in numbers(mailbox)
+    with db.transaction() as conn:
+        assert alarms.list_open(conn) == []
+
+
 def test_a_letter_that_is_not_answered_is_not_asked_for_with_every_other(
     held: Resources, db: Database, channel_id: int, mailbox: Mailbox
 ) -> None:
