@@ -77,9 +77,11 @@ def request(
     return standing
 
 
-def find(conn: Connection, channel_id: int) -> ForceCloseRow | None:
-    """The force close of a channel, if anybody ever asked for one."""
-    return _find(conn, channel_id, None)
+def find(
+    conn: Connection, channel_id: int, idempotency_key: str | None = None
+) -> ForceCloseRow | None:
+    """The force close of a channel, if anybody ever asked for one, as it answers to this key."""
+    return _find(conn, channel_id, idempotency_key)
 
 
 def set_closing_txid(conn: Connection, channel_id: int, txid: Txid) -> None:

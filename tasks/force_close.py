@@ -74,7 +74,7 @@ def request(
     if case is None or (_nothing_closes(case) and force_closes.find(conn, row.id) is None):
         raise NothingToPublish
     if case.closed:
-        return _too_late(conn, row, case)
+        return _too_late(conn, row, case, idempotency_key)
     standing = force_closes.request(
         conn, row.id, requested_by=requested_by, reason=reason, idempotency_key=idempotency_key
     )
@@ -93,11 +93,17 @@ def request(
     )
 
 
-def _too_late(conn: Connection, row: ChannelRow, case: Case) -> ForceCloseAnswer:
-    """The channel is closed: nothing is asked for any more, whoever closed it."""
-    first = force_closes.find(conn, row.id)
+def _too_late(
+    conn: Connection, row: ChannelRow, case: Case, idempotency_key: str
+) -> ForceCloseAnswer:
+    """The channel is closed: nothing is asked for any more, whoever closed it.
+
+    Whoever was accepted, and asks again because the answer was lost, hears the same.
+    """
+    first = force_closes.find(conn, row.id, idempotency_key)
+    accepted = first is not None and first.accepted
     return ForceCloseAnswer(
-        outcome=ForceCloseOutcome.DROPPED,
+        outcome=ForceCloseOutcome.ACCEPTED if accepted else ForceCloseOutcome.DROPPED,
         requested_at=None if first is None else first.requested_at,
         closing_txid=_closing_txid(case),
         seq=None,

@@ -191,6 +191,21 @@ def test_the_same_key_gets_the_same_answer(
     assert answers[0]["outcome"] == "accepted"
 
 
+def test_the_same_key_gets_the_same_answer_after_the_close_too(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """The answer was lost, and meanwhile the peer's transaction was mined."""
+    path = f"/v1/channels/{opened.funding_outpoint}/force-close"
+
+    def ask(key: str) -> str:
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Idempotency-Key": key}
+        return str(gateway.http.post(path, headers=headers).json()["outcome"])
+
+    assert ask("one") == "accepted"
+    close_cooperatively(gateway, opened)
+    assert (ask("one"), ask("other")) == ("accepted", "dropped")
+
+
 def test_a_closed_channel_names_its_closing_transaction(
     gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:
