@@ -172,9 +172,10 @@ def _literal(host: str) -> _Address | None:
 
 def _refuse_no_name(url: str, host: str) -> None:
     """What neither the resolver nor HTTP takes: they would raise at every letter."""
-    if not url.isascii():
+    if not url.isascii() or " " in url.lstrip():
         raise DestinationRefused(
-            "an URL for webhooks is ASCII: write the host as xn--..., the rest as %XX"
+            "an URL for webhooks is ASCII without blanks: write the host as xn--..., the rest as "
+            "%XX"
         )
     try:
         host.encode("idna")

@@ -91,6 +91,8 @@ def test_names_and_odd_spellings_are_looked_at_once_they_are_resolved(host: str)
         ("https://[::1/", "not an URL"),
         ("https://b\u00fccher.example/", "xn--"),
         ("https://example.com/h\u00e4ken", "xn--"),
+        ("https://example.com/new hooks", "%XX"),
+        ("https://example.com/hooks ", "%XX"),
         ("https://example..com/", "no host name"),
         (f"https://{'a' * 64}.example/", "no host name"),
     ],
