@@ -102,7 +102,8 @@ def package_result(told: Any, message: str) -> PublishResult:
 
 
 def publish_result(answer: Any) -> PublishResult:
-    """Of `sendrawtransaction`: a refusal is an answer."""
+    """Of `sendrawtransaction`: a refusal is an answer. Of what was taken it says the txid."""
     if isinstance(answer, RpcRefused):
         return refused(answer.code, answer.message)
+    Txid.parse(answer)
     return PublishResult(PublishOutcome.ACCEPTED)

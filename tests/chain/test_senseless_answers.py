@@ -71,3 +71,12 @@ def test_a_senseless_answer_says_what_was_asked(devnet: DevnetProcess) -> None:
         pytest.raises(SenselessAnswer, match="state: the Bitcoin node's answer makes no sense"),
     ):
         chain.state()
+
+
+@pytest.mark.parametrize("nonsense", [None, {}, "taken"])
+def test_what_names_no_transaction_does_not_say_that_one_was_taken(
+    devnet: DevnetProcess, nonsense: object
+) -> None:
+    devnet.rpc("devnet_set_fault", method="sendrawtransaction", calls=1, result=nonsense)
+    with closing(BitcoinCore(devnet.url)) as chain, pytest.raises(SenselessAnswer):
+        chain.send(_TX)
