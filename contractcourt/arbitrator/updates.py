@@ -84,9 +84,9 @@ def _warn_of_what_was_decided(hearing: Hearing, commitment: LocalCommitment) -> 
         return
     hearing.alarm(
         AlarmKind.UPDATE_AFTER_FORCE_CLOSE,
-        f"the node accepted commitment {commitment.number} after commitment "
-        f"{decided.commitment_number} was decided, which may be revoked now and is sent no more; "
-        "stop its channel",
+        # In the same words each time: it comes with every payment of a node that goes on.
+        "the node accepted a newer commitment after a force close was decided; the one that was "
+        "decided may be revoked now and is sent no more; stop its channel",
     )
 
 

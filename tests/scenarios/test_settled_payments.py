@@ -6,7 +6,13 @@ import pytest
 
 from contractcourt.channel import Direction
 from contractcourt.codec import encode
-from contractcourt.effects import Effect, PublishCommitment, PublishHtlcTransaction, SweepOutput
+from contractcourt.effects import (
+    Effect,
+    PublishCommitment,
+    PublishHtlcTransaction,
+    RaiseAlarm,
+    SweepOutput,
+)
 from contractcourt.events import Event, PublishOutcome
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
@@ -100,6 +106,9 @@ def test_p6_a_case_does_not_grow_while_the_node_goes_on_after_a_force_close(
     for _ in range(16):
         court.tell(*sim.whole_move(0, offered))
     assert len(encode(court.case)) < early + 500
+    # An alarm in the same words is one alarm, until the operator clears it.
+    said = {effect.message for effect in court.effects if isinstance(effect, RaiseAlarm)}
+    assert len(said) == 1
     # It may be mined all the same, and its HTLCs are claimed then.
     court.publish_answer = None
     court.reorg(0, [sent])
