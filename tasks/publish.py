@@ -62,8 +62,9 @@ def publish(held: Resources, ids: Sequence[int]) -> None:
 def _publish_commitment(
     held: Resources, row: OutboxRow, case: Case, effect: PublishCommitment
 ) -> None:
-    if on_offer(case) != effect.commitment.txid:
-        # A splice moved the funding, or the peer showed that we lost data, after the decision.
+    if case.closed or on_offer(case) != effect.commitment.txid:
+        # Another commitment closed the channel after the decision, or a splice moved the funding,
+        # or the peer showed that we lost data. The law asks anew when a reorg takes that back.
         held.db.run(lambda conn: _is_done(conn, row, case.channel))
         return
     channel = case.channel

@@ -77,10 +77,19 @@ def publish(hearing: Hearing, before: Case) -> None:
     """Publish what this event has put on offer.
 
     It was decided, or what spoke against it is gone: a splice was taken back, or the node told the
-    commitments that looked like data loss.
+    commitments that looked like data loss, or a reorg took the close that had come before it.
     """
     case = hearing.case
     txid = on_offer(case)
     commitment = stakes.decided_commitment(case)
-    if txid is not None and txid != on_offer(before) and commitment is not None:
+    if txid is None or commitment is None:
+        return
+    if txid != on_offer(before) or _was_not_sent_before_a_close_that_is_gone(before, case):
         hearing.want(PublishCommitment(case.channel.funding_outpoint, commitment))
+
+
+def _was_not_sent_before_a_close_that_is_gone(before: Case, case: Case) -> bool:
+    """Whoever is to sign it asks no more once the channel is closed; what was sent is stored."""
+    decided = case.force_close
+    gone = before.closed and case.funding_spend is None
+    return gone and decided is not None and decided.outcome is None

@@ -198,3 +198,19 @@ def test_l19_what_was_given_up_is_wanted_again_once_the_node_explains_it(
     assert (taken_up.txid, taken_up.state) == (ours.txid, BroadcastState.OPEN)
     with pytest.raises(ChainError):
         send(cut_off, [ours])
+
+
+def test_what_waits_to_be_signed_when_another_commitment_closes_the_channel_is_dropped(
+    db: Database, cut_off: Resources
+) -> None:
+    """A signer that refuses it would be asked for ever. A reorg of the close has it asked anew."""
+    sim, channel_id = open_channel(db, "closed unsigned")
+    seen, taken_back = _shown_and_taken_back(sim, 0)
+    _hear(db, channel_id, _ASKED, seen)
+    [waiting] = _wanted(db, channel_id)
+    _hear(db, channel_id, HeightReached(BlockHeight(_HEIGHT + 6)))
+    publish(cut_off, [waiting])
+    assert _wanted(db, channel_id) == []
+    _hear(db, channel_id, taken_back)
+    [again] = _wanted(db, channel_id)
+    assert again > waiting
