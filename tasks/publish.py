@@ -56,7 +56,7 @@ def publish(held: Resources, ids: Sequence[int]) -> None:
             case PublishCommitment():
                 _publish_commitment(held, row, case, row.effect)
             case PublishHtlcTransaction():
-                _publish_htlc_transaction(held, row, case.channel, row.effect)
+                _publish_htlc_transaction(held, row, case, row.effect)
 
 
 def _publish_commitment(
@@ -96,11 +96,11 @@ def _have_it_bumped(held: Resources, channel_id: int, node: str) -> None:
 
 
 def _publish_htlc_transaction(
-    held: Resources, row: OutboxRow, channel: Channel, effect: PublishHtlcTransaction
+    held: Resources, row: OutboxRow, case: Case, effect: PublishHtlcTransaction
 ) -> None:
     """The peer's signature fixed all of it, the fee too (H2)."""
-    outpoint = effect.contract.outpoint
-    if held.db.run(lambda conn: _drop_if_needless(conn, row, channel, outpoint)):
+    channel = case.channel
+    if held.db.run(lambda conn: _drop_if_needless(conn, row, case, effect.contract.outpoint)):
         return
     spent = contract_input(channel, effect.contract, effect.preimage)
     request = sweep_request(channel.node, effect.tx, [spent])
@@ -109,14 +109,15 @@ def _publish_htlc_transaction(
         send(held, [stored])
 
 
-def _drop_if_needless(
-    conn: Connection, row: OutboxRow, channel: Channel, outpoint: OutPoint
-) -> bool:
-    """The output is spent, or a spend of it is out already: this row is done."""
-    spent = spends.find_confirmed(conn, [outpoint])
+def _drop_if_needless(conn: Connection, row: OutboxRow, case: Case, outpoint: OutPoint) -> bool:
+    """The output is spent, or a spend of it is out already, or a reorg took its commitment, and
+    the law asks anew when that comes back: this row is done.
+    """
+    gone = all(contract.outpoint != outpoint for contract in case.contracts)
+    spent = gone or spends.find_confirmed(conn, [outpoint])
     needless = bool(spent or broadcasts.spending(conn, [outpoint]))
     if needless:
-        _is_done(conn, row, channel)
+        _is_done(conn, row, case.channel)
     return needless
 
 

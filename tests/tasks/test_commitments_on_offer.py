@@ -11,15 +11,25 @@ import pytest
 
 from chain.errors import ChainError
 from contractcourt.arbitrator import stakes
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import STATIC_REMOTEKEY, Direction
 from contractcourt.events import (
     ChannelUpdated,
     Event,
     ForceCloseRequested,
     HeightReached,
+    PreimageLearned,
     PublishOutcome,
     SpendUnconfirmed,
 )
-from contractcourt.units import BlockHash, BlockHeight, FeeratePerKw, Satoshi, WeightUnits
+from contractcourt.units import (
+    BlockHash,
+    BlockHeight,
+    FeeratePerKw,
+    Satoshi,
+    Txid,
+    WeightUnits,
+)
 from storage import broadcasts, cases, docket, outbox, settling, signed
 from storage.broadcasts import COMMITMENT, Broadcast, BroadcastState
 from storage.database import Connection, Database
@@ -31,7 +41,7 @@ from tasks.publish import publish
 from tasks.resources import Resources
 from tasks.sending import send
 from tests.spent import spent
-from tests.tasks.opened import open_channel, store_unheard_of
+from tests.tasks.opened import open_channel, open_funded, store_unheard_of
 from workers.simulation.channel import SimulatedChannel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
@@ -71,10 +81,10 @@ def _stored(db: Database, sim: SimulatedChannel, channel_id: int) -> Broadcast:
     return db.run(store)
 
 
-def _wanted(db: Database, channel_id: int) -> list[int]:
+def _wanted(db: Database, channel_id: int, kind: str = "publish_commitment") -> list[int]:
     with db.transaction() as conn:
         rows = outbox.unsent(conn, channel_id)
-    return [row.id for row in rows if row.kind == "publish_commitment"]
+    return [row.id for row in rows if row.kind == kind]
 
 
 def _state(db: Database, sent: Broadcast) -> BroadcastState:
@@ -214,3 +224,22 @@ def test_what_waits_to_be_signed_when_another_commitment_closes_the_channel_is_d
     _hear(db, channel_id, taken_back)
     [again] = _wanted(db, channel_id)
     assert again > waiting
+
+
+def test_an_htlc_transaction_whose_commitment_left_the_chain_is_dropped(
+    db: Database, cut_off: Resources
+) -> None:
+    """A signer that refuses it would be asked for ever. It is wanted anew with its commitment."""
+    sim = SimulatedChannel("htlc gone with a reorg", STATIC_REMOTEKEY)
+    channel_id = open_funded(db, sim.funded(OutPoint.of(Txid(b"\x27" * 32), 0)))
+    received = sim.htlc(1, Direction.RECEIVED, 40_000_000, _HEIGHT + 60)
+    told = sim.whole_move(0, received)
+    preimage = PreimageLearned(received.payment_hash, sim.preimage(1))
+    ours, outpoint = sim.our_commitment_tx(), sim.funding_outpoint
+    seen = spent(outpoint, ours, _HEIGHT, block_hash=_BLOCK)
+    _hear(db, channel_id, ChannelUpdated(told), preimage, seen)
+    _hear(db, channel_id, HeightReached(BlockHeight(_HEIGHT + 6)))
+    [waiting] = _wanted(db, channel_id, "publish_htlc_transaction")
+    _hear(db, channel_id, SpendUnconfirmed(outpoint, ours.txid(), _BLOCK, _HEIGHT))
+    publish(cut_off, [waiting])
+    assert _wanted(db, channel_id, "publish_htlc_transaction") == []
