@@ -252,6 +252,14 @@ def test_a_force_close_is_asked_for_by_a_user_whom_the_system_has_no_name_for(
     assert request.requested_by == "operator:4000000000"
 
 
+@pytest.mark.parametrize("queues", ["urgent-sweeps", "arbitrate, publish", ""])
+def test_a_worker_takes_from_queues_that_there_are(court: Run, queues: str) -> None:
+    """It said that it was ready, and did nothing for ever."""
+    refused = court("worker", "--queues", queues)
+    assert refused.code == Exit.USAGE
+    assert "urgent_sweeps" in refused.err
+
+
 @pytest.mark.parametrize("command", [("channels", "--node"), ("node", "rotate-secret")])
 def test_an_argument_that_is_no_text_shows_no_traceback(
     court: Run, command: tuple[str, str]

@@ -74,12 +74,25 @@ def signer(
     room.run(settings)
 
 
+def _known_queues(text: str) -> str:
+    """As it is; a worker that takes from a queue which is none is ready and does nothing."""
+    unknown = sorted(set(text.split(",")) - set(QUEUES))
+    if unknown:
+        raise typer.BadParameter(
+            f"no queue is called {', '.join(map(repr, unknown))}: there are {', '.join(QUEUES)}"
+        )
+    return text
+
+
 def worker(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", min=1, max=256, help="Processes in this worker.")
     ] = None,
     queues: Annotated[
-        str, typer.Option("--queues", help="Queues to take from, separated by commas.")
+        str,
+        typer.Option(
+            "--queues", callback=_known_queues, help="Queues to take from, separated by commas."
+        ),
     ] = _QUEUES,
     name: Annotated[
         str, typer.Option("--name", help="Unique in the fleet; %h is this host.")
