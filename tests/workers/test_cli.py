@@ -260,6 +260,18 @@ def test_a_worker_takes_from_queues_that_there_are(court: Run, queues: str) -> N
     assert "urgent_sweeps" in refused.err
 
 
+def test_a_file_that_is_in_the_way_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BITCOIND_URL", "http://court:hunter2@127.0.0.1:18443")
+    (tmp_path / "file").touch()
+    refused = run("devnet", "--chain-dir", str(tmp_path / "file" / "chain"))
+    assert (refused.code, refused.err.strip()) == (
+        Exit.FAILED,
+        f"contractcourt: {tmp_path / 'file' / 'chain'}: Not a directory",
+    )
+
+
 @pytest.mark.parametrize("command", [("channels", "--node"), ("node", "rotate-secret")])
 def test_an_argument_that_is_no_text_shows_no_traceback(
     court: Run, command: tuple[str, str]

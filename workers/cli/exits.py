@@ -82,7 +82,7 @@ def _code_of(error: ContractCourtError) -> Exit:
 
 
 def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
-    """For errors of what we speak to Postgres and Redis by; None for a defect of ours."""
+    """For errors of what we speak to Postgres and Redis by, and of files; None for our defects."""
     import kombu.exceptions
     import psycopg
     import redis
@@ -99,6 +99,8 @@ def _in_plain_words(error: Exception) -> tuple[str, Exit] | None:
                 f"Redis does not answer: {last_line(error)}; is it running at REDIS_URL?",
                 Exit.UNAVAILABLE,
             )
+        case OSError(filename=str(path), strerror=str(reason)):
+            return f"{path}: {reason}", Exit.FAILED
         case UnicodeEncodeError(encoding="utf-8"):
             return "an argument has a byte that is no UTF-8 text", Exit.USAGE
         case _:
