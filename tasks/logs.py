@@ -9,6 +9,7 @@ values under telling names and passwords inside URLs are blanked on the way out.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +51,8 @@ def configure(
     ]
     last: list[Processor]
     if fmt == "console":
-        last = [blank_secrets, structlog.dev.ConsoleRenderer()]
+        colours = out.isatty() and not os.environ.get("NO_COLOR")
+        last = [blank_secrets, structlog.dev.ConsoleRenderer(colors=colours)]
     else:
         json = structlog.processors.JSONRenderer(_to_json)
         last = [structlog.processors.format_exc_info, blank_secrets, json]

@@ -199,6 +199,20 @@ def test_a_line_is_named_after_the_module_that_wrote_it(lines: io.StringIO) -> N
     assert named == [__name__, "court"]
 
 
+def test_lines_for_people_have_colours_in_a_terminal_alone() -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    try:
+        logs.configure("test", fmt="console", stream=stream)
+        structlog.get_logger().warning("said", fact=1)
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    assert "said" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
 def test_a_line_below_the_level_is_not_written(lines: io.StringIO) -> None:
     logs.configure("test", level="warning", stream=lines)
     structlog.get_logger("court").info("quiet")
