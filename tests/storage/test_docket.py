@@ -195,3 +195,25 @@ def test_a_missing_last_entry_breaks_the_chain(db: Database, channel_id: int) ->
         superuser.execute("DELETE FROM docket WHERE seq = 2")
     with pytest.raises(BrokenDocket, match="head"), db.transaction() as conn:
         docket.verify(conn, channel_id)
+
+
+def test_dockets_are_locked_in_the_order_of_their_channels(db: Database) -> None:
+    """Or two who append to the same would wait for each other."""
+    with db.transaction() as conn:
+        examples.add_node(conn)
+        ids = [examples.open_channel(conn, number) for number in range(1, 9)]
+    first, last = ids[0], ids[-1]
+    assert list({first, last}) != [first, last]  # What a set makes of them is another order.
+    both = [NewEntry(each, examples.height(7), "block", "chain") for each in (last, first)]
+
+    def append_to_both() -> list[Appended]:
+        with db.transaction() as conn:
+            return docket.append_many(conn, both)
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as conn:
+            docket.append(conn, first, examples.height(5), idempotency_key="h", source="chain")
+            appending = pool.submit(append_to_both)
+            wait_for_a_blocked_session(conn)
+            docket.append(conn, last, examples.height(5), idempotency_key="h", source="chain")
+        assert [one.seq for one in appending.result()] == [3, 3]

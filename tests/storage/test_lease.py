@@ -115,3 +115,12 @@ def test_a_holder_whose_lease_runs_is_left_alone(
         with db.transaction() as other:
             assert lease.acquire(other, NAME, uuid4(), 60) is None
         lease.hold(conn, NAME, 1)
+
+
+def test_a_renewal_of_an_epoch_that_is_over_renews_nothing(db: Database) -> None:
+    """Though its holder leads again: what was begun in that epoch is fenced."""
+    holder = uuid4()
+    with db.transaction() as conn:
+        assert [lease.acquire(conn, NAME, holder, 60) for _ in range(2)] == [1, 2]
+        assert not lease.renew(conn, NAME, holder, 1, 60)
+        assert lease.renew(conn, NAME, holder, 2, 60)
