@@ -32,6 +32,7 @@ from contractcourt.units import (
 )
 from storage import (
     alarms,
+    blocks,
     broadcasts,
     cases,
     channels,
@@ -295,6 +296,27 @@ class TestBroadcasts:
             [outpoint(4)],
         ]
         assert page(third[-1]) == []
+
+    def test_what_was_dropped_begins_anew_when_it_is_wanted_again(
+        self, db: Database, channel_id: int
+    ) -> None:
+        """As by a reorg: a curve that began before it would be at its end too early."""
+        wish = Wish(examples.channel(1), self.wanted(1), Policy())
+
+        def want(conn: Connection, height: int) -> tuple[BlockHeight, bool, str | None]:
+            conn.execute("UPDATE chain_cursor SET height = %s", (height,))
+            sweep_inputs.want(conn, [(channel_id, wish)])
+            [row] = sweep_inputs.of_channel(conn, channel_id)
+            return row.started_height, row.alone, row.reason
+
+        with db.transaction() as conn:
+            blocks.init_cursor(conn, BlockHeight(100), block_hash(100))
+            assert want(conn, 100) == (100, False, None)
+            sweep_progress.set_free(conn, [outpoint(1)], alone=True)
+            sweep_progress.note(conn, {outpoint(1): "it is contested"})
+            assert want(conn, 110) == (100, True, "it is contested")
+            sweep_inputs.keep_only(conn, [(channel_id, ())])
+            assert want(conn, 120) == (120, False, None)
 
     def test_a_forgotten_sweep_is_looked_for_in_court_alone(
         self, db: Database, channel_id: int
