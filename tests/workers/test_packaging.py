@@ -204,6 +204,14 @@ def test_the_fleet_is_a_fleet(compose: dict[str, Any]) -> None:
     assert volumes == set(compose["volumes"])
 
 
+def test_postgres_is_healthy_once_others_can_reach_it(compose: dict[str, Any]) -> None:
+    """The image makes its database by a server that listens on a socket alone, and stops it then:
+    whoever was let in meanwhile, as `migrate` is, found nobody, and nothing was started after it.
+    """
+    asked = compose["services"]["postgres"]["healthcheck"]["test"]
+    assert "--host=127.0.0.1" in asked
+
+
 def test_fresh_passwords_fill_every_gap() -> None:
     made = subprocess.run(
         [sys.executable, str(PROJECT / "deploy" / "new_env.py")],
