@@ -6,6 +6,7 @@ import dataclasses
 import os
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -446,6 +447,26 @@ def test_alarms_reach_the_operator_by_the_same_way(
         assert server.forged == 0
 
 
+def test_an_operator_who_refuses_is_not_told_of_that_by_another_letter(
+    held: Resources, db: Database, channel_id: int, database_url: str
+) -> None:
+    secret = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cyBvZiBub3RpZnk="
+    with Mailbox(secret, lambda _: 400) as server:
+        settings = load_settings(
+            database_url=database_url,
+            allow_private_webhooks=True,
+            webhook_refusals=1,
+            operator_webhook_url=server.url,
+            operator_webhook_secret=secret,
+        )
+        with db.transaction() as conn:
+            alarms.raise_alarm(conn, channel_id, AlarmKind.BREACH, "a thief")
+        deliver(dataclasses.replace(held, settings=settings), endpoints.OPERATOR)
+    with db.transaction() as conn:
+        assert [letter.endpoint for letter in dead_letters.list_letters(conn)] == ["@operator"]
+        assert [alarm.kind for alarm in alarms.list_open(conn)] == [AlarmKind.BREACH]
+
+
 def test_without_an_operators_url_nothing_piles_up(
     held: Resources, db: Database, channel_id: int
 ) -> None:
@@ -471,6 +492,28 @@ def test_what_comes_while_somebody_sends_is_sent_too(
     tell(db, channel_id, 1)
     deliver(held, NODE)
     assert numbers(mailbox) == [1, 2]
+
+
+def test_what_comes_when_the_sender_has_looked_for_the_last_time_is_woken_for(
+    held: Resources,
+    db: Database,
+    channel_id: int,
+    mailbox: Mailbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    woken: list[str] = []
+    release = endpoints.release
+
+    def release_late(conn: Connection, name: str, claim_id: uuid.UUID) -> None:
+        tell(db, channel_id, 2)
+        deliver(held, NODE)  # Finds the endpoint busy.
+        release(conn, name, claim_id)
+
+    monkeypatch.setattr(endpoints, "release", release_late)
+    monkeypatch.setattr(notify.wakeups, "deliver", woken.extend)
+    tell(db, channel_id, 1)
+    deliver(held, NODE)
+    assert (numbers(mailbox), woken) == ([1], [NODE])
 
 
 def test_what_waits_goes_to_the_new_address_whatever_the_old_one_said(
