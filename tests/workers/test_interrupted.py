@@ -31,6 +31,7 @@ def running(*arguments: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=_hear_ctrl_c,
     )
     try:
         yield command
@@ -39,6 +40,11 @@ def running(*arguments: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
             process.kill()
         command.kill()
         command.wait()
+
+
+def _hear_ctrl_c() -> None:
+    # A shell has what it starts in the background ignore it, and whatever that starts in turn.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def descendants(pid: int) -> list[psutil.Process]:
