@@ -18,6 +18,7 @@ from random import Random
 
 from storage.migrate import migrate
 from tasks.environment import load_settings
+from tasks.settings import Settings
 from tests.faults.armed import Arms
 from tests.faults.client import StubbornClient
 from tests.proxy import Proxy, ProxyLoop
@@ -123,9 +124,12 @@ class PartedCourt:
         logins = database_logins(settings, secrets)
         put_logins(real.postgres, logins)
         databases = {login.role: login.url(through.postgres) for login in logins}
-        self._start_fleet(Fleet(self.data_dir, settings, through, tokens, databases), real, tokens)
+        fleet = Fleet(self.data_dir, settings, through, tokens, databases)
+        self._start_fleet(fleet, settings, real, tokens)
 
-    def _start_fleet(self, fleet: Fleet, real: Addresses, tokens: Tokens) -> None:
+    def _start_fleet(
+        self, fleet: Fleet, settings: Settings, real: Addresses, tokens: Tokens
+    ) -> None:
         signer = self._start_part(fleet.signer())
         fleet_ports = {"signer": signer}
         for part in fleet.workers(self._proxy("signer", signer), 0):
@@ -136,7 +140,7 @@ class PartedCourt:
                     fleet_ports[part.name] = self._start_part(part, number)
         fleet_ports["flower"] = 0
         self._wait_ready(*self._parts)
-        told = endpoints.announce(self.data_dir, "regtest", real, tokens, fleet_ports)
+        told = endpoints.announce(self.data_dir, settings, real, tokens, fleet_ports)
         self.client = StubbornClient(told, self.revive, self._careless)
 
     def stop(self) -> None:
