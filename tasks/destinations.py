@@ -12,14 +12,13 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore2
 
 from contractcourt.errors import ContractCourtError
+from tasks.beside import beside
 
 #: Below 1024 only the web's own; there stand most services that must not be talked to.
 _WEB_PORTS = frozenset({80, 443})
@@ -144,23 +143,12 @@ class GuardedNetwork(httpcore2.NetworkBackend):
 
 def _look_up(host: str, port: int, seconds: float) -> list[str]:
     """By the system's resolver, which can't be interrupted and may take minutes."""
-    answer = SimpleQueue[list[str] | OSError]()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            answer.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
-        except OSError as error:
-            answer.put(error)
-
-    Thread(target=ask, name="resolver", daemon=True).start()
+    found = beside(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), "resolver")
     try:
-        told = answer.get(timeout=seconds)
-    except Empty:
+        entries = found.result(timeout=seconds)
+    except TimeoutError:
         raise TimeoutError(f"no answer within {seconds:.0f} s") from None
-    if isinstance(told, OSError):
-        raise told
-    return told
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def _literal(host: str) -> _Address | None:

@@ -20,7 +20,7 @@ from contractcourt.errors import MalformedBlock
 from storage import fee_coins, lease
 from storage.database import Database
 from storage.fee_coins import Orphan, Parent
-from workers.watcher.beside import beside
+from tasks.beside import beside
 
 _log = structlog.get_logger()
 

@@ -24,7 +24,7 @@ from storage import fee_coins, fee_wallets, lease, sweep_rounds
 from storage.blocks import Cursor
 from storage.database import Connection, Database
 from storage.fee_coins import NewCoin, Parent
-from workers.watcher.beside import beside
+from tasks.beside import beside
 from workers.watcher.unreadable import UnreadableBlock
 
 _log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""Work that takes longer than a round of the watcher may."""
+"""Work that takes longer than whoever wants it may wait."""
 
 from __future__ import annotations
 
