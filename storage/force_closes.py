@@ -72,16 +72,9 @@ def request(
         "reason": reason,
     }
     conn.execute(REQUEST, facts)
-    standing = _find(conn, channel_id, idempotency_key)
+    standing = find(conn, channel_id, idempotency_key)
     assert standing is not None
     return standing
-
-
-def find(
-    conn: Connection, channel_id: int, idempotency_key: str | None = None
-) -> ForceCloseRow | None:
-    """The force close of a channel, if anybody ever asked for one, as it answers to this key."""
-    return _find(conn, channel_id, idempotency_key)
 
 
 def set_closing_txid(conn: Connection, channel_id: int, txid: Txid) -> None:
@@ -100,10 +93,14 @@ def reopen(conn: Connection, channel_id: int) -> None:
     conn.execute(REOPEN, {"channel_id": channel_id})
 
 
-def _find(conn: Connection, channel_id: int, asked_key: str | None) -> ForceCloseRow | None:
+def find(
+    conn: Connection, channel_id: int, idempotency_key: str | None = None
+) -> ForceCloseRow | None:
+    """The force close of a channel, if anybody ever asked for one, as it answers to this key."""
+
     def row(
         _channel_id: int,
-        idempotency_key: str,
+        first_key: str,
         requested_by: str,
         reason: str,
         requested_at: datetime,
@@ -114,7 +111,7 @@ def _find(conn: Connection, channel_id: int, asked_key: str | None) -> ForceClos
             requested_at=requested_at,
             requested_by=requested_by,
             reason=reason,
-            accepted=idempotency_key == asked_key,
+            accepted=first_key == idempotency_key,
             closing_txid=None if closing_txid is None else Txid(closing_txid),
             concluded=concluded_at is not None,
         )
