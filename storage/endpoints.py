@@ -15,6 +15,7 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from storage.database import Connection
+from storage.pauses import growing
 
 #: The endpoint of the operator; no node's name begins so.
 OPERATOR = "@operator"
@@ -38,11 +39,11 @@ NOTE_ANSWER = """
     SET failures = 0, open_until = NULL, last_error = NULL, last_answer_at = clock_timestamp()
     WHERE name = %(name)s
 """
-NOTE_SILENCE = """
+NOTE_SILENCE = f"""
     UPDATE webhook_endpoints
     SET failures = failures + 1, last_error = %(error)s,
-        open_until = CASE WHEN %(leave_alone)s THEN clock_timestamp() + make_interval(
-            secs => least(%(longest)s::float8, power(2, least(failures + 1, 20)))) END
+        open_until = CASE WHEN %(leave_alone)s
+            THEN clock_timestamp() + {growing("failures + 1")} END
     WHERE name = %(name)s
     RETURNING failures
 """

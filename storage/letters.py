@@ -20,6 +20,7 @@ from storage.alarms import Alarm
 from storage.database import Connection
 from storage.endpoints import LONGEST_PAUSE_SECONDS
 from storage.outbox import LONGEST_WAIT_SECONDS
+from storage.pauses import growing
 
 #: Urgent letters of an endpoint that are looked at, however many wait behind one that hangs.
 _URGENT_LOOKED_AT = 100
@@ -80,11 +81,10 @@ MARK_TAKEN = """
     UPDATE outbox SET sent_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
     WHERE id = ANY(%(ids)s) AND sent_at IS NULL
 """
-MARK_UNANSWERED = """
+MARK_UNANSWERED = f"""
     UPDATE outbox
     SET attempts = attempts + 1, last_error = %(error)s,
-        due_at = clock_timestamp() + make_interval(
-            secs => least(%(longest)s::float8, power(2, least(attempts - refusals + 1, 20))))
+        due_at = clock_timestamp() + {growing("attempts - refusals + 1")}
     WHERE id = %(id)s AND sent_at IS NULL
 """
 HURRY = """
@@ -92,11 +92,10 @@ HURRY = """
     WHERE endpoint = %(endpoint)s AND sent_at IS NULL AND refusals = 0
       AND due_at > statement_timestamp()
 """
-MARK_REFUSED = """
+MARK_REFUSED = f"""
     UPDATE outbox
     SET attempts = attempts + 1, refusals = refusals + 1, last_error = %(error)s,
-        due_at = clock_timestamp() + make_interval(
-            secs => least(%(longest)s::float8, power(2, least(refusals, 20))))
+        due_at = clock_timestamp() + {growing("refusals")}
     WHERE id = %(id)s AND sent_at IS NULL
     RETURNING refusals
 """

@@ -23,6 +23,7 @@ from contractcourt.effects import (
     PublishHtlcTransaction,
 )
 from storage.database import Connection
+from storage.pauses import growing
 
 #: The effects that go through here; the schema knows the same kinds.
 OutboxEffect = PublishCommitment | PublishHtlcTransaction | NotifyNode | AskLocalPoint
@@ -69,8 +70,7 @@ MARK_SENT = f"""
 MARK_FAILED = f"""
     UPDATE outbox AS o
     SET attempts = attempts + 1, last_error = %(error)s,
-        due_at = clock_timestamp() + make_interval(
-            secs => least(%(longest)s::float8, power(2, least(attempts, 20))))
+        due_at = clock_timestamp() + {growing("attempts")}
     WHERE o.id = %(id)s AND {_STILL_UNSENT}
 """
 STALE = """

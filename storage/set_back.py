@@ -9,12 +9,12 @@ from __future__ import annotations
 from storage.database import Connection
 from storage.endpoints import KNOWN, LONGEST_PAUSE_SECONDS
 from storage.outbox import LONGEST_WAIT_SECONDS
+from storage.pauses import growing
 
 #: No pause is longer than two to the number of attempts, nor than the longest one.
-_DUE_TOO_LATE = """
+_DUE_TOO_LATE = f"""
     o.sent_at IS NULL AND o.due_at > statement_timestamp()
-    AND o.due_at > statement_timestamp() + make_interval(
-        secs => least(%(longest)s::float8, power(2, least(o.attempts, 20))))
+    AND o.due_at > statement_timestamp() + {growing("o.attempts")}
 """
 #: Effects and, endpoint by endpoint, letters: both have an index by when they are due, and letters
 #: of who is silent lie there by the million.
