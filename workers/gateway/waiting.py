@@ -7,6 +7,7 @@ from typing import assert_never
 from contractcourt.arbitrator.depth import final_height
 from contractcourt.contract import Contract, ContractKind, ContractStage
 from contractcourt.policy import Policy
+from contractcourt.resolvers.commit_output import maturity_height
 from contractcourt.units import BlockHeight, FeeratePerKw
 from storage.sweep_inputs import StoredSweep, SweepState
 
@@ -40,12 +41,8 @@ def _immature(contract: Contract, height: BlockHeight) -> str:
         case ContractKind.RECEIVED_HTLC:
             return f"waits for its preimage; the peer takes it back {_from(expiry, height)}"
         case _:
-            return f"waits for its delay; swept {_from(_mature(contract), height)}"
-
-
-def _mature(contract: Contract) -> BlockHeight:
-    """A delay of n allows the nth block after the confirmation (BIP 68)."""
-    return BlockHeight(contract.confirmed_height + max(contract.csv_delay, 1))
+            first = BlockHeight(maturity_height(contract) + 1)
+            return f"waits for its delay; swept {_from(first, height)}"
 
 
 def _sweeping(contract: Contract, sweep: StoredSweep | None, height: BlockHeight) -> str:
