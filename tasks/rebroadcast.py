@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from contractcourt.case import Case
 from contractcourt.events import PublishOutcome
-from storage import broadcasts, cases, settling
+from storage import broadcasts, settling
 from storage.broadcasts import HTLC_TRANSACTION, Broadcast
-from storage.database import Connection
-from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources, resources
-from tasks.sending import send
+from tasks.sending import give_up, send
 from tasks.sweep import begin_all_rounds
 
 _PAGE = 200
@@ -49,18 +48,12 @@ def _worth_sending(held: Resources, broadcast: Broadcast) -> bool:
     if all(held.chain.tx_out(outpoint, mempool=True) is not None for outpoint in broadcast.inputs):
         return True
     if broadcast.purpose == HTLC_TRANSACTION:
-        held.db.run(partial(_give_up_what_left_the_chain, broadcast=broadcast))
-        # Whoever found the case held meanwhile left it to us, and nothing was applied.
-        wakeups.wake([broadcast.channel_id])
+        # A reorg took its commitment, and perhaps another one is mined; the case asks for it anew
+        # when the first comes back.
+        give_up(held, broadcast, lambda case: _is_there(case, broadcast))
     return False
 
 
-def _give_up_what_left_the_chain(conn: Connection, broadcast: Broadcast) -> None:
-    """A reorg took its commitment, and perhaps another one is mined; the case asks for it anew
-    when the first comes back.
-
-    Under the case's lock, as in `sending`: who asks again comes after this, and takes it up.
-    """
-    case = cases.lock_one(conn, broadcast.channel_id).case
-    if all(contract.outpoint not in broadcast.inputs for contract in case.contracts):
-        settling.abandon(conn, [broadcast.id])
+def _is_there(case: Case, broadcast: Broadcast) -> bool:
+    """The case has a contract that it spends."""
+    return any(contract.outpoint in broadcast.inputs for contract in case.contracts)

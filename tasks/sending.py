@@ -6,7 +6,7 @@ the attempt. What it says of our commitment goes to the docket, because the law 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -14,7 +14,9 @@ import structlog
 from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
+from contractcourt.case import Case
 from contractcourt.events import TAKEN, PublishOutcome, TransactionPublished
+from contractcourt.units import Txid
 from storage import alarms, broadcasts, cases, docket, settling
 from storage.broadcasts import BUMP, COMMITMENT, HTLC_TRANSACTION, Attempt, Broadcast
 from storage.database import Connection
@@ -66,17 +68,27 @@ def _still_offered(held: Resources, given: Sequence[Broadcast]) -> list[Broadcas
     kept_back = [broadcast for broadcast in ours if broadcast.txid not in offered]
     for broadcast in kept_back:
         if broadcast.channel_id in known:
-            held.db.run(partial(_give_up, broadcast=broadcast))
-            # Whoever found the case held meanwhile left it to us, and nothing was applied.
-            wakeups.wake([broadcast.channel_id])
+            give_up(held, broadcast, partial(_offers, broadcast.txid))
     return [broadcast for broadcast in given if broadcast not in kept_back]
 
 
-def _give_up(conn: Connection, broadcast: Broadcast) -> None:
-    """Under its case's lock: what offers it again then comes after this, and takes it up."""
-    case = cases.lock_one(conn, broadcast.channel_id).case
-    if on_offer(case) != broadcast.txid:
-        settling.abandon(conn, [broadcast.id])
+def _offers(txid: Txid, case: Case) -> bool:
+    return on_offer(case) == txid
+
+
+def give_up(held: Resources, broadcast: Broadcast, is_wanted: Callable[[Case], bool]) -> None:
+    """Send it no more, unless its case wants it after all.
+
+    Under the case's lock: what asks for it again comes after this, and takes it up.
+    """
+
+    def abandon(conn: Connection) -> None:
+        if not is_wanted(cases.lock_one(conn, broadcast.channel_id).case):
+            settling.abandon(conn, [broadcast.id])
+
+    held.db.run(abandon)
+    # Whoever found the case held meanwhile left it to us, and nothing was applied.
+    wakeups.wake([broadcast.channel_id])
 
 
 def _record(held: Resources, answered: Sequence[tuple[Broadcast, PublishResult]]) -> None:
