@@ -1,9 +1,9 @@
-"""The rules by which the signer judges sweeps and bumps: where the money goes, and how much of it
-to the miners.
+"""The rules by which the signer judges sweeps and bumps: what they spend, and where it goes.
 
-Pure, like `contractcourt.signing_policy`. The signer believes no price, no budget and no value of
-a request (`contractcourt.proved_values`): a court that errs, or lies, can waste within these limits
-and steal nothing.
+How much of it goes to the miners is judged by `contractcourt.fee_rules`. Pure, like
+`contractcourt.signing_policy`. The signer believes no price, no budget and no value of a request
+(`contractcourt.proved_values`): a court that errs, or lies, can waste within these limits and steal
+nothing.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from contractcourt.bitcoin.sighash import segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.bolt3 import weights
 from contractcourt.bolt3.htlc import remote_sighash
 from contractcourt.bolt3.points import verify
-from contractcourt.channel import LocalCommitment
 from contractcourt.claims import Claim, claim_of
 from contractcourt.contract import Contract, ContractKind
+from contractcourt.fee_rules import FeePolicy, check_fee
 from contractcourt.proved_values import check_values
 from contractcourt.signing import (
     RefusalReason,
@@ -30,41 +27,13 @@ from contractcourt.signing import (
     SigningRequest,
 )
 from contractcourt.signing_policy import malformed
-from contractcourt.units import Satoshi, Script
+from contractcourt.units import Script
 
 #: nLockTime below this is a height, from here on a time (BIP 65).
 _LOCKTIME_IS_TIME = 500_000_000
 #: nSequence with this bit carries no relative delay (BIP 68).
 _NO_DELAY = 0x8000_0000
 _FINAL = 0xFFFF_FFFF
-
-#: What somebody else can take: losing it costs all of it, so its fee may too.
-_DISPUTED = frozenset(
-    {
-        ContractKind.OFFERED_HTLC,
-        ContractKind.RECEIVED_HTLC,
-        ContractKind.REVOKED_TO_LOCAL,
-        ContractKind.REVOKED_HTLC,
-        ContractKind.REVOKED_SECOND_LEVEL,
-    }
-)
-
-
-class FeePolicy(msgspec.Struct, frozen=True):
-    """How much a transaction may give to the miners: all limits hold at once.
-
-    Shares are of the value of its inputs (`max_share_percent`; of those that somebody else can
-    take, `max_disputed_percent`), of a bump of what our commitment holds for us. The feerate is
-    per virtual byte, of parent and child together for a bump.
-    """
-
-    max_share_percent: int = 50
-    max_disputed_percent: int = 100
-    max_bump_percent: int = 50
-    max_feerate_sat_vb: int = 2_500
-
-
-DEFAULT_FEE_POLICY = FeePolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +72,7 @@ def check_sweep(
     _check_timelocks(tx, claims)
     _check_outputs(request, tx, claims, allowed)
     _check_second_levels(request, tx, claims)
-    _check_fee(request, tx, policy)
+    check_fee(request, tx, policy)
     _check_coins_go_back(request, tx, claims, allowed)
     return claims
 
@@ -131,13 +100,18 @@ def _check_company(claims: Sequence[Claim | None]) -> None:
     value must not count for what the fee of others may be. And a stranger could spend his HTLC
     without our signature, which is what proves the value of the last input.
     """
-    moving = [claim is not None and claim.second_level is not None for claim in claims]
+    moving = [_moves(claim) for claim in claims]
     if len(claims) == 1 or not any(moving):
         return
     if claims[-1] is not None or any(
         claim is not None and not moves for claim, moves in zip(claims, moving, strict=True)
     ):
         raise malformed("beside an HTLC transaction's inputs stand coins alone, a coin as the last")
+
+
+def _moves(claim: Claim | None) -> bool:
+    """It is of an HTLC transaction of ours, whose output stands at its input's index."""
+    return claim is not None and claim.second_level is not None
 
 
 def _check_coin(spent: SigningInput, allowed: Allowed) -> None:
@@ -204,7 +178,7 @@ def _check_outputs(
     to_wallet = 0
     for index, output in enumerate(tx.outputs):
         claim = claims[index] if index < len(claims) else None
-        if claim is not None and claim.second_level is not None:
+        if _moves(claim):
             continue
         if output.script_pubkey in allowed.sweep_scripts:
             continue
@@ -236,7 +210,7 @@ def _check_coins_go_back(
     Else nothing might be left in the fee wallet to pay for what is urgent.
     """
     only_swept = frozenset(allowed.sweep_scripts) - frozenset(allowed.wallet.values())
-    moved = {n for n, claim in enumerate(claims) if claim is not None and claim.second_level}
+    moved = {index for index, claim in enumerate(claims) if _moves(claim)}
     swept = sum(
         output.value
         for index, output in enumerate(tx.outputs)
@@ -293,60 +267,3 @@ def _check_second_levels(
                 RefusalReason.BAD_REMOTE_SIGNATURE,
                 f"the peer's signature of the {claim.path} of {spent.outpoint} does not verify",
             )
-
-
-def _check_fee(request: SigningRequest, tx: Transaction, policy: FeePolicy) -> None:
-    fee = sweep_fee(request.inputs, tx)
-    if fee < 0:
-        raise SigningRefused(
-            RefusalReason.UNREASONABLE_FEE, f"the outputs are worth {-fee} sat more than the inputs"
-        )
-    most = _most(request, policy)
-    if fee > most:
-        raise SigningRefused(
-            RefusalReason.UNREASONABLE_FEE,
-            f"a fee of {fee} sat is more than the {most} sat allowed for what it saves",
-        )
-
-
-def _most(request: SigningRequest, policy: FeePolicy) -> int:
-    """The most that may be paid, in satoshi, for what is saved."""
-    if request.purpose is SigningPurpose.BUMP and request.commitment is not None:
-        return held_for_us(request.commitment) * policy.max_bump_percent // 100
-    return sum(
-        spent.value_sat * _percent(spent.contract, policy) // 100
-        for spent in request.inputs
-        if spent.contract is not None
-    )
-
-
-def _percent(contract: Contract, policy: FeePolicy) -> int:
-    disputed = contract.kind in _DISPUTED
-    return policy.max_disputed_percent if disputed else policy.max_share_percent
-
-
-def held_for_us(commitment: LocalCommitment) -> Satoshi:
-    """What may be lost with our commitment: our balance and every HTLC, as far as it has them."""
-    in_flight = sum(htlc.amount_msat for htlc in commitment.htlcs)
-    told = (commitment.to_local_msat + in_flight) // 1000
-    there = sum(output.value for output in Transaction.parse(commitment.tx).outputs)
-    return Satoshi(min(told, there))
-
-
-def check_feerate(request: SigningRequest, signed: Transaction, policy: FeePolicy) -> None:
-    """Raise SigningRefused(UNREASONABLE_FEE) when the signed transaction pays beyond the rate."""
-    fee = sweep_fee(request.inputs, signed)
-    vsize = signed.vsize()
-    if request.purpose is SigningPurpose.BUMP and request.commitment is not None:
-        parent = Transaction.parse(request.commitment.tx).weight() + weights.FUNDING_WITNESS
-        vsize += -(-parent // 4)
-    if fee > policy.max_feerate_sat_vb * vsize:
-        raise SigningRefused(
-            RefusalReason.UNREASONABLE_FEE,
-            f"{fee} sat for {vsize} vB is beyond {policy.max_feerate_sat_vb} sat/vB",
-        )
-
-
-def sweep_fee(inputs: Sequence[SigningInput], tx: Transaction) -> Satoshi:
-    """What the transaction leaves to the miners; below zero when it cannot be valid."""
-    return Satoshi(sum(spent.value_sat for spent in inputs) - sum(o.value for o in tx.outputs))

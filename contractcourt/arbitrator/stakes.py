@@ -15,8 +15,8 @@ from contractcourt.bolt3.commitment import is_trimmed
 from contractcourt.case import Case
 from contractcourt.channel import Direction, Htlc, LocalCommitment, Side
 from contractcourt.contract import Contract, ContractKind
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY, held_for_us
 from contractcourt.policy import Policy
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, held_for_us
 from contractcourt.units import BlockHeight, Satoshi
 
 #: Of our main output, for a commitment that nothing hurries.

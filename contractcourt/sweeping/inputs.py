@@ -12,7 +12,7 @@ from contractcourt.channel import Channel, Direction, LocalCommitment, Side
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import BumpCommitment, SweepOutput
 from contractcourt.errors import LawError
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY
 from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi, Script, WeightUnits
 
 #: Version, counts, lock time, segwit marker and flag.

@@ -10,6 +10,7 @@ from msgspec.structs import replace as with_fields
 
 from contractcourt.bitcoin.transaction import Transaction, TxOut
 from contractcourt.contract import Contract, ContractKind
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY
 from contractcourt.signing import (
     RefusalReason,
     SigningInput,
@@ -17,7 +18,7 @@ from contractcourt.signing import (
     SigningRequest,
 )
 from contractcourt.signing_policy import check_request
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed, check_sweep
+from contractcourt.sweep_rules import Allowed, check_sweep
 from contractcourt.units import (
     HexBytes,
     Script,

@@ -14,19 +14,14 @@ from contractcourt.channel import Side
 from contractcourt.codec import decode, encode
 from contractcourt.contract import ContractKind
 from contractcourt.errors import InvalidPoint
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY, FeePolicy, check_feerate
 from contractcourt.signing import (
     RefusalReason,
     SigningRefused,
     SigningRequest,
 )
 from contractcourt.signing_policy import check_request
-from contractcourt.sweep_rules import (
-    DEFAULT_FEE_POLICY,
-    Allowed,
-    FeePolicy,
-    check_feerate,
-    check_sweep,
-)
+from contractcourt.sweep_rules import Allowed, check_sweep
 from contractcourt.units import (
     BlockHeight,
     HexBytes,

@@ -18,6 +18,7 @@ from contractcourt.bitcoin.transaction import Transaction, TxOut
 from contractcourt.channel import Channel, LocalCommitment, Side
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import BumpCommitment, CloseKind
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY, FeePolicy
 from contractcourt.signing import (
     RefusalReason,
     SigningInput,
@@ -28,7 +29,7 @@ from contractcourt.signing import (
     wallet_input,
 )
 from contractcourt.signing_policy import check_request
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed, FeePolicy
+from contractcourt.sweep_rules import Allowed
 from contractcourt.sweeping.drafts import Draft, FeeWallet, WalletCoin, draft
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput

@@ -11,9 +11,10 @@ from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.bolt3 import scripts
 from contractcourt.contract import ContractKind
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY
 from contractcourt.signing import SigningRequest, contract_input, sweep_request
 from contractcourt.signing_policy import check_request
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed
+from contractcourt.sweep_rules import Allowed
 from contractcourt.units import HexBytes, Satoshi, Script
 from tests.workers.ldk_signing import NAMES, Recording
 from workers.signer.signatures import sign_commitment, sign_sweep

@@ -8,9 +8,10 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import Direction, Htlc, Side
 from contractcourt.contract import Contract, ContractKind, ContractStage
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY
 from contractcourt.signing import SigningInput, contract_input, sweep_request
 from contractcourt.signing_policy import check_request
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed
+from contractcourt.sweep_rules import Allowed
 from contractcourt.units import BlockHeight, Blocks, HexBytes, Satoshi, Script, Secret
 from tests import vectors
 from workers.signer.channel_keys import ChannelKeys

@@ -14,6 +14,7 @@ from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction, TxIn
 from contractcourt.bolt3 import points, witness
 from contractcourt.claims import Claim, witness_of
+from contractcourt.fee_rules import FeePolicy, check_feerate
 from contractcourt.signing import (
     RefusalReason,
     SigningInput,
@@ -22,7 +23,7 @@ from contractcourt.signing import (
     SigningRequest,
 )
 from contractcourt.signing_policy import check_bumped, check_commitment
-from contractcourt.sweep_rules import Allowed, FeePolicy, check_feerate, check_sweep
+from contractcourt.sweep_rules import Allowed, check_sweep
 from contractcourt.units import PublicKey, Script, Secret
 from workers.signer.channel_keys import ChannelKeys
 from workers.signer.fee_wallet import FeeWalletKeys

@@ -14,6 +14,7 @@ from chain import consensus
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import Channel, LocalCommitment
 from contractcourt.errors import ContractCourtError
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY, FeePolicy
 from contractcourt.signing import (
     PointAnswer,
     PointRequest,
@@ -25,7 +26,6 @@ from contractcourt.signing import (
     SigningRequest,
 )
 from contractcourt.signing_policy import check_is_commitment, check_request, is_number
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, FeePolicy
 from contractcourt.units import HexBytes
 from storage import vault
 from storage.database import Connection, Database

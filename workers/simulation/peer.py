@@ -13,9 +13,10 @@ from contractcourt.bolt3.htlc import build_second_level
 from contractcourt.channel import Htlc, Side
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind, SweepOutput
+from contractcourt.fee_rules import DEFAULT_FEE_POLICY
 from contractcourt.signing import contract_input, sweep_request
 from contractcourt.signing_policy import check_request
-from contractcourt.sweep_rules import DEFAULT_FEE_POLICY, Allowed
+from contractcourt.sweep_rules import Allowed
 from contractcourt.sweeping.drafts import Draft, FeeWallet, draft
 from contractcourt.sweeping.groups import Group
 from contractcourt.sweeping.inputs import SweepInput
