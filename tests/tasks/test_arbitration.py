@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -301,33 +302,25 @@ def _set_case_json(db: Database, channel_id: int, case_json: str) -> None:
     db.run(lambda conn: conn.execute(_SET_CASE_JSON, facts))
 
 
-def test_large_cases_are_advanced_in_several_commits(
-    db: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "limit", "least"),
+    [
+        pytest.param(cases, "MOST_BYTES", 1, id="large cases"),
+        # Postgres ends a transaction that says nothing for long, and would each time anew.
+        pytest.param(arbitration, "MOST_SECONDS", -1.0, id="what the law takes long for"),
+    ],
+)
+def test_what_is_much_is_advanced_in_several_commits(
+    db: Database, monkeypatch: pytest.MonkeyPatch, module: ModuleType, limit: str, least: float
 ) -> None:
-    monkeypatch.setattr(cases, "MOST_BYTES", 1)
-    ids = [open_channel(db, f"large {number}")[1] for number in range(4)]
+    monkeypatch.setattr(module, limit, least)
+    ids = [open_channel(db, f"much {number}")[1] for number in range(4)]
     for channel_id in ids:
         _append_heights(db, channel_id, 1, 3)
     with db.transaction() as conn:
         step = arbitration.apply_pending(conn, ids)
     assert (step.applied, step.stood) == (2, {ids[0]: 4, **dict.fromkeys(ids[1:], 2)})
     assert arbitrate(db, ids).applied == 6
-    with db.transaction() as conn:
-        assert docket.backlog(conn)[0] == 0
-
-
-def test_what_the_law_takes_long_for_is_advanced_in_several_commits(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Postgres ends a transaction that says nothing for long, and would each time anew."""
-    monkeypatch.setattr(arbitration, "MOST_SECONDS", -1.0)
-    ids = [open_channel(db, f"slow {number}")[1] for number in range(3)]
-    for channel_id in ids:
-        _append_heights(db, channel_id, 1, 3)
-    with db.transaction() as conn:
-        step = arbitration.apply_pending(conn, ids)
-    assert (step.applied, step.stood) == (2, {ids[0]: 4, **dict.fromkeys(ids[1:], 2)})
-    assert arbitrate(db, ids).applied == 4
     with db.transaction() as conn:
         assert docket.backlog(conn)[0] == 0
 

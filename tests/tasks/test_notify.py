@@ -66,6 +66,11 @@ def listen_at(db: Database, url: str) -> str:
         return node_secrets.valid(conn, examples.WEBHOOK_SEAL, NODE)[0]
 
 
+def hangs_over_the_first(body: dict[str, Any]) -> int:
+    """A node's server that is there, and never answers to letter 1."""
+    return 504 if body["data"]["number"] == 1 else 200
+
+
 def tell(db: Database, channel_id: int, *numbers: int) -> list[int]:
     notices = [(channel_id, NotifyNode("channel.closing", {"number": n})) for n in numbers]
     return db.run(lambda conn: outbox.put_many(conn, notices))
@@ -319,7 +324,7 @@ def test_one_channel_whose_letter_is_never_answered_keeps_no_other_waiting(
     held: Resources, db: Database, channel_id: int, mailbox: Mailbox
 ) -> None:
     """The node's server hangs over that one, however often it is asked, and is not away."""
-    mailbox.rule = lambda body: 504 if body["data"]["number"] == 1 else 200
+    mailbox.rule = hangs_over_the_first
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
     tell(db, channel_id, 1)
@@ -338,7 +343,7 @@ def test_a_channel_that_waits_behind_a_letter_that_is_never_answered_is_alarmed(
     held: Resources, db: Database, channel_id: int, mailbox: Mailbox, url: str | None
 ) -> None:
     """The endpoint is not silent, as it takes what others are told: nobody would hear of it."""
-    mailbox.rule = lambda body: 504 if body["data"]["number"] == 1 else 200
+    mailbox.rule = hangs_over_the_first
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
     tell(db, channel_id, 1)
@@ -371,7 +376,7 @@ def test_a_letter_that_is_not_answered_is_not_asked_for_with_every_other(
     held: Resources, db: Database, channel_id: int, mailbox: Mailbox
 ) -> None:
     """Each time costs what a letter may take, and the others would wait for it."""
-    mailbox.rule = lambda body: 504 if body["data"]["number"] == 1 else 200
+    mailbox.rule = hangs_over_the_first
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
     tell(db, channel_id, 1)
