@@ -42,9 +42,12 @@ def _live(court: PartedCourt, sim: SimulatedChannel, when_closed: Callable[[], N
     court.wait_ready("signer")
     stack.tell_preimage(sim.preimage(2))
     stack.force_close()
+    ours = sim.our_commitment_tx()
+    # Whoever died has put it off, and a close that comes before it leaves it unsent.
+    court.client.wait_until(lambda: stack.in_mempool(ours.txid()), "our commitment to be sent", 90)
     stack.mine()
     when_closed()
-    stack.reorg(1, [sim.our_commitment_tx()])
+    stack.reorg(1, [ours])
     stack.mine(2)
     claim = Peer(sim).claim(2, 1, sim.preimage(1))
     stack.broadcast(claim)
