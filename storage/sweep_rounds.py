@@ -12,7 +12,7 @@ the watcher writes nothing here, and no worker that is stopped amid a commit hol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -25,16 +25,17 @@ _ANYTHING_LEFT = """
                WHERE b.node = {node} AND b.state = 'open' AND b.purpose IN ('sweep', 'bump')
                  AND b.urgent = {urgent})
 """
-ASK = """
-    INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
-    SELECT node, %(urgent)s, 1, CASE WHEN %(anew)s THEN 1 ELSE 0 END
-    FROM unnest(%(nodes)s::text[]) AS given (node)
-    ON CONFLICT (node, urgent) DO UPDATE
-    SET asked = r.asked + 1, anew = CASE WHEN %(anew)s THEN r.asked + 1 ELSE r.anew END
-    RETURNING node, asked - 1 = done
-"""
 #: Whoever asks for both lanes asks for the urgent one first, each by the names of the nodes: so no
 #: two ever wait for each other.
+ASK = """
+    INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
+    SELECT node, urgent, 1, CASE WHEN %(anew)s THEN 1 ELSE 0 END
+    FROM unnest(%(nodes)s::text[], %(urgent)s::bool[]) AS given (node, urgent)
+    ORDER BY urgent DESC, node
+    ON CONFLICT (node, urgent) DO UPDATE
+    SET asked = r.asked + 1, anew = CASE WHEN %(anew)s THEN r.asked + 1 ELSE r.anew END
+    RETURNING node, urgent, asked - 1 = done
+"""
 ASK_ALL = f"""
     INSERT INTO sweep_rounds AS r (node, urgent, asked, anew)
     SELECT n.name, lane.urgent, 1, 1
@@ -112,11 +113,23 @@ def ask(
     Answers those whose round nobody was told of yet. For the others one is on its way, or under
     way and looks again before it ends; in a mass close that is all but a few.
     """
-    wanted = sorted(set(nodes))
-    if not wanted:
+    untold = ask_lanes(conn, {(node, urgent) for node in nodes}, anew=anew)
+    return frozenset(node for node, _ in untold)
+
+
+def ask_lanes(
+    conn: Connection, lanes: Collection[tuple[str, bool]], *, anew: bool = True
+) -> frozenset[tuple[str, bool]]:
+    """`ask` for both lanes in one statement: nodes, each with whether it is the urgent one."""
+    if not lanes:
         return frozenset()
-    asked = conn.execute(ASK, {"nodes": wanted, "urgent": urgent, "anew": anew})
-    return frozenset(node for node, untold in asked if untold)
+    facts = {
+        "nodes": [node for node, _ in lanes],
+        "urgent": [urgent for _, urgent in lanes],
+        "anew": anew,
+    }
+    asked = conn.execute(ASK, facts)
+    return frozenset((node, urgent) for node, urgent, untold in asked if untold)
 
 
 def ask_all(conn: Connection) -> None:

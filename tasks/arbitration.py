@@ -187,11 +187,15 @@ def _advance(
     heard: Sequence[tuple[StoredCase, Sequence[NumberedEvent]]],
     *,
     refusable: int | None,
+    moved_before: bool = False,
 ) -> Outcome:
     """Ask the law, for cases that are locked, what these events mean, and store it all.
 
     What a case asks of its own past is answered and applied with it: a breach is punished by one
-    commit.
+    commit, and stored once.
+
+    Args:
+        moved_before: these cases have moved in this transaction, and nobody has stored them yet.
     """
     moved: list[tuple[StoredCase, Advanced]] = []
     give_up_at = time.monotonic() + MOST_SECONDS
@@ -199,15 +203,31 @@ def _advance(
         in_time = not moved or time.monotonic() <= give_up_at
         moved.append(judge(stored, entries if in_time else (), refusable))
     reach(CrashPoint.LAW_ASKED)
-    done = [(stored, advanced) for stored, advanced in moved if advanced.verdicts]
-    written = carrying_out.write(conn, [advanced for _, advanced in done])
-    cases.store_many(conn, [stored for stored, _ in done])
-    applied = sum(len(advanced.verdicts) for _, advanced in done)
+    done = [advanced for _, advanced in moved if advanced.verdicts]
+    written = carrying_out.write(conn, done)
+    answered = [(stored, written.answers.get(stored.channel_id, ())) for stored, _ in moved]
+    goes_on = [(stored, answers) for stored, answers in answered if _are_next(stored, answers)]
+    not_yet = {stored.channel_id for stored, _ in goes_on}
+    cases.store_many(
+        conn,
+        [
+            stored
+            for stored, advanced in moved
+            if (advanced.verdicts or moved_before) and stored.channel_id not in not_yet
+        ],
+    )
     stood = {stored.channel_id: stored.applied_seq for stored, _ in moved}
-    outcome = _outcome(applied, stood, written)
-    if written.answered:
-        outcome.add(_apply_pending(conn, sorted(written.answered), refusable=refusable))
+    outcome = _outcome(sum(len(advanced.verdicts) for advanced in done), stood, written)
+    if goes_on:
+        outcome.add(_advance(conn, goes_on, refusable=refusable, moved_before=True))
+    if others := written.answers.keys() - not_yet:
+        outcome.add(_apply_pending(conn, sorted(others), refusable=refusable))
     return outcome
+
+
+def _are_next(stored: StoredCase, answers: Sequence[NumberedEvent]) -> bool:
+    """Nothing waits on the docket before these; nobody adds to it, as we hold it to the commit."""
+    return bool(answers) and answers[0].seq == stored.applied_seq + 1
 
 
 def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:

@@ -6,7 +6,7 @@ Postgres goes into the outbox. Set-based: a burst of channels costs a handful of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contractcourt.advance import Verdict
@@ -28,7 +28,7 @@ from storage import (
     told_preimages,
 )
 from storage.database import Connection
-from storage.docket import NewEntry
+from storage.docket import NewEntry, NumberedEvent
 from storage.sweep_inputs import Wish
 from tasks.effect_rows import EffectRows, Errand
 
@@ -57,15 +57,15 @@ class Written:
 
     (id, kind) of what waits in the outbox for somebody to carry it out, and the ids of what is
     urgent of it; other channels to be woken. `wishes`: what is to be swept, stored but not asked
-    for yet (`ask_for_rounds`). `answered`: channels on whose own docket the answer to a question
-    of theirs stands now.
+    for yet (`ask_for_rounds`). `answers`: by channel what its own docket holds now as the answer
+    to a question of its case.
     """
 
     outbox: list[tuple[int, str]]
     urgent: frozenset[int]
     woken: frozenset[int]
     wishes: Sequence[Wish]
-    answered: frozenset[int]
+    answers: Mapping[int, Sequence[NumberedEvent]]
 
 
 def write(conn: Connection, advanced: list[Advanced]) -> Written:
@@ -96,7 +96,7 @@ def write(conn: Connection, advanced: list[Advanced]) -> Written:
         frozenset(i for i, (_, _, hurries) in zip(ids, awaited, strict=True) if hurries),
         frozenset(rows.woken),
         wishes,
-        frozenset(rows.answered),
+        rows.answers,
     )
 
 
@@ -168,8 +168,14 @@ def _write_wishes(conn: Connection, advanced: list[Advanced]) -> list[Wish]:
         if isinstance(effect, SweepOutput | BumpCommitment)
     ]
     sweep_inputs.want(conn, wishes)
-    moved = [c for c in advanced if _may_drop_wishes(c)]
-    sweep_inputs.keep_only(conn, [(c.channel_id, _kept_wishes(c)) for c in moved])
+    new: dict[int, set[OutPoint]] = {channel.channel_id: set() for channel in advanced}
+    for channel_id, wish in wishes:
+        new[channel_id].add(wish.effect.contract.outpoint)
+    moved = [(c, _kept_wishes(c)) for c in advanced if _has_moved(c)]
+    sweep_inputs.keep_only(
+        conn,
+        [(c.channel_id, k) for c, k in moved if _had_wishes(c) or not new[c.channel_id] <= k],
+    )
     return [wish for _, wish in wishes]
 
 
@@ -182,15 +188,21 @@ def ask_for_rounds(
 
     The nodes whose rounds are to be told of: for what can wait, and for what has a deadline.
     """
-    nodes = {
-        urgent: {w.channel.node for w in wishes if (w.effect.deadline is not None) is urgent}
-        for urgent in (False, True)
-    }
-    urgent_ones = sweep_rounds.ask(conn, nodes[True], urgent=True, anew=False)
-    return sweep_rounds.ask(conn, nodes[False], anew=False), urgent_ones
+    lanes = {(wish.channel.node, wish.effect.deadline is not None) for wish in wishes}
+    untold = sweep_rounds.ask_lanes(conn, lanes, anew=False)
+    return (
+        frozenset(node for node, urgent in untold if not urgent),
+        frozenset(node for node, urgent in untold if urgent),
+    )
 
 
-def _may_drop_wishes(channel: Advanced) -> bool:
+def _had_wishes(channel: Advanced) -> bool:
+    """Before this transaction: something to sweep, or to bump."""
+    before = channel.before
+    return before is not None and (bool(before.contracts) or on_offer(before) is not None)
+
+
+def _has_moved(channel: Advanced) -> bool:
     before, after = channel.before, channel.after
     return before is not None and (
         before.contracts is not after.contracts

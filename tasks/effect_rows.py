@@ -46,7 +46,7 @@ from storage import (
     watches,
 )
 from storage.database import Connection
-from storage.docket import NewEntry
+from storage.docket import NewEntry, NumberedEvent
 
 #: An effect of a channel for the outbox, and whether it hurries.
 Errand = tuple[int, outbox.OutboxEffect, bool]
@@ -58,7 +58,8 @@ class EffectRows:
     def __init__(self) -> None:
         self.outbox: list[Errand] = []
         self.woken: set[int] = set()
-        self.answered: set[int] = set()
+        #: By channel what its own docket holds now for it to apply.
+        self.answers: dict[int, list[NumberedEvent]] = {}
         self._watch: list[tuple[int, WatchOutpoint]] = []
         self._unwatch: list[tuple[int, OutPoint]] = []
         self._wake: list[tuple[int, WakeAt]] = []
@@ -136,15 +137,17 @@ class EffectRows:
         """Put on dockets what the cases asked, what concerns other channels too, and `told`.
 
         At once and last: whoever locks heads of several dockets one after another meets another who
-        does so in another order. Those whose own case waits for it are `answered` in this commit.
+        does so in another order. What a case waits for itself is in `answers`.
         """
         own = [*self._answers(conn), *told]
         # First, for HTLCs that are told later; those that are known by now are sought after it.
         shown = [(e.node, e.payment_hash, e.preimage) for _, e in self._shared]
         told_preimages.keep(conn, shown)
         others = [entry for shared in self._shared for entry in self._shares(conn, *shared)]
-        docket.append_many(conn, [*own, *others])
-        self.answered.update(entry.channel_id for entry in own)
+        appended = docket.append_many(conn, [*own, *others])
+        for entry, put in zip(own, appended[: len(own)], strict=True):
+            answer = NumberedEvent(put.seq, entry.event, entry.idempotency_key)
+            self.answers.setdefault(entry.channel_id, []).append(answer)
         self.woken.update(entry.channel_id for entry in others)
 
     def _answers(self, conn: Connection) -> Iterator[NewEntry]:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from hypothesis import settings
+from psycopg.pq import TransactionStatus
 
 from storage.database import Database
 from storage.migrate import migrate
@@ -213,3 +214,24 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that goes to Postgres, BEGIN and COMMIT with them, in order."""
+    heard: list[str] = []
+    execute = psycopg.Cursor.execute
+    commit = psycopg.Connection.commit
+
+    def counted(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **options: Any) -> Any:
+        heard.append(str(query))
+        return execute(cursor, query, *args, **options)
+
+    def counted_commit(connection: psycopg.Connection[Any]) -> None:
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            heard.append("COMMIT")
+        commit(connection)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+    monkeypatch.setattr(psycopg.Connection, "commit", counted_commit)
+    return heard

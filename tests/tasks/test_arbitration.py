@@ -12,7 +12,6 @@ from contractcourt.advance import Verdict, advance
 from contractcourt.alarms import AlarmKind
 from contractcourt.case import Case, State
 from contractcourt.channel import RevokedSecret
-from contractcourt.codec import encode
 from contractcourt.errors import OutOfOrder
 from contractcourt.events import (
     ChannelUpdate,
@@ -323,37 +322,6 @@ def test_what_is_much_is_advanced_in_several_commits(
     assert arbitrate(db, ids).applied == 6
     with db.transaction() as conn:
         assert docket.backlog(conn)[0] == 0
-
-
-def test_an_answer_that_has_no_room_in_the_commit_is_applied_once(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids, spends = [], []
-    for number in range(3):
-        sim, channel_id = open_channel(db, f"cheater {number}")
-        moved = ChannelUpdated((*sim.whole_move(9_000_000), *sim.whole_move(9_000_000)))
-        spend = spent(sim.channel.funding_outpoint, sim.their_commitment_tx(0), 100)
-        with db.transaction() as conn:
-            arbitration.apply_at_the_door(
-                conn, channel_id, moved, idempotency_key="moved", source="node"
-            )
-        ids.append(channel_id)
-        spends.append(NewEntry(channel_id, spend, "spent", "chain"))
-    with db.transaction() as conn:
-        sizes = [len(encode(stored.case)) for stored in cases.read_many(conn, ids)]
-        docket.append_many(conn, spends)
-    # Room for all as they stand, and not for all once they know of the spend.
-    monkeypatch.setattr(cases, "MOST_BYTES", sum(sizes))
-    with db.transaction() as conn:
-        step = arbitration.apply_pending(conn, ids)
-        assert step.applied == 5, "three spends, and the answers to two questions"
-        assert docket.ahead(conn, step.stood) == ids[2:]
-        conn.rollback()
-    assert arbitrate(db, ids).applied == 6
-    with db.transaction() as conn:
-        rows = conn.execute("SELECT count(*) FROM outbox GROUP BY channel_id").fetchall()
-    assert len(rows) == 3
-    assert len(set(rows)) == 1, "nobody is told twice"
 
 
 def test_an_answer_to_what_the_law_asks_at_the_door_is_applied_at_once(db: Database) -> None:

@@ -2,36 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import psycopg
-import pytest
-from psycopg.pq import TransactionStatus
-
 from contractcourt.channel import Direction
 from tests.workers.gateway.serving import GatewayClient, updates_of
 from workers.simulation.channel import SimulatedChannel
-
-
-@pytest.fixture
-def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that goes to Postgres, BEGIN and COMMIT with them, in order."""
-    heard: list[str] = []
-    execute = psycopg.Cursor.execute
-    commit = psycopg.Connection.commit
-
-    def counted(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **options: Any) -> Any:
-        heard.append(str(query))
-        return execute(cursor, query, *args, **options)
-
-    def counted_commit(connection: psycopg.Connection[Any]) -> None:
-        if connection.info.transaction_status != TransactionStatus.IDLE:
-            heard.append("COMMIT")
-        commit(connection)
-
-    monkeypatch.setattr(psycopg.Cursor, "execute", counted)
-    monkeypatch.setattr(psycopg.Connection, "commit", counted_commit)
-    return heard
 
 
 def test_an_update_costs_at_most_16_exchanges(
