@@ -135,7 +135,6 @@ def test_what_is_asked_for_on_a_funding_that_replaced_the_first_is_accepted(db: 
     sim, channel_id = open_channel(db, "replaced by fee")
     there = replace(sim, funding_outpoint=OutPoint.of(Txid(b"\x09" * 32), 0))
     first, moved = ChannelUpdate(local_commitment=there.local_commitment()), there.whole_move(0)
-    assert there.funding_outpoint is not None
     replaced = FundingReplaced(there.funding_outpoint, (), Satoshi(sim.capacity_sat))
     _hear(db, channel_id, replaced, ChannelUpdated((first, *moved)))
     assert _ask(db, channel_id, "asked").outcome is ForceCloseOutcome.ACCEPTED

@@ -46,6 +46,8 @@ from workers.simulation.keys import BASE_SECRETS, Keys, from_seed, public_key
 
 _IMPORTED = KeyRef("raw")
 _DUST_SAT = 354
+#: No transaction has this outpoint.
+_NOT_FUNDED = OutPoint(bytes(36))
 #: Announced by our node: the delay on the peer's outputs.
 _THEIR_DELAY = 8
 
@@ -63,7 +65,7 @@ class SimulatedChannel:
     our_delay: int = 6
     opener: Side = Side.LOCAL
     node: str = "alice"
-    funding_outpoint: OutPoint | None = None
+    funding_outpoint: OutPoint = _NOT_FUNDED
     history: list[Balances] = field(default_factory=list)
     #: Seen from the other end: `ours` are the peer's keys.
     from_the_peer: bool = False
@@ -128,7 +130,7 @@ class SimulatedChannel:
     @property
     def channel(self) -> Channel:
         """The lasting facts, as `channel.opened` tells them."""
-        if self.funding_outpoint is None:
+        if self.funding_outpoint == _NOT_FUNDED:
             raise ValueError("fund the channel first")
         return Channel(
             channel_point=self.funding_outpoint,
