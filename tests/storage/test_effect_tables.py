@@ -285,7 +285,8 @@ class TestBroadcasts:
 
         for number in range(5):
             wish = Wish(examples.channel(1), self.wanted(number), Policy())
-            db.run(lambda conn, wish=wish: sweep_inputs.want(conn, [(channel_id, wish)]))  # type: ignore[misc]
+            with db.transaction() as conn:
+                sweep_inputs.want(conn, [(channel_id, wish)])
         first = page(None)
         # What was taken meanwhile leaves no gap behind it.
         db.run(lambda conn: sweep_progress.give_up(conn, first[0].outpoint, "never pays"))
@@ -461,16 +462,16 @@ class TestForceCloses:
 class TestAlarms:
     def test_an_open_alarm_is_raised_once(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            assert alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
-            assert not alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
-            assert alarms.raise_alarm(conn, None, "pruned", "x" * 10_000)
-            assert not alarms.raise_alarm(conn, None, "pruned", "x" * 10_000)
+            assert alarms.raise_alarm(conn, channel_id, AlarmKind.UNKNOWN_SPEND, "look")
+            assert not alarms.raise_alarm(conn, channel_id, AlarmKind.UNKNOWN_SPEND, "look")
+            assert alarms.raise_alarm(conn, None, AlarmKind.BLOCK_UNAVAILABLE, "x" * 10_000)
+            assert not alarms.raise_alarm(conn, None, AlarmKind.BLOCK_UNAVAILABLE, "x" * 10_000)
             found = alarms.list_open(conn)
             assert [alarm.channel_point for alarm in found] == [outpoint(1), None]
             alarms.clear(conn, [found[0].id])
-            alarms.clear_kind(conn, None, "pruned")
+            alarms.clear_kind(conn, None, AlarmKind.BLOCK_UNAVAILABLE)
             assert alarms.list_open(conn) == []
-            assert alarms.raise_alarm(conn, channel_id, "unknown_spend", "look")
+            assert alarms.raise_alarm(conn, channel_id, AlarmKind.UNKNOWN_SPEND, "look")
             assert len(alarms.list_open(conn, channel_id=channel_id)) == 1
 
     def test_many_are_raised_as_each_by_itself_is(self, db: Database, channel_id: int) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import httpx2
 import pytest
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.effects import NotifyNode
 from storage import alarms, force_closes, letters, outbox
 from storage.database import Database
@@ -137,7 +138,7 @@ def test_a_viewer_sees_no_button_and_may_press_none(
     desk: Desk, gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:
     with gateway.db.transaction() as conn:
-        alarms.raise_alarm(conn, channel_id(conn, opened), "breach", "look at it")
+        alarms.raise_alarm(conn, channel_id(conn, opened), AlarmKind.BREACH, "look at it")
         [alarm] = alarms.list_open(conn)
     desk.sign_in(VIEWER_TOKEN)
     assert "Force close" not in desk.open(f"/channels/{opened.funding_outpoint}")
@@ -230,7 +231,7 @@ def test_an_alarm_that_was_dealt_with_is_cleared_once(
     desk: Desk, gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:
     with gateway.db.transaction() as conn:
-        alarms.raise_alarm(conn, channel_id(conn, opened), "breach", "look at it")
+        alarms.raise_alarm(conn, channel_id(conn, opened), AlarmKind.BREACH, "look at it")
         [alarm] = alarms.list_open(conn)
     desk.sign_in(OPERATOR_TOKEN)
     for _ in range(2):

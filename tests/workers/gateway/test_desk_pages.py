@@ -130,7 +130,7 @@ def test_risk_is_told_in_words_and_found_by_them(gateway: GatewayClient) -> None
             deadlines.add(conn, channel_id(conn, sim), wake)
         harmless = WakeAt(BlockHeight(801), "to_local matures", Satoshi(70_000))
         deadlines.add(conn, channel_id(conn, sims[4]), harmless)
-        alarms.raise_alarm(conn, channel_id(conn, sims[4]), "breach", "look at it")
+        alarms.raise_alarm(conn, channel_id(conn, sims[4]), AlarmKind.BREACH, "look at it")
     points = [str(sim.funding_outpoint) for sim in sims]
     for risk, expected in (
         ("overdue", points[:1]),
@@ -219,7 +219,7 @@ def test_everything_that_came_from_outside_is_escaped(
 ) -> None:
     nasty = "<script>alert(1)</script>\"'>&"
     with gateway.db.transaction() as conn:
-        alarms.raise_alarm(conn, channel_id(conn, opened), "breach", nasty)
+        alarms.raise_alarm(conn, channel_id(conn, opened), AlarmKind.BREACH, nasty)
         wake = WakeAt(BlockHeight(900), nasty, Satoshi(5))
         deadlines.add(conn, channel_id(conn, opened), wake)
     gateway.operator(f"/v1/channels/{opened.funding_outpoint}/force-close", reason=nasty)

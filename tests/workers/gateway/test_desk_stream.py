@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import State
 from storage import alarms, sight
@@ -72,7 +73,7 @@ def listening(gateway: GatewayClient, query: str, last: str = "") -> Iterator[Qu
     finally:
         done.set()
         with gateway.db.transaction() as conn:  # one more event, so that the reader looks up
-            alarms.raise_alarm(conn, None, "breach", f"the end of stream {next(_ENDS)}")
+            alarms.raise_alarm(conn, None, AlarmKind.BREACH, f"the end of stream {next(_ENDS)}")
         thread.join(_PATIENCE)
         assert not thread.is_alive()
         client.close()
@@ -114,7 +115,7 @@ def test_another_channel_is_no_news(gateway: GatewayClient, opened: SimulatedCha
     with listening(gateway, f"channels={ours}&seen={mark}") as events:
         close_cooperatively(gateway, other)
         with gateway.db.transaction() as conn:
-            alarms.raise_alarm(conn, None, "breach", "look")
+            alarms.raise_alarm(conn, None, AlarmKind.BREACH, "look")
         told = events.get(timeout=_PATIENCE)
         assert (told.data["channels"], told.data["alarms"]) == ([], True)
 

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import httpx2
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.channel import Direction
 from contractcourt.effects import WakeAt
 from contractcourt.units import (
@@ -76,7 +77,7 @@ def test_a_case_shows_what_is_known(gateway: GatewayClient, opened: SimulatedCha
     tx = opened.our_commitment_tx()
     with gateway.db.transaction() as conn:
         ours = channel_id(conn, opened)
-        alarms.raise_alarm(conn, ours, "no_fee", "raise the fee")
+        alarms.raise_alarm(conn, ours, AlarmKind.CONTESTED, "raise the fee")
         deadlines.add(conn, ours, WakeAt(BlockHeight(700), "an HTLC is due", Satoshi(20_000)))
         spent = SpentInput(opened.channel.funding_outpoint, ours, Satoshi(500))
         price = Price(Satoshi(500), WeightUnits(1_000), FeeratePerKw(500))
@@ -86,7 +87,7 @@ def test_a_case_shows_what_is_known(gateway: GatewayClient, opened: SimulatedCha
     assert view["state"] == "DEFAULT"
     assert view["local_commitment_number"] == 0
     assert view["remote_commitment_numbers"] == [0]
-    assert view["alarms"][0]["kind"] == "no_fee"
+    assert view["alarms"][0]["kind"] == "contested"
     assert view["deadlines"][0]["value_at_risk_sat"] == 20_000
     assert view["broadcasts"][0]["tx"] == tx.serialize().hex()
     risks = gateway.http.get("/v1/deadlines").json()["deadlines"]
@@ -338,9 +339,9 @@ def test_metrics_count_what_the_tables_hold(
     gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:
     with gateway.db.transaction() as conn:
-        alarms.raise_alarm(conn, channel_id(conn, opened), "no_fee", "raise the fee")
+        alarms.raise_alarm(conn, channel_id(conn, opened), AlarmKind.CONTESTED, "raise the fee")
     assert gateway.metric('contractcourt_channels{state="DEFAULT"}') == 1
-    assert gateway.metric('contractcourt_alarms_open{kind="no_fee"}') == 1
+    assert gateway.metric('contractcourt_alarms_open{kind="contested"}') == 1
     assert gateway.metric("contractcourt_docket_unapplied") == 0
     route = '{method="POST",route="/v1/nodes/{node}/events",status="202"}'
     assert gateway.metric(f"contractcourt_http_requests_total{route}") == 2
