@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,7 +30,7 @@ class StubbornNode:
     refuses: bool = True
     taken: list[str] = field(default_factory=list)
 
-    def serve(self) -> Iterator[str]:
+    def serve(self) -> Generator[str, None, None]:
         """Its URL, while it is asked for."""
         node = self
 

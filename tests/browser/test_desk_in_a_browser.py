@@ -117,7 +117,7 @@ def test_a_deadline_turns_red(window: Browser, court: Court) -> None:
 
     def colour() -> str:
         badge = window.find(f"{row_of(point)} .badge")
-        return badge.value_of_css_property("background-color")
+        return str(badge.value_of_css_property("background-color"))
 
     colours = []
     for blocks_left, word in ((40, "later"), (36, "soon"), (6, "urgent")):

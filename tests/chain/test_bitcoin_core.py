@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -47,7 +48,7 @@ class TestTheChain:
         assert chain.block_hash(above) is None
 
     @pytest.mark.parametrize("rest", ["auto", "on", "off"])
-    def test_raw_blocks(self, rest: str, devnet: DevnetProcess) -> None:
+    def test_raw_blocks(self, rest: Literal["auto", "on", "off"], devnet: DevnetProcess) -> None:
         tip = devnet.rpc("getbestblockhash")
         with closing(BitcoinCore(devnet.url, rest=rest)) as chain:
             raw = chain.raw_block(BlockHash.parse(tip))

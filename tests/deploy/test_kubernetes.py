@@ -54,8 +54,9 @@ def container(part: str) -> Document:
 
 @pytest.fixture(scope="module")
 def compose() -> Document:
-    loaded: Document = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
-    return loaded["services"]
+    loaded = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    services: Document = loaded["services"]
+    return services
 
 
 PARTS = sorted(pods())

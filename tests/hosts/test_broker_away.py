@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,14 +73,18 @@ def test_c5_consumption_resumes_and_the_alarm_fires_meanwhile(
         ("cut", cable.refuse, cable.admit),
         ("frozen", cable.freeze, cable.thaw),
     ]
+
+    def alarmed() -> bool:
+        watch.step()
+        return _stalled(db)
+
     for name, strike, heal in strikes:
         tell(db, ids, f"before, {name}")
         until(lambda: not unapplied(db), f"the worker to consume before it is {name}")
-        watch.step()
-        assert not _stalled(db)
+        assert not alarmed()
         strike()
         tell(db, ids, f"meanwhile, {name}")
-        until(lambda: watch.step() or _stalled(db), f"the alarm while the broker is {name}")
+        until(alarmed, f"the alarm while the broker is {name}")
         with db.transaction() as conn:
             counted = census.count(conn, RESERVE)
         assert counted.unapplied == len(ids)
@@ -88,8 +93,7 @@ def test_c5_consumption_resumes_and_the_alarm_fires_meanwhile(
         healed_at = time.monotonic()
         until(lambda: not unapplied(db), f"the worker to consume after it was {name}")
         took = time.monotonic() - healed_at
-        watch.step()
-        assert not _stalled(db)
+        assert not alarmed()
         summary(f"the broker was {name}: consumed again {took:.1f} s after it came back")
 
 
@@ -151,7 +155,7 @@ def test_c5_a_silent_broker_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch)
 
     from tasks import celery_config
 
-    options = celery_config.broker_transport_options
+    options: dict[str, Any] = celery_config.broker_transport_options
     asked = inspect.signature(Broker._ensure_connection).parameters
     longest_pause = asked["interval_max"].default
     assert options["socket_timeout"] + longest_pause <= _RESUMED_SECONDS

@@ -11,7 +11,7 @@ import gzip
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from contractcourt.advance import advance, open_case
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY
@@ -62,7 +62,7 @@ def read(path: Path) -> Any:
 
 
 def _event(entry: Any) -> Any:
-    return from_builtins(entry, Event)
+    return from_builtins(entry, cast("type[Any]", Event))
 
 
 def _kinds(effects: tuple[Effect, ...]) -> list[str]:

@@ -208,7 +208,7 @@ class MemoryCourt:
         return txid in self.chain.mempool
 
     @property
-    def height(self) -> int:
+    def height(self) -> BlockHeight:
         return self.chain.height
 
     @property

@@ -130,7 +130,7 @@ class StackCourt:
         return self._case["closing_txid"] is not None
 
     def told(self, event_type: str) -> list[dict[str, object]]:
-        return self._client.notifications(self._point, event_type)
+        return list(self._client.notifications(self._point, event_type))
 
     def alarms(self) -> set[str]:
         return {alarm["kind"] for alarm in self._case["alarms"]}

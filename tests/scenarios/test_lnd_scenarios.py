@@ -22,7 +22,7 @@ from workers.simulation.peer import Peer
 _DUST_MSAT = 200_000
 
 
-def failed(court: MemoryCourt) -> list[object]:
+def failed(court: MemoryCourt) -> list[int]:
     return sorted(int(str(told["htlc_id"])) for told in court.told("htlc.failed"))
 
 

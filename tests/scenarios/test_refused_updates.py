@@ -54,7 +54,7 @@ def test_a_commitment_of_theirs_that_nobody_could_build_is_refused(
     sim.move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 40))
     told = sim.remote_commitment()
     htlcs = tuple(replace(htlc, **wrong) for htlc in told.htlcs)
-    _refused(court, ChannelUpdate(**{side: replace(told, htlcs=htlcs)}))
+    _refused(court, replace(ChannelUpdate(), **{side: replace(told, htlcs=htlcs)}))
 
 
 @pytest.mark.parametrize(

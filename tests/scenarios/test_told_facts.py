@@ -126,7 +126,8 @@ def test_l24_a_settled_htlcs_warning_is_forgotten() -> None:
     expiry = court.height + 10
     court.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, LARGE_MSAT, expiry)))
     mine_until(court, expiry - 2)
-    assert len(court.case.warned) == 1
+    warned = court.case.warned
+    assert len(warned) == 1
     court.tell(*sim.whole_move(0))
     assert court.case.warned == ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,9 +35,9 @@ def unwrapped(raw: bytes, depth: int = 2) -> bytes:
     return raw + b"\n" + unwrapped(inside, depth - 1) if depth and inside else b"\n".join(parts)
 
 
-def _decoded(decode: object, found: bytes) -> Iterator[bytes]:
+def _decoded(decode: Callable[[bytes], bytes], found: bytes) -> Iterator[bytes]:
     with suppress(ValueError, zlib.error):
-        yield decode(found + b"=" * (-len(found) % 4))  # type: ignore[operator]
+        yield decode(found + b"=" * (-len(found) % 4))
 
 
 def log_files(folder: Path) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ from msgspec.structs import replace as with_fields
 from chain import consensus
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3 import points
 from contractcourt.bolt3.commitment import build_commitment
 from contractcourt.channel import Htlc, LocalCommitment, Side
 from contractcourt.contract import ContractKind
@@ -53,7 +54,6 @@ from tests.contractcourt.hostile import (
 )
 from tests.workers.ldk_signing import Recording
 from tests.workers.test_signer_fee_wallet import bumped, child_of, request_of
-from workers.signer import signatures
 from workers.signer.keyring import KeyRing
 from workers.signer.signing import Signer
 from workers.simulation import fee_wallet
@@ -88,9 +88,9 @@ class Vault:
             self.signer.sign(request)
         assert self.made == []
         assert self.recorded() == before
-        if isinstance(caught.value, ValueUnproved):
-            return ValueUnproved
-        return caught.value.reason
+        if isinstance(caught.value, SigningRefused):
+            return caught.value.reason
+        return ValueUnproved
 
     def recorded(self) -> list[tuple[object, ...]]:
         """Every commitment ever signed, every script ever pinned."""
@@ -114,13 +114,13 @@ def vault(db: Database, monkeypatch: pytest.MonkeyPatch) -> Vault:
     assert signer.sign(TO_LOCAL)
     assert signer.sign(of_mallory(CLAIM))
     made: list[bytes] = []
-    sign = signatures.points.sign
+    sign = points.sign
 
     def counted(secret: Secret, digest: bytes) -> Signature:
         made.append(digest)
         return sign(secret, digest)
 
-    monkeypatch.setattr(signatures.points, "sign", counted)
+    monkeypatch.setattr(points, "sign", counted)
     return Vault(signer, db, made)
 
 
@@ -222,6 +222,8 @@ SWEEPS: dict[str, tuple[SigningRequest, RefusalReason]] = {
         RefusalReason.WRONG_KEY,
     ),
 }
+_OTHER = Secret(b"\x07" * 32)
+_HASH = PaymentHash(sha256(_OTHER).digest())
 CLAIMS: dict[str, tuple[Callable[[SigningRequest], SigningRequest], RefusalReason]] = {
     "no preimage": (lambda r: with_input(r, preimage=None), RefusalReason.WRONG_SECRET),
     "a preimage of something else": (
@@ -233,8 +235,6 @@ CLAIMS: dict[str, tuple[Callable[[SigningRequest], SigningRequest], RefusalReaso
         RefusalReason.WRONG_SCRIPT,
     ),
 }
-_OTHER = Secret(b"\x07" * 32)
-_HASH = PaymentHash(sha256(_OTHER).digest())
 
 
 def htlc_of(request: SigningRequest) -> Htlc:

@@ -88,19 +88,24 @@ class Spent:
     peer: Keys | None = None
 
     @property
+    def contract(self) -> Contract:
+        """What it is of; a coin of the fee wallet is of none."""
+        assert self.given.contract is not None
+        return self.given.contract
+
+    @property
     def delayed(self) -> bytes:
         """Where an HTLC transaction moves it to."""
-        channel, contract = self.given.channel, self.given.contract
+        channel, point = self.given.channel, self.contract.per_commitment_point
         assert channel is not None
-        assert contract is not None
-        assert contract.per_commitment_point is not None
-        keys = commitment_keys(channel, Side.LOCAL, contract.per_commitment_point)
+        assert point is not None
+        keys = commitment_keys(channel, Side.LOCAL, point)
         return bytes(p2wsh(to_local_script(channel, keys)))
 
     def told_as(self, value_sat: int) -> Spent:
         """The same, said to be worth something else."""
         told = Satoshi(value_sat)
-        contract = with_fields(self.given.contract, value_sat=told)
+        contract = with_fields(self.contract, value_sat=told)
         return replace(self, given=with_fields(self.given, value_sat=told, contract=contract))
 
 

@@ -29,5 +29,5 @@ def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _rows_of(scan: Mapping[str, Any]) -> int:
     dropped = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-    each = scan["Actual Rows"] + sum(scan.get(name, 0) for name in dropped)
-    return round(each * scan["Actual Loops"])
+    each: float = scan["Actual Rows"] + sum(scan.get(name, 0) for name in dropped)
+    return round(each * float(scan["Actual Loops"]))

@@ -89,7 +89,7 @@ def test_who_looks_changes_nothing_and_reads_no_whole_table(db: Database) -> Non
         assert conn.execute("SHOW max_parallel_workers_per_gather").fetchone() == ("0",)
         assert conn.execute("SHOW jit").fetchone() == ("off",)
         for kind in ("seqscan", "hashjoin", "mergejoin", "bitmapscan"):
-            assert conn.execute(f"SHOW enable_{kind}").fetchone() == ("off",)  # type: ignore[call-overload]
+            assert conn.execute(f"SHOW enable_{kind}").fetchone() == ("off",)
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), db.looking() as conn:
         conn.execute("DELETE FROM alarms")
     with db.transaction() as conn:

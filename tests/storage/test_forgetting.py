@@ -39,7 +39,7 @@ _HTLC = Htlc(1, Direction.OFFERED, Millisatoshi(9), PaymentHash(bytes(32)), Bloc
 
 def age(conn: Connection, table: str, column: str, days: int, where: str) -> None:
     sql = f"UPDATE {table} SET {column} = {column} - %s WHERE {where}"
-    conn.execute(sql, [timedelta(days=days)])  # type: ignore[call-overload]
+    conn.execute(sql, [timedelta(days=days)])
 
 
 def test_effects_that_were_carried_out_long_ago_are_forgotten(

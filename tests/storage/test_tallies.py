@@ -107,7 +107,9 @@ def test_channels_by_state_follow_every_move(db: Database, channel_id: int) -> N
             examples.open_channel(conn, number)
         assert counted(conn).channels == {"DEFAULT": 11}
         conn.execute("UPDATE channels SET state = 'BROADCAST_COMMIT' WHERE id % 2 = 0")
-        shown = dict(conn.execute("SELECT state, count(*) FROM channels GROUP BY state"))
+        shown: dict[str, int] = dict(
+            conn.execute("SELECT state, count(*) FROM channels GROUP BY state")
+        )
         assert counted(conn).channels == shown
         conn.execute("UPDATE channels SET state = 'DEFAULT'")
         assert counted(conn).channels == {State.DEFAULT.value: 11}

@@ -155,7 +155,7 @@ def test_p7_whoever_works_never_queues_behind_a_migrator_for_long(
         others.autocommit = True
         # Longer than a migrator may wait, and far shorter than the long transaction.
         others.execute("SET lock_timeout = '20s'")
-        seen = set()
+        seen: set[tuple[int, ...]] = set()
         while not seen or len(seen) < 3:
             waiting = others.execute(
                 "SELECT pid FROM pg_stat_activity WHERE application_name = 'contractcourt-migrate'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -112,7 +112,8 @@ def test_p4_many_workers_on_one_channel_never_fail(db: Database) -> None:
     with ThreadPoolExecutor(32) as pool:
         appended = [pool.submit(_append_heights, db, channel_id, h, h + 1) for h in range(1, 65)]
         worked = [pool.submit(arbitrate, db, [channel_id]) for _ in range(64)]
-        for future in (*appended, *worked):
+        futures: list[Future[Any]] = [*appended, *worked]
+        for future in futures:
             future.result()
     arbitrate(db, [channel_id])
     with db.transaction() as conn:

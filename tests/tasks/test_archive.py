@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from contractcourt.advance import advance
 from contractcourt.alarms import AlarmKind
 from contractcourt.effects import AskLocalPoint
 from contractcourt.events import HeightReached
@@ -194,7 +195,6 @@ def test_a_docket_that_takes_longer_than_a_run_is_proved_in_several(
     for height in range(10, 20):
         hear(db, channel_id, height)
     grow_old(db, 12)
-    advance = proof.advance
 
     def slowly(*asked: Any) -> Any:
         time.sleep(0.05)
@@ -202,7 +202,7 @@ def test_a_docket_that_takes_longer_than_a_run_is_proved_in_several(
 
     monkeypatch.setattr(proof, "advance", slowly)
     monkeypatch.setattr(archive, "_MOST_SECONDS", 0.1)
-    proved = []
+    proved: list[int] = []
     while shelves(db)[OLD_PART] is Shelf.DOCKET and len(proved) < 12:
         archive.archive(db, NOW, months=2)
         with db.transaction() as conn:

@@ -12,7 +12,7 @@ import pytest
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Direction
 from contractcourt.effects import SweepOutput
-from contractcourt.events import ChannelUpdated
+from contractcourt.events import ChannelUpdated, Event
 from contractcourt.policy import Policy
 from contractcourt.units import BlockHeight, Satoshi
 from storage import docket, nodes, sweep_inputs, sweep_rounds
@@ -85,7 +85,10 @@ def test_p4_a_breach_does_not_hold_the_rounds_while_its_answer_is_applied(db: Da
     htlc = sim.htlc(1, Direction.OFFERED, 20_000_000, 700)
     moved = (*sim.whole_move(1_000_000, htlc), *sim.whole_move(1_000_000))
     tx = sim.their_commitment_tx(1)
-    events = (ChannelUpdated(moved), spent(sim.channel.funding_outpoint, tx, 100))
+    events: list[Event] = [
+        ChannelUpdated(moved),
+        spent(sim.channel.funding_outpoint, tx, 100),
+    ]
     entries = [NewEntry(channel_id, event, f"{n}", "node") for n, event in enumerate(events)]
     theirs = spent(swept.channel.funding_outpoint, swept.their_commitment_tx(), 100, tip_height=110)
     entries.append(NewEntry(sweeping, theirs, "spent", "chain"))
@@ -99,6 +102,6 @@ def test_p4_a_breach_does_not_hold_the_rounds_while_its_answer_is_applied(db: Da
             verdict = pool.submit(arbitrate, db, [sweeping, channel_id])
             wait_for_a_blocked_session(other)
             other.execute("SET LOCAL lock_timeout = '500ms'")
-            assert ask_for_rounds(other, [wish]) == ({sim.node}, set())
+            assert ask_for_rounds(other, [wish]) == (frozenset({sim.node}), frozenset())
             other.rollback()
         assert verdict.result().urgent_sweeping == {sim.node}

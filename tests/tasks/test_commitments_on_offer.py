@@ -124,7 +124,8 @@ def test_c8_whoever_finds_the_case_held_while_its_commitment_is_given_up_is_told
     _hear(db, channel_id, _ASKED)
     ours = _stored(db, sim, channel_id)
     _hear(db, channel_id, *_shown_and_taken_back(sim, 5))
-    abandon, woken = settling.abandon, []
+    abandon = settling.abandon
+    woken: list[list[int]] = []
 
     def meanwhile(conn: Connection, ids: Sequence[int]) -> None:
         height = HeightReached(BlockHeight(300))

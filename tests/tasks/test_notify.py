@@ -20,7 +20,7 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.effects import AskLocalPoint, NotifyNode
 from storage import alarms, cases, dead_letters, endpoints, letters, node_secrets, nodes, outbox
 from storage.database import Connection, Database
-from tasks import carrying_out, moving, notify
+from tasks import carrying_out, moving, notify, wakeups
 from tasks.carrying_out import Advanced, Written
 from tasks.environment import load_settings
 from tasks.notify import deliver
@@ -515,7 +515,7 @@ def test_what_comes_when_the_sender_has_looked_for_the_last_time_is_woken_for(
         release(conn, name, claim_id)
 
     monkeypatch.setattr(endpoints, "release", release_late)
-    monkeypatch.setattr(notify.wakeups, "deliver", woken.extend)
+    monkeypatch.setattr(wakeups, "deliver", woken.extend)
     tell(db, channel_id, 1)
     deliver(held, NODE)
     assert (numbers(mailbox), woken) == ([1], [NODE])

@@ -7,7 +7,7 @@ import pytest
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Direction
-from contractcourt.events import ChannelUpdated, HeightReached, PreimageLearned
+from contractcourt.events import ChannelUpdated, Event, HeightReached, PreimageLearned
 from contractcourt.units import BlockHeight, PaymentHash, Secret
 from storage import cases, docket, told_preimages
 from storage.database import Database
@@ -38,7 +38,7 @@ def test_a_preimage_that_the_chain_shows_waits_for_an_htlc_that_is_told_later(
     closing = downstream.their_commitment_tx()
     claim = Peer(downstream).second_level(1, 1, downstream.preimage(1))
     output = OutPoint(bytes(claim.inputs[0].outpoint))
-    events = (
+    events: tuple[Event, ...] = (
         spent(downstream.channel.funding_outpoint, closing, _CLOSED),
         HeightReached(_FINAL),
         spent(output, claim, _CLAIMED),
@@ -72,7 +72,8 @@ def test_an_htlc_of_a_payment_that_was_settled_has_its_preimage_again(
     for number, htlcs in enumerate(held):
         moved = ChannelUpdated(sim.whole_move(0, *htlcs), forgets=True)
         entry = NewEntry(channel_id, moved, f"moved {number}", "node")
-        db.run(lambda conn, entry=entry: docket.append_many(conn, [entry]))  # type: ignore[misc]
+        with db.transaction() as conn:
+            docket.append_many(conn, [entry])
         if number == 0 or not at_once:
             arbitrate(db, [channel_id])
             is_known = _preimage(db, channel_id, htlc.payment_hash) is not None

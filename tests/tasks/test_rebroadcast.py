@@ -29,7 +29,8 @@ def test_whoever_runs_out_of_time_goes_on_with_what_was_not_reached(
     for number in range(3):
         purpose = broadcasts.HTLC_TRANSACTION
         one = Signed(channel_id, purpose, txid(50 + number), HexBytes(b"raw"), [], _PRICE)
-        db.run(lambda conn, one=one: store(conn, one))
+        with db.transaction() as conn:
+            store(conn, one)
     sent: list[int] = []
 
     def send(held: Resources, page: Sequence[Broadcast]) -> None:

@@ -123,14 +123,15 @@ def test_l5_a_refusal_that_nobody_knows_is_tried_again_and_alarmed(
     world = Sweeps(sweeper, devnet, 60_000)
     closed = world.closed("unknown", Side.LOCAL, [60_000])
     htlc = closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
-    refusal = {"code": -26, "message": "a-reason-of-a-release-to-come"}
+    reason = "a-reason-of-a-release-to-come"
+    refusal = {"code": -26, "message": reason}
     for method in ("testmempoolaccept", "sendrawtransaction"):
         world.rpc("devnet_set_fault", method, 100, refusal)
     for height in (STARTED, STARTED + 1):
         world.round(height, price=1_000)
         row = closed.row(htlc)
-        assert (row.state, row.reason) == (SweepState.WANTED, refusal["message"])
-        assert refusal["message"] in world.alarms()["unknown_refusal"]
+        assert (row.state, row.reason) == (SweepState.WANTED, reason)
+        assert reason in world.alarms()["unknown_refusal"]
     world.rpc("devnet_clear_faults")
     world.round(STARTED + 2, price=1_000)
     assert world.in_mempool(htlc) is not None
@@ -201,11 +202,12 @@ def test_a_better_offer_that_the_node_refuses_is_alarmed(
     world.round(STARTED, price=900)
     sent = world.in_mempool(htlc)
     assert sent is not None
-    refusal = {"code": -26, "message": "insufficient fee, rejecting replacement"}
+    reason = "insufficient fee, rejecting replacement"
+    refusal = {"code": -26, "message": reason}
     world.rpc("devnet_set_fault", "testmempoolaccept", 100, refusal)
     world.round(_LAST, price=900)
     assert world.in_mempool(htlc) == sent
-    assert refusal["message"] in world.alarms()["contested"]
+    assert reason in world.alarms()["contested"]
     world.rpc("devnet_clear_faults")
     world.round(_LAST + 1, price=900)
     assert world.feerate(htlc) > 10_000

@@ -75,7 +75,7 @@ def test_postgres_that_is_read_only(empty_database_url: str) -> None:
                 sql.Identifier(conn.info.dbname)
             )
         )
-    found = wrong_words(doctor.check_postgres(settings(database_url=empty_database_url)))
+    found = wrong_words(dependencies.check_postgres(settings(database_url=empty_database_url)))
     assert "is read-only" in found
 
 
@@ -84,6 +84,7 @@ def keeping_redis(redis_url: str) -> Iterator[redis.Redis]:
     """The session's Redis, with its policy given back."""
     client = redis.Redis.from_url(redis_url, decode_responses=True)
     before = client.config_get("maxmemory-policy")["maxmemory-policy"]
+    assert before is not None
     yield client
     client.config_set("maxmemory-policy", before)
     client.close()
@@ -100,7 +101,7 @@ def test_redis_must_not_evict(keeping_redis: redis.Redis, redis_url: str) -> Non
 def test_redis_that_is_a_replica(keeping_redis: redis.Redis, redis_url: str) -> None:
     keeping_redis.replicaof("127.0.0.1", "1")
     try:
-        found = wrong_words(doctor.check_redis(settings(redis_url=redis_url)))
+        found = wrong_words(dependencies.check_redis(settings(redis_url=redis_url)))
     finally:
         keeping_redis.replicaof("no", "one")
     assert "takes no writes" in found
@@ -110,7 +111,7 @@ def test_redis_that_is_a_replica(keeping_redis: redis.Redis, redis_url: str) -> 
 def test_redis_that_is_full(keeping_redis: redis.Redis, redis_url: str) -> None:
     keeping_redis.config_set("maxmemory", 1)
     try:
-        found = wrong_words(doctor.check_redis(settings(redis_url=redis_url)))
+        found = wrong_words(dependencies.check_redis(settings(redis_url=redis_url)))
     finally:
         keeping_redis.config_set("maxmemory", 0)
     assert "takes no writes" in found

@@ -114,7 +114,9 @@ def test_c15_counts_equal_the_docket_after_children_were_recycled_and_killed(
         time.sleep(0.5)
     assert len(seen) > 2 + killed, "no child was recycled"
     with db.transaction() as conn:
-        kinds = dict(conn.execute("SELECT kind, count(*) FROM docket GROUP BY kind").fetchall())
+        kinds: dict[str, int] = dict(
+            conn.execute("SELECT kind, count(*) FROM docket GROUP BY kind").fetchall()
+        )
     figures = told(db)
     assert figures["contractcourt_docket_entries_total"] == kinds
     assert kinds["height_reached"] == _CHANNELS * _ROUNDS

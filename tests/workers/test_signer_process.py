@@ -209,6 +209,7 @@ def test_many_are_signed_in_one_call_and_each_has_its_own_answer(
 def twice(sweep: SigningRequest) -> SigningRequest:
     """The same with another output of the same kind, and nothing that shows what it is worth."""
     [spent] = sweep.inputs
+    assert spent.contract is not None
     place = OutPoint.of(spent.outpoint.txid, spent.outpoint.vout + 1)
     contract = msgspec.structs.replace(spent.contract, outpoint=place)
     other = msgspec.structs.replace(spent, outpoint=place, contract=contract)

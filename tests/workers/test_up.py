@@ -250,7 +250,7 @@ def pid_of(up: RunningUp, part: str) -> int | None:
         with suppress(psutil.NoSuchProcess):
             words = " ".join(process.cmdline()).split()
             if words and (words[0].endswith(binaries.get(part, "/ ")) or part in words):
-                return process.pid
+                return int(process.pid)
     return None
 
 

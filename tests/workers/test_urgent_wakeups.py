@@ -136,5 +136,5 @@ def test_p4_a_block_does_not_hold_the_rounds_while_it_waits_for_a_verdict(
             block = pool.submit(followed.connect)
             wait_for_a_blocked_session(verdict)
             verdict.execute("SET LOCAL lock_timeout = '500ms'")
-            assert ask_for_rounds(verdict, [wish]) == ({sim.node}, set())
+            assert ask_for_rounds(verdict, [wish]) == (frozenset({sim.node}), frozenset())
         assert block.result().urgent == {channel_id}

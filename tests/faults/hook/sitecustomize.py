@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 from tasks import crash_points
 from tasks.crash_points import CrashPoint
@@ -58,19 +59,19 @@ def _die(*, whole_worker: bool) -> None:
 
 def _set_clock_wrong(seconds: float) -> None:
     """The wall clock of this process is off by so much."""
-    right_time, right = time.time, datetime.datetime
+    right_time, off = time.time, datetime.timedelta(seconds=seconds)
 
-    class Wrong(right):
+    class Wrong(datetime.datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-            return right.now(tz) + datetime.timedelta(seconds=seconds)
+        def now(cls, tz: datetime.tzinfo | None = None) -> Self:
+            return super().now(tz) + off
 
         @classmethod
-        def utcnow(cls) -> datetime.datetime:
-            return right.utcnow() + datetime.timedelta(seconds=seconds)
+        def utcnow(cls) -> Self:
+            return super().utcnow() + off
 
     time.time = lambda: right_time() + seconds
-    datetime.datetime = Wrong
+    vars(datetime)["datetime"] = Wrong
 
 
 if _ROLE == "beat" and "FAULTS_BEAT_CLOCK" in os.environ:
