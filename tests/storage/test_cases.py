@@ -182,21 +182,21 @@ def test_p1_a_held_snapshot_costs_the_same_however_much_was_done_under_it(
     """It keeps every version of every row: a step must not pay for those of the past."""
 
     def step(number: int) -> int:
-        """Pages that appending, locking, looking for more, and storing touch."""
+        """What appending, locking, looking for more, and storing read."""
         with db.transaction() as conn:
-            before = pages_touched(conn)
+            before = read_so_far(conn)
             docket.append(
                 conn, channel_id, examples.height(number),
                 idempotency_key=f"h{number}", source="chain",
             )  # fmt: skip
-            appending = pages_touched(conn) - before
+            appending = read_so_far(conn) - before
         with db.transaction() as conn:
-            before = pages_touched(conn)
+            before = read_so_far(conn)
             held = cases.lock_one(conn, channel_id)
             [entry] = docket.pending(conn, {channel_id: held.applied_seq}, 10)
             cases.store(conn, replace(held, applied_seq=entry.seq))
             assert docket.ahead(conn, {channel_id: entry.seq}) == []
-            return appending + pages_touched(conn) - before
+            return appending + read_so_far(conn) - before
 
     with psycopg.connect(db.url) as holding:
         holding.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -207,14 +207,15 @@ def test_p1_a_held_snapshot_costs_the_same_however_much_was_done_under_it(
     assert 0 < sum(costs[-50:]) <= 1.5 * sum(costs[50:100])
 
 
-def pages_touched(conn: Connection) -> int:
-    """Pages of what a step works on, and of its keys, that this session has read.
+def read_so_far(conn: Connection) -> int:
+    """Pages of what a step works on, and entries of its keys, that this session has read.
 
     They are counted anew now and then, but never within a transaction.
     """
     [(count,)] = conn.execute(
         """
-        SELECT sum(pg_stat_get_xact_blocks_fetched(relation))::bigint
+        SELECT sum(pg_stat_get_xact_blocks_fetched(relation)
+                   + pg_stat_get_xact_tuples_returned(relation))::bigint
         FROM unnest(ARRAY['unapplied', 'unapplied_pkey', 'cases', 'cases_pkey',
                           'docket_heads', 'docket_heads_pkey']::regclass[]) AS relation
         """
