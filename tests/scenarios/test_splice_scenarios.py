@@ -123,6 +123,21 @@ def _updated_after_a_force_close(
 
 
 @BOTH_TYPES
+def test_f6_a_newer_one_that_is_told_after_the_close_is_no_alarm(channel_type: str) -> None:
+    """The peer's commitment was mined instead: nobody can send, or punish, what was decided."""
+    court, sim = MemoryCourt(), SimulatedChannel("told after the close", channel_type)
+    court.begin(sim)
+    court.refuse_publishing(True)
+    court.force_close()
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(6)
+    assert court.closed_in_database
+    court.tell(*sim.whole_move(50_000_000))
+    assert court.case.local_commitment == sim.local_commitment()
+    assert "update_after_force_close" not in court.alarms()
+
+
+@BOTH_TYPES
 @pytest.mark.parametrize("in_one_message", [True, False])
 def test_f6_what_was_decided_is_sent_no_more_once_the_node_told_a_newer(
     channel_type: str, in_one_message: bool
