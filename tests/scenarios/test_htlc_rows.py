@@ -14,6 +14,7 @@ from contractcourt.contract import ContractKind
 from contractcourt.effects import RaiseAlarm, SweepOutput
 from contractcourt.events import PolicyChanged
 from contractcourt.policy import Policy
+from contractcourt.units import Blocks
 from tests.scenarios.memory import MemoryCourt
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
@@ -239,3 +240,23 @@ def test_another_policy_renews_what_waits_to_be_swept(channel_type: str) -> None
     taken = [e for e in renewed if e.contract.kind is ContractKind.REVOKED_TO_LOCAL]
     assert [e.budget_sat for e in taken] == [e.contract.value_sat for e in taken]
     assert taken
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("direction", list(Direction))
+def test_l12_another_policy_moves_the_height_at_which_an_htlc_is_due(
+    channel_type: str, direction: Direction
+) -> None:
+    """The alarm clock that it had is of the height before."""
+    court, sim = begun(f"sooner {direction}", channel_type)
+    expiry = court.height + 60
+    court.tell(*sim.whole_move(0, sim.htlc(1, direction, _LARGE_MSAT, expiry)))
+    court.tell_preimage(sim.preimage(1))
+    sooner = Blocks(30)
+    court.hear(
+        PolicyChanged(Policy(incoming_broadcast_delta=sooner, outgoing_broadcast_delta=sooner))
+    )
+    while court.published_commitments == 0:
+        assert court.height < expiry
+        court.mine()
+    assert court.height == expiry - sooner
