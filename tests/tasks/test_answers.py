@@ -17,6 +17,7 @@ from storage.docket import NewEntry
 from tasks import arbitration
 from tasks.arbitration import arbitrate
 from tasks.carrying_out import Advanced
+from tasks.verdicts import judge
 from tests.spent import spent
 from tests.tasks.opened import open_channel
 
@@ -70,8 +71,6 @@ def test_an_answer_that_comes_when_the_time_is_over_is_applied_by_the_next_commi
 ) -> None:
     """Each of the cases has moved, and is stored whether or not its answer is applied with it."""
     ids = _cheaters(db, 3)
-    judge = arbitration.judge
-
     def slowly(stored: StoredCase, *rest: Any) -> tuple[StoredCase, Advanced]:
         if stored.channel_id == ids[-1]:
             monkeypatch.setattr(arbitration, "MOST_SECONDS", -1.0)
