@@ -16,7 +16,7 @@ from psycopg.rows import args_row
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
-from contractcourt.codec import decode, encode
+from contractcourt.codec import MalformedRecord, decode, encode
 from contractcourt.effects import BumpCommitment, SweepOutput
 from contractcourt.policy import Policy
 from contractcourt.sweeping.inputs import SweepInput, value_at_stake
@@ -165,6 +165,16 @@ class StoredSweep:
         return BlockHeight(self.started_height + patience)
 
 
+@dataclass(frozen=True, slots=True)
+class Illegible:
+    """A row that only another version can read, or that is damaged, and why."""
+
+    outpoint: OutPoint
+    channel_id: int
+    created_at: datetime
+    why: str
+
+
 def want(conn: Connection, wishes: Sequence[tuple[int, Wish]]) -> None:
     """Store wishes by (channel, wish); one that is known is brought up to date."""
     # A statement can't touch a row twice: the last wish for an output counts.
@@ -197,9 +207,9 @@ def free(
     *,
     urgent: bool = False,
     since: int | None = None,
-    after: StoredSweep | None = None,
+    after: StoredSweep | Illegible | None = None,
     limit: int = PAGE,
-) -> list[StoredSweep]:
+) -> list[StoredSweep | Illegible]:
     """What waits to be swept for a node, the oldest first; `after` is the last one of a page.
 
     `urgent`: what has a deadline; else all the rest. `since`: only what changed in that
@@ -216,7 +226,7 @@ def free(
     return _read(conn, FREE if since is None else FREE_OF_CHANGED, facts)
 
 
-def free_of(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
+def free_of(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep | Illegible]:
     """Those of these outputs that wait to be swept."""
     return _read(conn, FREE_OF, {"outpoints": list(outpoints)})
 
@@ -227,7 +237,7 @@ def sum_free(conn: Connection, node: str) -> tuple[int, Satoshi]:
     return int(count), Satoshi(value)
 
 
-def these(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep]:
+def these(conn: Connection, outpoints: Sequence[OutPoint]) -> list[StoredSweep | Illegible]:
     """Those of these outputs that are still wanted and unspent."""
     return _read(conn, THESE, {"outpoints": list(outpoints)})
 
@@ -239,13 +249,13 @@ def lock(conn: Connection, outpoints: Sequence[OutPoint]) -> set[OutPoint]:
 
 
 def of_channel(conn: Connection, channel_id: int) -> list[StoredSweep]:
-    """All of one channel, dropped ones too."""
-    return _read(conn, OF_CHANNEL, {"channel_id": channel_id})
+    """All of one channel that can be read, dropped ones too."""
+    return _legible(_read(conn, OF_CHANNEL, {"channel_id": channel_id}))
 
 
 def quarantined(conn: Connection, limit: int = 1_000) -> list[StoredSweep]:
-    """What waits for the operator."""
-    return _read(conn, QUARANTINED, {"limit": limit})
+    """What waits for the operator and can be read."""
+    return _legible(_read(conn, QUARANTINED, {"limit": limit}))
 
 
 def forgotten(conn: Connection, limit: int) -> list[tuple[int, OutPoint]]:
@@ -255,7 +265,11 @@ def forgotten(conn: Connection, limit: int) -> list[tuple[int, OutPoint]]:
     return [(channel_id, OutPoint(outpoint)) for channel_id, outpoint in rows]
 
 
-def _read(conn: Connection, query: str, facts: dict[str, object]) -> list[StoredSweep]:
+def _legible(rows: Sequence[StoredSweep | Illegible]) -> list[StoredSweep]:
+    return [row for row in rows if isinstance(row, StoredSweep)]
+
+
+def _read(conn: Connection, query: str, facts: dict[str, object]) -> list[StoredSweep | Illegible]:
     with conn.cursor(row_factory=args_row(_stored)) as cursor:
         return cursor.execute(query, facts).fetchall()
 
@@ -270,11 +284,15 @@ def _stored(
     alone: bool,
     reason: str | None,
     created_at: datetime,
-) -> StoredSweep:
+) -> StoredSweep | Illegible:
+    try:
+        wish = decode(want, Wish)
+    except MalformedRecord as error:
+        return Illegible(OutPoint(outpoint), channel_id, created_at, str(error))
     return StoredSweep(
         outpoint=OutPoint(outpoint),
         channel_id=channel_id,
-        wish=decode(want, Wish),
+        wish=wish,
         state=SweepState(state),
         feerate_per_kw=FeeratePerKw(feerate_per_kw),
         started_height=BlockHeight(started_height),

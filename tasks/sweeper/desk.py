@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight
+from storage.sweep_inputs import Illegible, StoredSweep
 from tasks.resources import Resources
 from tasks.sweeper.findings import Findings
 from tasks.sweeper.outgoing import Outgoing
@@ -40,6 +42,13 @@ class Desk:
         wallet = held.db.run(lambda conn: NodeWallet.read(conn, node))
         outgoing = Outgoing(held, wallet, urgent=urgent)
         return cls(held, node, height, market, urgent, wallet, Findings(held, node), outgoing)
+
+    def legible(self, rows: Sequence[StoredSweep | Illegible]) -> list[StoredSweep]:
+        """Those that can be read, and so be sent; of the others their channels have an alarm."""
+        self.findings.illegible([row for row in rows if isinstance(row, Illegible)])
+        legible = [row for row in rows if isinstance(row, StoredSweep)]
+        self.outgoing.remember(legible)
+        return legible
 
     def make_way(self) -> None:
         """Raises MadeWay, between two batches of an urgent round, for what is short and waits."""

@@ -17,7 +17,7 @@ from contractcourt.sweeping.market import Market
 from contractcourt.units import BlockHeight, Satoshi
 from storage import alarms, docket, sweep_progress
 from storage.database import Connection
-from storage.sweep_inputs import StoredSweep
+from storage.sweep_inputs import Illegible, StoredSweep
 from tasks import wakeups
 from tasks.resources import Resources
 
@@ -46,7 +46,15 @@ class Findings:
         if reasons:
             self._held.db.run(lambda conn: sweep_progress.note(conn, reasons))
 
-    def alarm(self, stored: Iterable[StoredSweep], kind: AlarmKind, message: str) -> None:
+    def illegible(self, rows: Sequence[Illegible]) -> None:
+        """A newer version gets on with them, if any; they keep no other from being swept."""
+        for row in rows:
+            message = f"{row.outpoint}: this version can't read what is to be swept: {row.why}"
+            self.alarm([row], AlarmKind.NOT_SIGNED, message)
+
+    def alarm(
+        self, stored: Iterable[StoredSweep | Illegible], kind: AlarmKind, message: str
+    ) -> None:
         """For who has to act."""
 
         def raise_them(conn: Connection) -> None:
@@ -163,7 +171,7 @@ def fee_wallet_short(node: str, group: Group, missing_sat: Satoshi) -> str:
     )
 
 
-def _by_channel(stored: StoredSweep) -> int:
+def _by_channel(stored: StoredSweep | Illegible) -> int:
     """Two rounds that write of the same channels wait for each other in one order."""
     return stored.channel_id
 

@@ -22,7 +22,7 @@ from contractcourt.units import FeeratePerKw
 from storage import broadcasts, settling, sweep_inputs
 from storage.broadcasts import Broadcast
 from storage.database import Connection
-from storage.sweep_inputs import StoredSweep
+from storage.sweep_inputs import Illegible, StoredSweep
 from tasks.sending import FAULTY
 from tasks.sweeper.attempt import NotSigned, Planned, Ready, plan, sign_planned
 from tasks.sweeper.desk import AT_ONCE, Desk
@@ -45,28 +45,28 @@ class Sweeping:
 
     def these(self, outpoints: Sequence[OutPoint]) -> None:
         """Those of these that are free, but for what is paid for by the fee wallet."""
-        free = self._desk.held.db.run(lambda conn: sweep_inputs.free_of(conn, outpoints))
+        found = self._desk.held.db.run(lambda conn: sweep_inputs.free_of(conn, outpoints))
+        free = self._desk.legible(found)
         self._sweep([row for row in free if kind_of(row.input) is GroupKind.DIRECT])
 
     def run(self, since: int | None) -> None:
         """All of it, or what changed since this transaction."""
-        after: StoredSweep | None = None
+        after: StoredSweep | Illegible | None = None
         while page := self._desk.held.db.run(partial(self._free, since=since, after=after)):
-            self._sweep(page)
+            self._sweep(self._desk.legible(page))
             # Looking is dear when many channels close: one that is not full was the last.
             if len(page) < sweep_inputs.PAGE:
                 return
             after = page[-1]
 
     def _free(
-        self, conn: Connection, since: int | None, after: StoredSweep | None
-    ) -> list[StoredSweep]:
+        self, conn: Connection, since: int | None, after: StoredSweep | Illegible | None
+    ) -> list[StoredSweep | Illegible]:
         return sweep_inputs.free(
             conn, self._desk.node, urgent=self._desk.urgent, since=since, after=after
         )
 
     def _sweep(self, free: Sequence[StoredSweep]) -> None:
-        self._desk.outgoing.remember(free)
         alone = {stored.outpoint for stored in free if stored.alone}
         inputs = [stored.input for stored in free]
         gathered = gather(inputs, self._desk.market, self._desk.height, alone)

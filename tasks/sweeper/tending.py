@@ -52,7 +52,8 @@ class Tending:
             if start:
                 self._desk.make_way()
             signs = signs and away is None
-            good = self._still_good(out[start : start + AT_ONCE], signs=signs)
+            legible, illegible = self._with_members(out[start : start + AT_ONCE])
+            good = self._still_good(legible, signs=signs)
             better = Raises()
             if signs:
                 better = self._signed_raises(good)
@@ -62,7 +63,7 @@ class Tending:
             sent, _ = self._desk.outgoing.store_and_send(taken)
             replaced = {one.replaces.id for one in sent if one.replaces is not None}
             kept = [(one, members) for one, members in good if one.id not in replaced]
-            send(self._desk.held, [one for one, _ in kept])
+            send(self._desk.held, [*illegible, *(one for one, _ in kept)])
             self._take_back_what_is_refused(kept)
             self._tell_what_is_not_raised(better)
             self._tell_what_is_held_fast(judged)
@@ -70,15 +71,15 @@ class Tending:
         if away is not None:
             raise away
 
-    def _still_good(self, out: Sequence[Broadcast], *, signs: bool) -> list[Out]:
-        """With what is still wanted of what they spend; the others are taken back.
+    def _still_good(self, out: Sequence[Out], *, signs: bool) -> list[Out]:
+        """Without those of which nothing is wanted any more or can confirm; they are taken back.
 
         So is what the mempool's floor has left behind: it holds no coins, is alarmed, and given up
         in the end, as if it had never been out.
         """
         good: list[Out] = []
         market, height = self._desk.market, self._desk.height
-        for broadcast, members in self._with_members(out):
+        for broadcast, members in out:
             if _is_lost(broadcast, members):
                 self._take_back(broadcast, members, alone=len(members) > 1)
             elif signs and is_left_behind(broadcast, members, market, height):
@@ -88,15 +89,23 @@ class Tending:
             reach(CrashPoint.SWEEP_TENDED)
         return good
 
-    def _with_members(self, out: Sequence[Broadcast]) -> list[Out]:
+    def _with_members(self, out: Sequence[Broadcast]) -> tuple[list[Out], list[Broadcast]]:
+        """With what is still wanted of what they spend; and those of which only that is wanted that
+        this version can't read: they stay as they are.
+        """
         spent = [outpoint for broadcast in out for outpoint in broadcast.inputs]
         rows = self._desk.held.db.run(lambda conn: sweep_inputs.these(conn, spent))
-        self._desk.outgoing.remember(rows)
-        wanted = {stored.outpoint: stored for stored in rows}
-        return [
-            (one, [wanted[outpoint] for outpoint in one.inputs if outpoint in wanted])
-            for one in out
-        ]
+        wanted = {stored.outpoint: stored for stored in self._desk.legible(rows)}
+        others = {row.outpoint for row in rows} - wanted.keys()
+        found: list[Out] = []
+        illegible: list[Broadcast] = []
+        for one in out:
+            members = [wanted[outpoint] for outpoint in one.inputs if outpoint in wanted]
+            if members or others.isdisjoint(one.inputs):
+                found.append((one, members))
+            else:
+                illegible.append(one)
+        return found, illegible
 
     def _signed_raises(self, out: Sequence[Out]) -> Raises:
         return signed_raises(
@@ -158,11 +167,8 @@ class Tending:
             out = self._desk.held.db.run(
                 lambda conn: broadcasts.to_tend(conn, self._desk.node, urgent=self._desk.urgent)
             )
-            good = [
-                one
-                for one in self._with_members([o for o in out if self._desk.wallet.pays_for(o)])
-                if not _is_lost(*one)
-            ]
+            paid, _ = self._with_members([o for o in out if self._desk.wallet.pays_for(o)])
+            good = [one for one in paid if not _is_lost(*one)]
             self._reserved = reserved(good, self._desk.wallet, self._desk.market, self._desk.height)
         before = [one for one in self._reserved if one.urgency <= urgency(group)]
         return [coin for one in before for coin in one.coins]

@@ -1,9 +1,12 @@
-"""A case that only a newer version can read keeps no other channel waiting (decision 0035)."""
+"""What only a newer version can read keeps no other channel waiting (decision 0035)."""
 
 from __future__ import annotations
 
 import pytest
 
+from chain.devnet.process import DevnetProcess
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.channel import Side
 from contractcourt.events import ForceCloseRequested, HeightReached
 from contractcourt.units import BlockHeight
 from storage import alarms, docket, outbox
@@ -13,8 +16,20 @@ from tasks.publish import publish
 from tasks.resources import Resources
 from tests.tasks.chain_events import ChainEvents
 from tests.tasks.opened import open_channel, store_unheard_of
+from tests.tasks.sweeps import STARTED, Sweeps
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
+
+
+_SPOIL_WISH = """
+    UPDATE sweep_inputs SET want = replace(want, '"kind":"offered_htlc"', '"kind":"unheard_of"')
+    WHERE outpoint = %(outpoint)s AND strpos(want, '"kind":"offered_htlc"') > 0
+"""
+
+
+def _spoil_wish(db: Database, outpoint: OutPoint) -> None:
+    spoiled = db.run(lambda conn: conn.execute(_SPOIL_WISH, {"outpoint": outpoint}))
+    assert spoiled.rowcount == 1
 
 
 def _waiting(db: Database, channel_id: int) -> list[int]:
@@ -53,3 +68,29 @@ def test_what_nobody_sweeps_any_more_keeps_nothing_from_being_found(
         )
     woken, _ = reconcile.reconcile(cut_off)
     assert woken == 1
+
+
+def test_a_wish_keeps_no_other_from_being_swept(sweeper: Resources, devnet: DevnetProcess) -> None:
+    world = Sweeps(sweeper, devnet)
+    newer, other = (world.closed(name, Side.REMOTE, [60_000]) for name in ("newer", "other"))
+    wished, swept = (c.want(1, deadline=STARTED + 10, budget_sat=9_000) for c in (newer, other))
+    _spoil_wish(sweeper.db, wished)
+    world.round(STARTED, price=1_000)
+    assert world.in_mempool(wished) is None
+    assert world.in_mempool(swept) is not None
+    [alarm] = sweeper.db.run(alarms.list_open)
+    assert (alarm.kind, alarm.channel_id) == ("not_signed", newer.channel_id)
+    assert str(wished) in alarm.message
+
+
+def test_a_sweep_of_a_newer_version_stays_out(sweeper: Resources, devnet: DevnetProcess) -> None:
+    world = Sweeps(sweeper, devnet)
+    closed = world.closed("newer", Side.REMOTE, [60_000])
+    wished = closed.want(1, deadline=STARTED + 10, budget_sat=9_000)
+    world.round(STARTED, price=1_000)
+    [sent] = world.out()
+    _spoil_wish(sweeper.db, wished)
+    world.round(STARTED + 9, price=1_000)
+    [again] = world.out()
+    assert again.txid == sent.txid
+    assert again.attempts > sent.attempts
