@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from psycopg.rows import args_row
 
-from contractcourt.codec import decode, encode
+from contractcourt.codec import MalformedRecord, decode, encode
 from contractcourt.effects import (
     AskLocalPoint,
     Effect,
@@ -75,7 +75,7 @@ MARK_FAILED = f"""
 """
 STALE = """
     SELECT o.id, o.kind FROM outbox AS o
-    WHERE o.sent_at IS NULL AND o.endpoint IS NULL
+    WHERE o.sent_at IS NULL AND o.endpoint IS NULL AND o.kind = ANY(%(kinds)s)
       AND o.due_at <= statement_timestamp() - make_interval(secs => %(older_than_seconds)s)
     ORDER BY o.due_at, o.id
     LIMIT %(limit)s
@@ -100,6 +100,16 @@ class OutboxRow:
     effect: OutboxEffect
     attempts: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IllegibleRow:
+    """A row whose effect only another version can read, or that is damaged, and why."""
+
+    id: int
+    channel_id: int
+    kind: str
+    why: str
 
 
 def put(conn: Connection, channel_id: int, effect: OutboxEffect) -> int:
@@ -131,7 +141,7 @@ def take(
     ids: Sequence[int] | None = None,
     kinds: Sequence[str] = ALL_KINDS,
     limit: int = 100,
-) -> list[OutboxRow]:
+) -> list[OutboxRow | IllegibleRow]:
     """Lock and read unsent rows: all of `ids`, or some that are due; held ones are left out."""
     facts = {"ids": None if ids is None else list(ids), "kinds": list(kinds), "limit": limit}
     query = TAKE_DUE if ids is None else TAKE_THESE
@@ -164,15 +174,18 @@ def _mark_failed(conn: Connection, outbox_id: int, error: str, longest: int) -> 
 
 
 def stale(conn: Connection, older_than_seconds: float, limit: int) -> list[tuple[int, str]]:
-    """(id, kind) of unsent rows that have been due for so long, the longest first. No letters."""
-    facts = {"older_than_seconds": older_than_seconds, "limit": limit}
+    """(id, kind) of unsent rows that have been due for so long, the longest first. No letters, nor
+    kinds that only a newer version carries out.
+    """
+    facts = {"older_than_seconds": older_than_seconds, "limit": limit, "kinds": list(ALL_KINDS)}
     return [(outbox_id, kind) for outbox_id, kind in conn.execute(STALE, facts)]
 
 
 def unsent(conn: Connection, channel_id: int) -> list[OutboxRow]:
-    """What the law wanted of one channel and waits, oldest first, without locking it."""
+    """What the law wanted of one channel, waits and can be read, oldest first, without locking."""
     with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:
-        return cursor.execute(UNSENT, {"channel_id": channel_id}).fetchall()
+        rows = cursor.execute(UNSENT, {"channel_id": channel_id}).fetchall()
+    return [row for row in rows if isinstance(row, OutboxRow)]
 
 
 def kind_of(effect: Effect) -> str:
@@ -182,12 +195,16 @@ def kind_of(effect: Effect) -> str:
 
 def _outbox_row(
     outbox_id: int, channel_id: int, kind: str, effect: str, attempts: int, created_at: datetime
-) -> OutboxRow:
+) -> OutboxRow | IllegibleRow:
+    try:
+        wanted = decode(effect, cast("type[Any]", OutboxEffect))
+    except MalformedRecord as error:
+        return IllegibleRow(outbox_id, channel_id, kind, str(error))
     return OutboxRow(
         id=outbox_id,
         channel_id=channel_id,
         kind=kind,
-        effect=cast(OutboxEffect, decode(effect, cast("type[Any]", OutboxEffect))),
+        effect=cast(OutboxEffect, wanted),
         attempts=attempts,
         created_at=created_at,
     )

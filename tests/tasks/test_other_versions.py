@@ -94,3 +94,32 @@ def test_a_sweep_of_a_newer_version_stays_out(sweeper: Resources, devnet: Devnet
     [again] = world.out()
     assert again.txid == sent.txid
     assert again.attempts > sent.attempts
+
+
+def test_an_effect_keeps_no_other_from_being_carried_out(db: Database, cut_off: Resources) -> None:
+    (_, newer), (sim, other) = (open_channel(db, name) for name in ("newer", "other"))
+    for channel_id in (newer, other):
+        ChainEvents(db, channel_id).tell(_ASKED)
+    [spoiled] = _waiting(db, newer)
+    spoil = "UPDATE outbox SET effect = replace(effect, 'commitment', 'unheard_of') WHERE id = %s"
+    db.run(lambda conn: conn.execute(spoil, [spoiled]))
+    publish(cut_off, [spoiled, *_waiting(db, other)])
+    told = {alarm.kind: alarm for alarm in db.run(alarms.list_open)}
+    assert told.keys() == {"not_signed", "signer_away"}
+    assert told["not_signed"].channel_id == newer
+    assert str(sim.channel.channel_point) in told["signer_away"].message
+
+
+def test_a_kind_of_effect_keeps_no_other_from_being_found(
+    db: Database, cut_off: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(reconcile, "_OLDER_THAN_SECONDS", -1.0)
+    newer, other = (open_channel(db, name)[1] for name in ("newer", "other"))
+    for channel_id in (newer, other):
+        ChainEvents(db, channel_id).tell(_ASKED)
+    with db.transaction() as conn:
+        conn.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_kind_check")
+        conn.execute("UPDATE outbox SET kind = 'unheard_of' WHERE channel_id = %s", [newer])
+    _, handed_on = reconcile.reconcile(cut_off)
+    assert handed_on == 1
