@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from contractcourt.codec import decode
+from contractcourt.codec import MalformedRecord, decode
 from contractcourt.effects import NotifyNode
 from storage import alarms
 from storage.alarms import Alarm
@@ -143,6 +143,17 @@ class Letter:
         return message_id(self.id, self.created_at)
 
 
+@dataclass(frozen=True, slots=True)
+class IllegibleLetter:
+    """One that only another version can read, or that is damaged, and why."""
+
+    id: int
+    channel_id: int | None
+    attempts: int
+    refusals: int
+    why: str
+
+
 def message_id(letter_id: int, written_at: datetime) -> str:
     """The webhook-id of a letter: the same however often it is sent.
 
@@ -152,7 +163,7 @@ def message_id(letter_id: int, written_at: datetime) -> str:
     return f"msg_{letter_id}_{round(written_at.timestamp() * 1_000_000)}"
 
 
-def take(conn: Connection, endpoint: str, limit: int) -> list[Letter]:
+def take(conn: Connection, endpoint: str, limit: int) -> list[Letter | IllegibleLetter]:
     """What may be sent to an endpoint now, at most one of each channel, the longest due first.
 
     Before all others come those that an urgent one waits for. Nothing is locked: whoever sends has
@@ -161,28 +172,43 @@ def take(conn: Connection, endpoint: str, limit: int) -> list[Letter]:
     facts = {"endpoint": endpoint, "limit": limit}
     rows = conn.execute(TAKE_URGENT, facts).fetchall()
     rows = rows or conn.execute(TAKE_DUE, facts).fetchall()
-    effects = [read(row[2]) for row in rows]
+    effects = [_effect(row[2]) for row in rows]
     about = [effect.alarm_id for effect in effects if isinstance(effect, NotifyOperator)]
     raised = {alarm.id: alarm for alarm in alarms.find(conn, about)}
-    return [
-        Letter(
-            id=row[0],
-            channel_id=row[1],
-            event_type=effect.event_type,
-            data=_data(effect, raised),
-            attempts=row[3],
-            refusals=row[4],
-            created_at=row[5],
-            missing=tuple(map(message_id, row[6], row[7])),
-        )
-        for row, effect in zip(rows, effects, strict=True)
-    ]
+    return [_letter(row, effect, raised) for row, effect in zip(rows, effects, strict=True)]
 
 
 def read(effect: str) -> NotifyNode | NotifyOperator:
     """A letter's effect as the outbox holds it."""
     union = cast("type[NotifyNode | NotifyOperator]", NotifyNode | NotifyOperator)
     return decode(effect, union)
+
+
+def _effect(effect: str) -> NotifyNode | NotifyOperator | MalformedRecord:
+    try:
+        return read(effect)
+    except MalformedRecord as error:
+        return error
+
+
+def _letter(
+    row: tuple[Any, ...],
+    effect: NotifyNode | NotifyOperator | MalformedRecord,
+    raised: Mapping[int, Alarm],
+) -> Letter | IllegibleLetter:
+    letter_id, channel_id, _, attempts, refusals, created_at, missing, written = row
+    if isinstance(effect, MalformedRecord):
+        return IllegibleLetter(letter_id, channel_id, attempts, refusals, str(effect))
+    return Letter(
+        id=letter_id,
+        channel_id=channel_id,
+        event_type=effect.event_type,
+        data=_data(effect, raised),
+        attempts=attempts,
+        refusals=refusals,
+        created_at=created_at,
+        missing=tuple(map(message_id, missing, written)),
+    )
 
 
 def _data(effect: NotifyNode | NotifyOperator, raised: Mapping[int, Alarm]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import structlog
 from contractcourt.alarms import AlarmKind
 from storage import alarms, endpoints, letters, node_secrets, nodes, tallies
 from storage.database import Connection
-from storage.letters import Letter
+from storage.letters import IllegibleLetter, Letter
 from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
@@ -83,9 +83,15 @@ def _send_all(held: Resources, name: str, failures: int) -> bool:
             if not _drop(held, name):
                 return True
             continue
-        due = held.db.run(partial(letters.take, endpoint=name, limit=SIDE_BY_SIDE))
-        if not due:
+        found = held.db.run(partial(letters.take, endpoint=name, limit=SIDE_BY_SIDE))
+        if not found:
             return True
+        illegible = [letter for letter in found if isinstance(letter, IllegibleLetter)]
+        if illegible:
+            held.db.run(partial(_leave_to_another, name=name, illegible=illegible))
+        due = [letter for letter in found if isinstance(letter, Letter)]
+        if not due:
+            continue
         reach(CrashPoint.NOTIFY_TAKEN)
         answered = list(zip(due, _send_each(held, due, address), strict=True))
         reach(CrashPoint.NOTIFY_SENT)
@@ -173,6 +179,22 @@ def _leave_alone(unanswered: Sequence[tuple[Letter, Answer]]) -> bool:
 def _answers_again(conn: Connection, name: str) -> None:
     letters.hurry(conn, name)
     alarms.clear_kind(conn, None, AlarmKind.ENDPOINT_SILENT, node=_node(name))
+
+
+def _leave_to_another(conn: Connection, name: str, illegible: Sequence[IllegibleLetter]) -> None:
+    """A newer version sends them, if any; all of their channels waits behind them."""
+    for letter in illegible:
+        why = f"this version can't read it: {letter.why}"
+        letters.mark_unanswered(conn, letter.id, why)
+        tried = letter.attempts - letter.refusals + 1
+        if tried >= _ALARMING_SILENCE and name != endpoints.OPERATOR:
+            alarms.keep_raised(
+                conn,
+                letter.channel_id,
+                AlarmKind.ENDPOINT_SILENT,
+                f"letter {letter.id} to {name} is not sent: {why}. "
+                "Later webhooks of this channel wait for it, none is lost",
+            )
 
 
 def _note_hanging(conn: Connection, name: str, letter: Letter, answer: Answer) -> None:

@@ -59,6 +59,9 @@ def chosen(*, after: int = 0, **wanted: object) -> tuple[str, Mapping[str, objec
     return board.query_for(Wanted(**wanted)), {**_PAGE, **wanted, "after": after}  # type: ignore[arg-type]
 
 
+_STALE = {**_PAGE, "older_than_seconds": 0, "kinds": list(outbox.ALL_KINDS)}
+
+
 @pytest.mark.parametrize(
     ("query", "facts"),
     [
@@ -84,7 +87,7 @@ def chosen(*, after: int = 0, **wanted: object) -> tuple[str, Mapping[str, objec
         pytest.param(at_risk.TOTAL, _PAGE, id="at risk"),
         pytest.param(at_risk.MOST_PRESSING, _PAGE, id="what presses most"),
         pytest.param(sweep_inputs.QUARANTINED, _PAGE, id="in quarantine"),
-        pytest.param(outbox.STALE, {**_PAGE, "older_than_seconds": 0}, id="not carried out"),
+        pytest.param(outbox.STALE, _STALE, id="not carried out"),
     ],
 )
 def test_l23_what_is_read_for_a_page_is_what_it_shows(
@@ -119,7 +122,7 @@ def test_l23_what_is_read_for_a_page_is_what_it_shows(
         pytest.param(
             "UPDATE outbox SET sent_at = NULL, due_at = '2020-01-01' WHERE endpoint IS NOT NULL",
             outbox.STALE,
-            {**_PAGE, "older_than_seconds": 0},
+            _STALE,
             id="letters to who is silent",
         ),
     ],

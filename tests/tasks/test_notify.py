@@ -550,3 +550,27 @@ def test_what_waits_goes_to_the_new_address_whatever_the_old_one_said(
         deliver(held, NODE)
         assert sorted(_row_of(one) for one in new.ids) == sorted([refused, unanswered])
         assert not db.run(lambda conn: moving.move(conn, NODE, new.url))
+
+
+def test_a_letter_that_can_t_be_read_keeps_no_other_channel_waiting(
+    held: Resources, db: Database, channel_id: int, mailbox: Mailbox
+) -> None:
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+    [spoiled, _] = tell(db, channel_id, 1, 2)
+    spoil = "UPDATE outbox SET effect = replace(effect, 'data', 'unheard_of') WHERE id = %s"
+    db.run(lambda conn: conn.execute(spoil, [spoiled]))
+    for number in range(3, 14):
+        tell(db, other, number)
+        at_once(db)
+        deliver(held, NODE)
+    assert numbers(mailbox) == list(range(3, 14))
+    [alarm] = db.run(alarms.list_open)
+    assert (alarm.kind, alarm.channel_id) == (AlarmKind.ENDPOINT_SILENT, channel_id)
+    assert f"letter {spoiled}" in alarm.message
+    mend = "UPDATE outbox SET effect = replace(effect, 'unheard_of', 'data') WHERE id = %s"
+    db.run(lambda conn: conn.execute(mend, [spoiled]))
+    at_once(db)
+    deliver(held, NODE)
+    assert numbers(mailbox)[-2:] == [1, 2]
+    assert db.run(alarms.list_open) == []
