@@ -6,6 +6,7 @@ nothing can be looked up; so the hashes of each case's present commitments stand
 
 from __future__ import annotations
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import Case
 from contractcourt.units import PaymentHash
 from storage.database import Connection
@@ -29,7 +30,7 @@ REPLACE = f"""
     RETURNING payment_hash, {_SHARED}
 """
 FIND = """
-    SELECT h.channel_id
+    SELECT h.channel_id, c.channel_point
     FROM channel_htlcs AS h
     JOIN channels AS c ON c.id = h.channel_id
     WHERE h.payment_hash = %(payment_hash)s AND c.node = %(node)s
@@ -50,11 +51,11 @@ def replace(conn: Connection, channel_id: int, case: Case) -> list[PaymentHash]:
     return [PaymentHash(row[0]) for row in conn.execute(REPLACE, facts)]
 
 
-def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> list[int]:
-    """The node's channels that hold such an HTLC and may still claim it, by id.
+def channels_with(conn: Connection, node: str, payment_hash: PaymentHash) -> dict[int, OutPoint]:
+    """The node's channels that hold such an HTLC and may still claim it: their names by id.
 
     A channel is fully resolved although a received HTLC was given up at its expiry. As long as the
     peer has not taken it back, its preimage still wins it.
     """
     facts = {"node": node, "payment_hash": payment_hash}
-    return [row[0] for row in conn.execute(FIND, facts)]
+    return {channel_id: OutPoint(point) for channel_id, point in conn.execute(FIND, facts)}

@@ -46,6 +46,8 @@ EVENTS_AT_ONCE = 200
 #: these cases, and Postgres ends a transaction that says nothing for 15 s. A channel with hundreds
 #: of contracts takes a second for as many events.
 MOST_SECONDS = 2.0
+#: What may lie in one channel alone (`lies_in_a_channel`).
+OF_A_CHANNEL = (BrokenLaw, UnreadableRecord, psycopg.Error)
 #: Looking again is bounded; what still comes in after so many rounds has its own wake-up.
 _MOST_ROUNDS = 10_000
 
@@ -114,8 +116,8 @@ def _step(db: Database, chunk: Sequence[int]) -> Outcome:
     """One commit for the chunk; if one channel can't be read, or the law breaks, one for each."""
     try:
         return db.run(lambda conn: apply_pending(conn, chunk))
-    except (BrokenLaw, UnreadableRecord, psycopg.Error) as broken:
-        if not _lies_in_a_channel(broken):
+    except OF_A_CHANNEL as broken:
+        if not lies_in_a_channel(broken):
             raise
         if len(chunk) == 1:
             _set_aside(db, chunk[0], broken)
@@ -126,8 +128,8 @@ def _step(db: Database, chunk: Sequence[int]) -> Outcome:
     return outcome
 
 
-def _lies_in_a_channel(broken: Exception) -> bool:
-    """Whether the others can be advanced without the channel in which it lies.
+def lies_in_a_channel(broken: Exception) -> bool:
+    """Whether one of `OF_A_CHANNEL` keeps nobody else from being advanced.
 
     So are rows that Postgres refuses, or finds damaged.
     """

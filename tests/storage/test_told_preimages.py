@@ -54,7 +54,7 @@ def test_who_tells_a_preimage_waits_for_who_is_just_telling_of_its_htlc(
         wait_for_a_blocked_session(conn)
     telling.result()
     with db.transaction() as conn:
-        assert htlc_index.channels_with(conn, examples.NODE, _HASH) == [channel_id]
+        assert list(htlc_index.channels_with(conn, examples.NODE, _HASH)) == [channel_id]
 
 
 def test_who_tells_of_an_htlc_waits_for_who_is_just_telling_its_preimage(

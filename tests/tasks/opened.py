@@ -23,6 +23,24 @@ _CHANGE_CASE = """
 _HEAD = "SELECT last_seq, last_hash FROM docket_heads WHERE channel_id = %(id)s"
 
 
+def damage_case(conn: Connection, channel_id: int) -> None:
+    """Postgres finds the case damaged when it is stored."""
+    conn.execute(
+        "CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'missing chunk' USING ERRCODE = 'data_corrupted'; END $$"
+    )
+    conn.execute(
+        "CREATE TRIGGER damage BEFORE UPDATE ON cases FOR EACH ROW"
+        f" WHEN (NEW.channel_id = {channel_id}) EXECUTE FUNCTION damage()".encode()
+    )
+
+
+def show_unheard_of(conn: Connection, channel_id: int) -> None:
+    """The channel is in a state that only a newer version knows."""
+    conn.execute("ALTER TABLE channels DROP CONSTRAINT channels_state_check")
+    conn.execute("UPDATE channels SET state = 'UNHEARD_OF' WHERE id = %s", [channel_id])
+
+
 def append_unheard_of(conn: Connection, channel_id: int) -> None:
     """An entry with an outcome that only a newer version knows, beside which this one works on."""
     [(last_seq, last_hash)] = conn.execute(_HEAD, {"id": channel_id}).fetchall()

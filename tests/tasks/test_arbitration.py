@@ -27,7 +27,7 @@ from storage.docket import NewEntry
 from tasks import arbitration, reconcile, verdicts
 from tasks.arbitration import arbitrate
 from tests.spent import spent
-from tests.tasks.opened import append_unheard_of, open_channel
+from tests.tasks.opened import append_unheard_of, damage_case, open_channel
 
 _CASE_JSON = "SELECT case_json FROM cases WHERE channel_id = %(id)s"
 _SET_CASE_JSON = """
@@ -223,14 +223,7 @@ def test_a_row_that_postgres_finds_damaged_stops_its_own_channel_alone(db: Datab
     for channel_id in (damaged, other):
         _append_heights(db, channel_id, 1, 2)
     with db.transaction() as conn:
-        conn.execute(
-            "CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN RAISE 'missing chunk' USING ERRCODE = 'data_corrupted'; END $$"
-        )
-        conn.execute(
-            "CREATE TRIGGER damage BEFORE UPDATE ON cases FOR EACH ROW"
-            f" WHEN (NEW.channel_id = {damaged}) EXECUTE FUNCTION damage()".encode()
-        )
+        damage_case(conn, damaged)
     assert arbitrate(db, [damaged, other]).applied == 1
     with db.transaction() as conn:
         [alarm] = alarms.list_open(conn)

@@ -112,7 +112,7 @@ def test_l12_a_preimage_that_comes_after_all_is_resolved_still_claims_its_htlc(
     assert chain.case().state is State.FULLY_RESOLVED
     with db.transaction() as conn:
         holders = htlc_index.channels_with(conn, sim.node, htlc.payment_hash)
-    assert holders == [channel_id]
+    assert list(holders) == [channel_id]
     chain.tell(PreimageLearned(htlc.payment_hash, sim.preimage(1)))
     assert chain.case().state is State.WAITING_FULL_RESOLUTION
     row = _sweep(db, channel_id, ContractKind.RECEIVED_HTLC)
@@ -122,4 +122,4 @@ def test_l12_a_preimage_that_comes_after_all_is_resolved_still_claims_its_htlc(
     chain.height(400)
     assert chain.case().state is State.FULLY_RESOLVED
     with db.transaction() as conn:
-        assert htlc_index.channels_with(conn, sim.node, htlc.payment_hash) == []
+        assert htlc_index.channels_with(conn, sim.node, htlc.payment_hash) == {}

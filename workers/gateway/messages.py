@@ -14,11 +14,9 @@ from storage import cases, channels, docket, force_close_entry, htlc_index, told
 from storage.cases import StoredCase
 from storage.channels import ChannelRow
 from storage.database import Connection, Database
-from storage.errors import UnreadableRecord
 from storage.nodes import Node
 from tasks import arbitration
 from tasks.arbitration import Outcome
-from tasks.errors import BrokenLaw
 from workers.gateway import closing, updates
 from workers.gateway.addresses import unknown_channel
 from workers.gateway.court import Court
@@ -133,9 +131,10 @@ def apply(conn: Connection, message: Message, held: set[int]) -> Placed:
             holders = htlc_index.channels_with(conn, message.node.name, learned.payment_hash)
             held.update(holders)
             # Before any docket: whoever has one of these cases may be at the docket of another.
-            cases.hold(conn, holders)
-            rows, event = channels.by_ids(conn, holders), learned.to_event()
-            return _placed(conn, [_share(conn, message, row, event) for row in rows])
+            cases.hold(conn, list(holders))
+            event = learned.to_event()
+            shared = [_share(conn, message, one, holders[one], event) for one in holders]
+            return _placed(conn, shared)
         case ForceCloseRequestedWebhook(data=wanted):
             row = _row(conn, message.node, wanted.channel_point)
             return _force_close(conn, message, row, wanted.reason)
@@ -211,16 +210,20 @@ def _hear(
 
 
 def _share(
-    conn: Connection, message: Message, row: ChannelRow, event: Event
+    conn: Connection, message: Message, channel_id: int, point: OutPoint, event: Event
 ) -> tuple[Place, Outcome]:
     """`_hear` for one of many: where the case can't be advanced, its docket keeps the event."""
     try:
         with conn.transaction():
-            return _hear(conn, message, row.id, row.channel_point, event)
-    except (BrokenLaw, UnreadableRecord):
-        appended = docket.append(conn, row.id, event, idempotency_key=message.key, source="node")
-        place = Place(row.id, row.channel_point, appended.seq, appended.duplicate)
-        return place, Outcome(woken={row.id})
+            return _hear(conn, message, channel_id, point, event)
+    except arbitration.OF_A_CHANNEL as broken:
+        if not arbitration.lies_in_a_channel(broken):
+            raise
+        appended = docket.append(
+            conn, channel_id, event, idempotency_key=message.key, source="node"
+        )
+        place = Place(channel_id, point, appended.seq, appended.duplicate)
+        return place, Outcome(woken={channel_id})
 
 
 def _placed(conn: Connection, heard: Sequence[tuple[Place, Outcome]]) -> Placed:

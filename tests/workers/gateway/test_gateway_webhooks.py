@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,10 +15,11 @@ from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direc
 from contractcourt.events import ChannelUpdate, PreimageLearned
 from contractcourt.units import Txid
 from storage import cases, channels, docket, node_secrets
+from storage.database import Connection
 from tests.model.world import after_splice
 from tests.storage.blocked import wait_for_a_blocked_session
 from tests.storage.examples import WEBHOOK_SEAL
-from tests.tasks.opened import append_unheard_of
+from tests.tasks.opened import append_unheard_of, damage_case, show_unheard_of
 from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import opened_data, update_data
@@ -241,8 +243,9 @@ def test_a_preimage_reaches_every_channel_that_holds_its_htlc(
     assert case_of(gateway, opened).preimage_of(htlc.payment_hash) == preimage
 
 
+@pytest.mark.parametrize("spoil", [append_unheard_of, damage_case])
 def test_a_channel_that_can_not_be_advanced_keeps_a_preimage_from_no_other(
-    gateway: GatewayClient, opened: SimulatedChannel
+    gateway: GatewayClient, opened: SimulatedChannel, spoil: Callable[[Connection, int], None]
 ) -> None:
     """The parts of one payment come over several channels."""
     other = channel_of("another part")
@@ -252,9 +255,11 @@ def test_a_channel_that_can_not_be_advanced_keeps_a_preimage_from_no_other(
     gateway.update(opened, *opened.whole_move(0, htlc))
     gateway.update(other, *other.whole_move(0, htlc))
     with gateway.db.transaction() as conn:
+        row = channels.find(conn, opened.funding_outpoint)
+        assert row is not None
+        spoil(conn, row.id)
         stuck = channels.find(conn, opened.funding_outpoint)
         assert stuck is not None
-        append_unheard_of(conn, stuck.id)
     preimage = opened.preimage(3)
     data = {"payment_hash": str(htlc.payment_hash), "preimage": str(preimage)}
     assert gateway.send("preimage.learned", data).status_code == 202
@@ -262,8 +267,22 @@ def test_a_channel_that_can_not_be_advanced_keeps_a_preimage_from_no_other(
     with gateway.db.transaction() as conn:
         row = channels.find(conn, opened.funding_outpoint)
     assert row is not None
-    assert row.last_seq == stuck.last_seq + 2, "its own docket keeps the preimage"
+    assert row.last_seq == stuck.last_seq + 1, "its own docket keeps the preimage"
     assert stuck.id in {channel for wake in gateway.wakes for channel in wake.channels}
+
+
+def test_a_channel_in_a_state_of_a_newer_version_keeps_a_preimage_from_no_other(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    htlc = opened.htlc(3, Direction.RECEIVED, 20_000_000, 700)
+    gateway.update(opened, *opened.whole_move(0, htlc))
+    with gateway.db.transaction() as conn:
+        row = channels.find(conn, opened.funding_outpoint)
+        assert row is not None
+        show_unheard_of(conn, row.id)
+    preimage = opened.preimage(3)
+    data = {"payment_hash": str(htlc.payment_hash), "preimage": str(preimage)}
+    assert gateway.send("preimage.learned", data).status_code == 202
 
 
 def test_p4_a_preimage_for_many_channels_holds_no_docket_while_it_waits_for_a_case(
