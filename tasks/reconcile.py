@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import structlog
@@ -38,6 +39,8 @@ LIMIT = 1_000
 _OLDER_THAN_SECONDS = 1.0
 #: Whoever claims a round or an endpoint does so for little more than the time limit of its task.
 _LITTLE_MORE_SECONDS = 60.0
+#: What else is to be found waits for no more than this.
+_MENDING_SECONDS = 5.0
 
 
 @app.task(name="contractcourt.reconcile")
@@ -50,8 +53,7 @@ def reconcile_task(idempotency_key: str = "") -> None:
 def reconcile(held: Resources) -> tuple[int, int]:
     """(channels woken, outbox rows handed on)."""
     reach(CrashPoint.RECONCILE_BEGUN)
-    longest = held.settings.task_time_limit_seconds + _LITTLE_MORE_SECONDS
-    held.db.run(lambda conn: set_back.mend(conn, longest))
+    _mend_what_was_set_back(held)
     held.db.run(want_forgotten_sweeps)
     held.db.run(reserve.check)
     held.db.run(tallies.fold)
@@ -70,6 +72,14 @@ def reconcile(held: Resources) -> tuple[int, int]:
     if waiting or unsent:
         _log.info("reconciled", channels=len(waiting), outbox=len(unsent))
     return len(waiting), len(unsent)
+
+
+def _mend_what_was_set_back(held: Resources) -> None:
+    """Page by page; the next run goes on."""
+    longest = held.settings.task_time_limit_seconds + _LITTLE_MORE_SECONDS
+    ends_at = time.monotonic() + _MENDING_SECONDS
+    while held.db.run(lambda conn: set_back.mend(conn, longest)) and time.monotonic() < ends_at:
+        pass
 
 
 def want_forgotten_sweeps(conn: Connection) -> int:

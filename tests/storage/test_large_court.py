@@ -59,6 +59,7 @@ def chosen(*, after: int = 0, **wanted: object) -> tuple[str, Mapping[str, objec
     return board.query_for(Wanted(**wanted)), {**_PAGE, **wanted, "after": after}  # type: ignore[arg-type]
 
 
+_MENDED = {"longest": 3_600, "limit": set_back.PAGE}
 _STALE = {**_PAGE, "older_than_seconds": 0, "kinds": list(outbox.ALL_KINDS)}
 
 
@@ -144,7 +145,7 @@ def test_l23_what_a_clock_left_waiting_is_found_behind_the_letters_of_who_is_sil
     with court.transaction() as conn:
         crowd = "UPDATE outbox SET sent_at = NULL, due_at = '2020-01-01' WHERE endpoint IS NOT NULL"
         assert conn.execute(crowd).rowcount > 10 * nodes
-        assert rows_read(conn, set_back.DUE_TOO_LATE, {"longest": 3_600}) <= nodes
+        assert rows_read(conn, set_back.DUE_TOO_LATE, _MENDED) <= nodes
         conn.rollback()
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from contractcourt.effects import AskLocalPoint, NotifyNode
-from storage import docket, endpoints, lease, outbox, set_back, sweep_rounds
+from storage import docket, endpoints, lease, letters, outbox, set_back, sweep_rounds
 from storage.database import Connection, Database
 from storage.docket import NewEntry
 from tests.storage import examples
@@ -53,6 +53,24 @@ def test_a_letter_is_due_at_once(db: Database, channel_id: int) -> None:
         assert endpoints.waiting(conn, -1.0) == []
         set_back.mend(conn, _CLAIM_SECONDS)
         assert endpoints.waiting(conn, -1.0) == ["alice"]
+
+
+def test_what_lies_there_by_the_million_is_mended_page_by_page(
+    db: Database, channel_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_back, "PAGE", 2)
+    with db.transaction() as conn:
+        for number in range(3):
+            outbox.put(conn, channel_id, NotifyNode("channel.closed", {"number": number}))
+        outbox.put(conn, channel_id, AskLocalPoint(3))
+        conn.execute(_WAS_AHEAD)
+        assert set_back.mend(conn, _CLAIM_SECONDS)
+        assert len(outbox.stale(conn, -1.0, 10)) == 1, "effects come first"
+        assert set_back.mend(conn, _CLAIM_SECONDS)
+        assert not set_back.mend(conn, _CLAIM_SECONDS)
+        assert len(letters.take(conn, "alice", 10)) == 1
+        [(left,)] = conn.execute("SELECT count(*) FROM outbox WHERE due_at > now() + '1 h'")
+    assert left == 0
 
 
 def test_a_pause_that_is_meant_stays(db: Database, channel_id: int) -> None:
