@@ -44,14 +44,19 @@ REACHES_BACK = sql.SQL("SELECT EXISTS (SELECT FROM {part} WHERE created_at < {fi
 BRING_BACK = sql.SQL(
     "ALTER TABLE docket ATTACH PARTITION {part} FOR VALUES FROM ({first}) TO ({end})"
 )
+#: Channels that one statement looks at, whatever it finds.
+PAGE = 10_000
 #: One look into the part's index for each channel: it has been left alone long ago.
 UNCOVERED = sql.SQL("""
-    SELECT c.id FROM channels AS c
-    CROSS JOIN LATERAL (SELECT max(seq) AS seq FROM {part} WHERE channel_id = c.id) AS last
-    LEFT JOIN docket_checkpoints AS k ON k.channel_id = c.id
-    WHERE c.id > %(after)s AND last.seq > coalesce(k.seq, 0)
-    ORDER BY c.id
-    LIMIT %(limit)s
+    WITH page AS MATERIALIZED (
+        SELECT id FROM channels WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+    )
+    SELECT ARRAY(
+               SELECT id FROM page
+               WHERE (SELECT max(seq) FROM {part} WHERE channel_id = page.id)
+                   > coalesce((SELECT seq FROM docket_checkpoints WHERE channel_id = page.id), 0)
+               ORDER BY id),
+           (SELECT max(id) FROM page)
 """)
 
 
@@ -113,10 +118,25 @@ def room(conn: Connection, at: datetime) -> timedelta:
     return datetime(month.year, month.month, 1, tzinfo=UTC) - at
 
 
-def uncovered(conn: Connection, part: Part, after: int, limit: int) -> Sequence[int]:
-    """Channels with an entry here that no checkpoint covers, by id above `after`."""
+def uncovered(
+    conn: Connection, part: Part, after: int, limit: int = PAGE
+) -> tuple[Sequence[int], int | None]:
+    """Of the next channels above the id `after` those with an entry here that no checkpoint covers,
+    by id; and after which id to look on, None when these were the last.
+    """
     query = UNCOVERED.format(part=sql.Identifier(part.name))
-    return [row[0] for row in conn.execute(query, {"after": after, "limit": limit})]
+    [(found, last)] = conn.execute(query, {"after": after, "limit": limit}).fetchall()
+    return found, last
+
+
+def all_covered(conn: Connection, part: Part) -> bool:
+    """No channel has an entry here that no checkpoint covers."""
+    after: int | None = 0
+    while after is not None:
+        found, after = uncovered(conn, part, after)
+        if found:
+            return False
+    return True
 
 
 def detach(db: Database, part: Part) -> None:

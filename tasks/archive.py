@@ -28,7 +28,6 @@ _log = structlog.get_logger()
 
 #: How early the alarm rings that there is no part for coming entries.
 _EARLY = timedelta(days=7)
-_PAGE = 100
 _BLOCKS_A_DAY = 144
 #: A run ends after so long, well below a task's time limit; the next one goes on.
 _MOST_SECONDS = 10.0
@@ -126,20 +125,21 @@ def forget(db: Database, days: int) -> None:
 
 
 def cover(db: Database, part: Part, give_up_at: float = float("inf")) -> bool:
-    """Prove every channel beyond its last entry here; whether all are, in the time given."""
-    after = 0
-    while time.monotonic() <= give_up_at:
+    """Prove every channel beyond its last entry here; whether all are, in the time given.
+
+    Only proving takes of that time: the next run has yet to pass by all that are proved.
+    """
+    after: int | None = 0
+    while after is not None:
         with db.transaction() as conn:
-            page = docket_parts.uncovered(conn, part, after, _PAGE)
-        if not page:
-            break
-        for after in page:
-            with db.transaction() as conn:
-                _check_in(conn, after, part, give_up_at)
+            page, after = docket_parts.uncovered(conn, part, after)
+        for channel_id in page:
             if time.monotonic() > give_up_at:
-                break
+                return False
+            with db.transaction() as conn:
+                _check_in(conn, channel_id, part, give_up_at)
     with db.transaction() as conn:
-        return not docket_parts.uncovered(conn, part, 0, 1)
+        return docket_parts.all_covered(conn, part)
 
 
 def _check_in(conn: Connection, channel_id: int, part: Part, give_up_at: float) -> None:
@@ -181,7 +181,7 @@ def _put(db: Database, part: Part, *, back: bool, drops: bool) -> None:
             docket_parts.bring_back(conn, part)
             _log.info("docket part brought back", part=part.name)
         # Asked again, because nothing brings a dropped part back.
-        elif drops and not docket_parts.uncovered(conn, part, 0, 1):
+        elif drops and docket_parts.all_covered(conn, part):
             docket_parts.drop(conn, part)
             _log.info("docket part dropped", part=part.name)
         else:

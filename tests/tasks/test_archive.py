@@ -187,6 +187,24 @@ def test_what_is_not_proved_or_not_applied_keeps_its_month(db: Database) -> None
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
 
 
+def test_those_that_are_proved_are_passed_by_page_by_page(db: Database) -> None:
+    """However many channels there are, no statement looks at all of them."""
+    ids = [open_channel(db, f"one of many {n}")[1] for n in range(5)]
+    grow_old(db, 2)
+    part = Part(OLD_MONTH, Shelf.DOCKET)
+    with db.transaction() as conn:
+        assert docket_parts.uncovered(conn, part, 0, 2) == (ids[:2], ids[1])
+    assert archive.cover(db, part)
+    with db.transaction() as conn:
+        assert docket_parts.uncovered(conn, part, 0, 2) == ([], ids[1])
+        assert docket_parts.uncovered(conn, part, ids[1], 2) == ([], ids[3])
+        assert docket_parts.uncovered(conn, part, ids[-1], 2) == ([], None)
+        assert docket_parts.all_covered(conn, part)
+        conn.execute("ALTER TABLE docket_checkpoints DISABLE TRIGGER ALL")
+        conn.execute("DELETE FROM docket_checkpoints WHERE channel_id = %s", [ids[-1]])
+        assert not docket_parts.all_covered(conn, part)
+
+
 def test_a_docket_that_takes_longer_than_a_run_is_proved_in_several(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
