@@ -16,10 +16,12 @@ import psycopg
 import structlog
 
 from contractcourt.alarms import AlarmKind
+from contractcourt.codec import MalformedRecord
 from contractcourt.units import BlockHeight
 from storage import alarms, blocks, cases, checkpoints, docket_parts, forgetting
 from storage.database import Connection, Database
 from storage.docket_parts import Part, Shelf, month_after
+from storage.errors import UnreadableRecord
 from tasks.app import app
 from tasks.environment import load_settings
 from tasks.proof import prove_on
@@ -148,8 +150,12 @@ def _check_in(conn: Connection, channel_id: int, part: Part, give_up_at: float) 
     Of a long docket it is one on the way there, from which the next run goes on. Takes no lock: an
     entry that is applied never changes.
     """
-    stored = cases.read(conn, channel_id)
-    proved = None if stored is None else prove_on(conn, stored, give_up_at)
+    try:
+        stored = cases.read(conn, channel_id)
+        proved = None if stored is None else prove_on(conn, stored, give_up_at)
+    except (MalformedRecord, UnreadableRecord) as error:
+        _log.error("can't be read", channel_id=channel_id, error=str(error))
+        stored = proved = None
     if stored is not None and proved is not None:
         seq, case = proved
         checkpoints.put(conn, channel_id, seq, case)

@@ -187,6 +187,19 @@ def test_what_is_not_proved_or_not_applied_keeps_its_month(db: Database) -> None
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
 
 
+def test_one_that_can_t_be_read_keeps_no_other_from_being_proved(db: Database) -> None:
+    damaged, other = (open_channel(db, name)[1] for name in ("damaged", "other"))
+    grow_old(db, 2)
+    spoil = "UPDATE cases SET version = version + 1, case_json = '{' WHERE channel_id = %s"
+    db.run(lambda conn: conn.execute(spoil, [damaged]))
+    archive.archive(db, NOW, months=2)
+    assert shelves(db)[OLD_PART] is Shelf.DOCKET
+    with db.transaction() as conn:
+        [alarm] = alarms.list_open(conn)
+        assert checkpoints.read(conn, other) is not None
+    assert (alarm.kind, alarm.channel_id) == (AlarmKind.DOCKET_NOT_PROVED, damaged)
+
+
 def test_those_that_are_proved_are_passed_by_page_by_page(db: Database) -> None:
     """However many channels there are, no statement looks at all of them."""
     ids = [open_channel(db, f"one of many {n}")[1] for n in range(5)]
