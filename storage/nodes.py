@@ -20,6 +20,9 @@ INSERT_NODE = """
     ON CONFLICT (name) DO NOTHING
 """
 SET_POLICY = "UPDATE nodes SET policy = %(policy)s WHERE name = %(name)s"
+KEEP_POLICY = """
+    SELECT true FROM nodes WHERE name = %(name)s AND policy = %(policy)s FOR SHARE
+"""
 #: No row when it is so already.
 SET_WEBHOOK_URL = """
     UPDATE nodes SET webhook_url = %(url)s
@@ -81,6 +84,12 @@ def set_policy(conn: Connection, name: str, policy: Policy) -> None:
     facts = {"name": name, "policy": encode(policy).decode()}
     if not conn.execute(SET_POLICY, facts).rowcount:
         raise UnknownNode(f"no node {name} is registered")
+
+
+def keep_policy(conn: Connection, name: str, policy: Policy) -> bool:
+    """Whether it is this one still; then nobody sets another one in this transaction's time."""
+    facts = {"name": name, "policy": encode(policy).decode()}
+    return conn.execute(KEEP_POLICY, facts).fetchone() is not None
 
 
 def set_webhook_url(conn: Connection, name: str, url: str | None) -> bool:

@@ -88,8 +88,8 @@ def test_a_policy_out_of_bounds_changes_nothing(court: Run, db: Database, change
 
 def test_an_unknown_node_has_no_policy(court: Run, db: Database) -> None:
     assert court("node", "policy", "nobody").code == Exit.FAILED
-    with pytest.raises(Exception, match="nobody"), db.transaction() as conn:
-        policies.change(conn, "nobody", Policy())
+    with pytest.raises(Exception, match="nobody"):
+        policies.change(db, "nobody", Policy())
 
 
 def quarantine(db: Database) -> None:

@@ -14,7 +14,7 @@ from storage import nodes
 from storage.errors import UnknownNode
 from tasks import policies
 from workers.cli import tables
-from workers.cli.access import transaction
+from workers.cli.access import database
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, NodeName
 from workers.cli.waking import wake_workers
 
@@ -33,13 +33,13 @@ def policy(
     from workers.gateway.wakeup import WakeUp
 
     told: list[int] = []
-    with transaction(data_dir) as conn:
-        node = nodes.get_node(conn, name)
+    with database(data_dir) as db:
+        node = db.run(lambda conn: nodes.get_node(conn, name))
         if node is None:
             raise UnknownNode(f"no node {name} is registered")
         chosen = _changed(Policy() if reset else node.policy or Policy(), changes or [])
         if changes or reset:
-            told = policies.change(conn, name, chosen)
+            told = policies.change(db, name, chosen)
     woken = wake_workers(data_dir, WakeUp(channels=tuple(told))) if told else True
     if as_json:
         tables.write_json({"node": name, "policy": to_builtins(chosen), "told": len(told)})
