@@ -139,6 +139,17 @@ def all_covered(conn: Connection, part: Part) -> bool:
     return True
 
 
+def followed(part: Part, months: int, found: Sequence[Part]) -> bool:
+    """Whether so many whole months have passed since this one that each has its part.
+
+    A clock that is years ahead makes the part of its present and of what comes next, and none of
+    those between.
+    """
+    there = {other.month for other in found}
+    # Its present month and the one ahead stand for none that has passed.
+    return all(month_after(part.month, n) in there for n in range(1, months + 1 + MONTHS_AHEAD + 1))
+
+
 def detach(db: Database, part: Part) -> None:
     """Take it off its shelf. No append waits for this; it waits for older transactions itself.
 

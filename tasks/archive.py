@@ -3,7 +3,7 @@
 A month goes in steps, each of which may be cut off anywhere and is taken up by the next run:
 every channel with an entry in it gets a checkpoint beyond; the part is detached, which no append
 waits for; it stands in the archive; and is dropped there, only if the operator said so. What left
-by a clock that was ahead comes back.
+by a clock that was ahead comes back, and such a clock drops nothing.
 """
 
 from __future__ import annotations
@@ -84,15 +84,19 @@ def archive(
 
     Args:
         months: whole months before the present one that stay in the docket.
-        drop_after_months: whole months after which a part is dropped; None keeps it for ever.
+        drop_after_months: whole months after which a part is dropped, if each of them has its own;
+            None keeps it for ever.
     """
     give_up_at = time.monotonic() + _MOST_SECONDS
     now, stays = month_after(at.date(), 0), month_after(at.date(), -months)
-    kept = None if drop_after_months is None else month_after(at.date(), -drop_after_months)
     with db.transaction() as conn:
         found = docket_parts.parts(conn)
     for part in found:
-        drops = kept is not None and part.month < kept
+        drops = (
+            drop_after_months is not None
+            and part.month < month_after(now, -drop_after_months)
+            and docket_parts.followed(part, drop_after_months, found)
+        )
         missed = part.shelf is Shelf.ARCHIVE and part.month >= now
         due = drops if part.shelf is Shelf.ARCHIVE else part.month < stays
         on_its_way = part.leaving or part.shelf is Shelf.ALONE

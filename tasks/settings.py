@@ -144,7 +144,8 @@ class Settings(BaseSettings):
     """Whole months before this one that stay where appends and wake-ups look; a repeated
     idempotency key is known for as long. Older months go to the archive."""
     docket_archive_months: int | None = Field(None, ge=2, le=12_000)
-    """Whole months after which an archived month is dropped for good; never unless set."""
+    """Whole months after which an archived month is dropped for good; never unless set. A month is
+    kept where one of those after it is missing, as the court, or its clock, passed over it."""
     forget_days: int = Field(30, ge=2, le=36_500)
     """Days after which what is over is deleted beside the docket: effects that were carried out,
     receipts of webhooks, preimages that were told for HTLCs which never came, spent coins of fee

@@ -39,6 +39,7 @@ from tests.tasks.opened import open_channel
 from tests.workers.running_up import clean_environment
 
 NOW = datetime.now(UTC)
+THIS_MONTH = month_after(NOW.date(), 0)
 OLD_MONTH = date(2020, 1, 1)
 OLD_PART = "docket_2020_01"
 
@@ -63,6 +64,13 @@ def grow_old(db: Database, up_to_seq: int, month: date = OLD_MONTH) -> None:
             "UPDATE docket SET created_at = %s WHERE seq <= %s",
             (datetime(month.year, month.month, 15, tzinfo=UTC), up_to_seq),
         )
+
+
+def pass_months(db: Database, count: int, month: date = OLD_MONTH) -> None:
+    """As if the court had run for so many whole months since."""
+    with db.transaction() as conn:
+        for ahead in range(1, count + 3):
+            conn.execute(docket_parts.MAKE, {"month": month_after(month, ahead)})
 
 
 def shelves(db: Database) -> dict[str, Shelf]:
@@ -139,6 +147,7 @@ def test_a_dropped_month_leaves_a_docket_that_is_proved_from_its_checkpoint(db: 
     _, channel_id = open_channel(db, "dropped")
     hear(db, channel_id, 10)
     grow_old(db, 2)
+    pass_months(db, 3)
     archive.archive(db, NOW, months=2)
     archive.archive(db, NOW, months=2, drop_after_months=3)
     assert OLD_PART not in shelves(db)
@@ -295,6 +304,21 @@ def test_what_left_by_a_clock_that_was_ahead_comes_back(db: Database) -> None:
     assert set(shelves(db).values()) == {Shelf.DOCKET}
     hear(db, channel_id, 10)
     assert prove(db, channel_id) == prove(db, channel_id, whole=True) == []
+
+
+def test_a_clock_that_is_years_ahead_drops_nothing(db: Database) -> None:
+    """Nothing brings back what is dropped."""
+    _, channel_id = open_channel(db, "years ahead")
+    grow_old(db, 1, month=month_after(THIS_MONTH, -2))
+    with db.transaction() as conn:
+        conn.execute(docket_parts.MAKE, {"month": month_after(THIS_MONTH, -1)})
+    later = NOW + timedelta(days=2_000)
+    db.run(lambda conn: archive.make_room(conn, later))
+    for _ in range(2):
+        archive.archive(db, later, months=2, drop_after_months=2)
+    archive.archive(db, NOW, months=2, drop_after_months=2)
+    hear(db, channel_id, 10)
+    assert prove(db, channel_id, whole=True) == []
 
 
 def test_of_two_months_that_wait_for_a_held_transaction_neither_ends_the_archivist(
