@@ -18,18 +18,26 @@ AT_ONCE = 10_000
 #: What says when rows came (BRIN) serves a bitmap alone, which no other look is to have
 #: (docs/decisions/0029-newest-version-first.md).
 BY_ARRIVAL = "SET LOCAL enable_bitmapscan = on"
-#: `clock_timestamp()` would be another with each row, so no index could say what is older.
-SENT = """
+BLOCKS_A_DAY = 144
+#: By the clock, and by the blocks since, as far as they are kept: by a clock that is years ahead
+#: all would be old, and a preimage that a node told a moment ago. `clock_timestamp()` would be
+#: another with each row, so no index could say what is older.
+_LONG_AGO = f"""
+    least(statement_timestamp() - make_interval(days => %(days)s),
+          (SELECT min(b.connected_at) FROM chain_cursor AS k
+           JOIN blocks AS b ON b.height >= k.height - %(days)s * {BLOCKS_A_DAY}))
+"""
+SENT = f"""
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox
-        WHERE sent_at < statement_timestamp() - make_interval(days => %(days)s)
+        WHERE sent_at < {_LONG_AGO}
         ORDER BY sent_at
         LIMIT %(limit)s)
 """
-_OLD = """
-    DELETE FROM {table} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {table}
-        WHERE {since} < statement_timestamp() - make_interval(days => %(days)s)
+_OLD = f"""
+    DELETE FROM {{table}} WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM {{table}}
+        WHERE {{since}} < {_LONG_AGO}
         LIMIT %(limit)s))
 """
 RECEIPTS = _OLD.format(table="webhook_receipts", since="received_at")

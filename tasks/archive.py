@@ -30,7 +30,6 @@ _log = structlog.get_logger()
 
 #: How early the alarm rings that there is no part for coming entries.
 _EARLY = timedelta(days=7)
-_BLOCKS_A_DAY = 144
 #: A run ends after so long, well below a task's time limit; the next one goes on.
 _MOST_SECONDS = 10.0
 
@@ -118,8 +117,8 @@ def forget(db: Database, days: int) -> None:
         "receipts": forgetting.receipts(days),
         "told_preimages": forgetting.told_preimages(days),
     }
-    if cursor is not None and cursor.height > days * _BLOCKS_A_DAY:
-        up_to = BlockHeight(cursor.height - days * _BLOCKS_A_DAY)
+    if cursor is not None and cursor.height > days * forgetting.BLOCKS_A_DAY:
+        up_to = BlockHeight(cursor.height - days * forgetting.BLOCKS_A_DAY)
         kinds["revoked_states"] = forgetting.revoked_states(up_to)
         kinds["spent_coins"] = forgetting.spent_coins(up_to)
     for name, some in kinds.items():

@@ -19,6 +19,7 @@ from contractcourt.units import (
     Secret,
 )
 from storage import (
+    blocks,
     channels,
     fee_coins,
     fee_wallets,
@@ -80,6 +81,20 @@ def test_a_preimage_waits_so_long_for_its_htlc(db: Database) -> None:
         assert forgetting.told_preimages(30)(conn) == 1
         left = told_preimages.recall(conn, [(examples.NODE, old), (examples.NODE, young)])
     assert left.keys() == {(examples.NODE, young)}
+
+
+def test_by_a_clock_that_is_years_ahead_nothing_is_old(db: Database) -> None:
+    """All that Postgres has written, the blocks too, seems to be years old."""
+    told = PaymentHash(bytes(32))
+    with db.transaction() as conn:
+        examples.add_node(conn)
+        blocks.init_cursor(conn, BlockHeight(9_000), examples.block_hash(1))
+        told_preimages.remember(conn, examples.NODE, told, Secret(bytes(32)))
+        age(conn, "blocks", "connected_at", 1_000, "true")
+        age(conn, "told_preimages", "told_at", 999, "true")
+        assert forgetting.told_preimages(30)(conn) == 0
+        age(conn, "told_preimages", "told_at", 2, "true")
+        assert forgetting.told_preimages(30)(conn) == 1
 
 
 def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: Database) -> None:
