@@ -16,7 +16,7 @@ import pytest
 from chain.devnet.process import DevnetProcess
 from storage import blocks, lease
 from storage.database import Database
-from tests.workers.watching import Watched, mine, spending
+from tests.workers.watching import Watched, mine, reorg, spending
 
 ROOT = Path(__file__).parents[2]
 _GIVE_UP_SECONDS = 60
@@ -38,7 +38,7 @@ def court(db: Database, tmp_path: Path, zmq_address: str) -> Iterator[Watched]:
 @pytest.fixture
 def start(
     court: Watched, database_url: str, redis_url: str, zmq_address: str, tmp_path: Path
-) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts watchers that poll once a minute: what they see sooner, they were told by ZMQ."""
     environment = {name: value for name, value in os.environ.items() if "CONTRACTCOURT" not in name}
     environment |= {
@@ -52,9 +52,9 @@ def start(
     }
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(**more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "workers.cli", "watcher"]
-        started.append(subprocess.Popen(command, cwd=ROOT, env=environment))
+        started.append(subprocess.Popen(command, cwd=ROOT, env=environment | more))
         return started[-1]
 
     yield start
@@ -109,3 +109,21 @@ def test_p7_another_watcher_takes_over_from_one_that_ended(
     start()
     until(lambda: court.told(channel_id))
     assert court.told(channel_id) == [("spent", height)]
+
+
+def test_p7_a_leader_whose_node_lags_behind_lets_another_one_try(
+    court: Watched, start: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    """The other one may have a node of its own. Here nobody else is there, and it leads again."""
+    mine(court.devnet, count=3)
+    start(CONTRACTCOURT_LEASE_SECONDS="1.5", CONTRACTCOURT_POLL_SECONDS="0.2")
+    until(lambda: follows(court))
+    reorg(court.devnet, 2, length=0)
+
+    def led_anew() -> bool:
+        held = court.db.run(lambda conn: lease.read(conn, lease.CHAIN_WATCHER))
+        return held is not None and held.epoch > 1
+
+    until(led_anew)
+    height = mine(court.devnet, count=3)
+    until(lambda: court.cursor.height == height)

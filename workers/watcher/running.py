@@ -26,7 +26,8 @@ from workers.watcher.progress import Progress
 
 _log = structlog.get_logger()
 
-#: A leader whose rounds fail so often in a row lets another one try, with a node of its own.
+#: A leader whose rounds fail so often in a row, or whose node is not to be followed, lets another
+#: one try, with a node of its own.
 _FAILURES_TO_STAND_DOWN = 3
 _SECOND_NODE_SECONDS = 5.0
 
@@ -70,7 +71,7 @@ def run(settings: Settings) -> None:
         with watcher.heartbeat():
             while not stop.is_set():
                 step = _round(watcher.step)
-                failures = 0 if step is not None else failures + 1
+                failures = failures + 1 if step in (None, Step.WAITING) else 0
                 if failures and failures % _FAILURES_TO_STAND_DOWN == 0:
                     _round(watcher.stand_down)
                     stop.wait(watcher.rhythm_seconds)
