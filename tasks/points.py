@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from contractcourt.alarms import AlarmKind
@@ -9,7 +11,7 @@ from contractcourt.case import Case
 from contractcourt.channel import Channel
 from contractcourt.effects import AskLocalPoint
 from contractcourt.events import LocalPointLearned
-from storage import docket, outbox
+from storage import alarms, docket, outbox
 from storage.database import Connection
 from storage.outbox import OutboxRow
 from tasks import wakeups
@@ -25,14 +27,22 @@ from tasks.signing import needs_no_signer, note_failure
 def ask_local_point_task(ids: list[int], idempotency_key: str) -> None:
     """Put the signer's answers on the dockets."""
     with structlog.contextvars.bound_contextvars(wake=idempotency_key):
-        held = resources()
-        for row, case in take(held, ids, "ask_local_point"):
-            reach(CrashPoint.POINT_TAKEN)
-            if isinstance(row.effect, AskLocalPoint):
-                _ask(held, row, case, row.effect.number)
+        ask(resources(), ids)
+
+
+def ask(held: Resources, ids: Sequence[int]) -> None:
+    """One row after another, each by its case as it is now."""
+    for row, case in take(held, ids, "ask_local_point"):
+        reach(CrashPoint.POINT_TAKEN)
+        if isinstance(row.effect, AskLocalPoint):
+            _ask(held, row, case, row.effect.number)
 
 
 def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
+    if case.wanted_local_point != number:
+        # A reorg took the close, or the node has told the point. The law asks anew.
+        held.db.run(lambda conn: _is_done(conn, row, case.channel))
+        return
     try:
         point = held.signer.local_point(case.channel, number, case.local_commitment)
     except SignerCallFailed as error:
@@ -46,12 +56,18 @@ def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
         event = LocalPointLearned(number, point)
         key = f"local_point:{number}"
         docket.append(conn, row.channel_id, event, idempotency_key=key, source="court")
-        outbox.mark_sent(conn, row.id)
-        needs_no_signer(conn, case.channel.node)
+        _is_done(conn, row, case.channel)
 
     held.db.run(learn)
     reach(CrashPoint.POINT_STORED)
     wakeups.wake([row.channel_id])
+
+
+def _is_done(conn: Connection, row: OutboxRow, channel: Channel) -> None:
+    """Learned, or needed no more."""
+    outbox.mark_sent(conn, row.id)
+    alarms.clear_kind(conn, row.channel_id, AlarmKind.NO_LOCAL_POINT)
+    needs_no_signer(conn, channel.node)
 
 
 def _note_failure(
