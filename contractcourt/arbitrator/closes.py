@@ -7,7 +7,16 @@ close, its resolutions and the state go into one verdict, and so into one commit
 from __future__ import annotations
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import contracts, following, htlcs, machine, stakes, telling, upstream
+from contractcourt.arbitrator import (
+    contracts,
+    following,
+    htlcs,
+    machine,
+    stakes,
+    telling,
+    unread,
+    upstream,
+)
 from contractcourt.arbitrator.classification import Classified, classify
 from contractcourt.arbitrator.depth import (
     closing_depth,
@@ -90,8 +99,9 @@ def take_back(hearing: Hearing) -> None:
     What was due meanwhile, or was told, has no alarm clock any more: all are set anew.
     """
     _remember_what_is_ahead(hearing)
-    for contract in hearing.case.contracts:
-        hearing.want(UnwatchOutpoint(contract.outpoint))
+    unread_outpoints = [watch.outpoint for watch in unread.watches(hearing.case)]
+    for outpoint in [*(c.outpoint for c in hearing.case.contracts), *unread_outpoints]:
+        hearing.want(UnwatchOutpoint(outpoint))
     _announce(hearing, "unseen")
     hearing.change(funding_spend=None, contracts=(), wanted_local_point=None)
     machine.reopen(hearing)

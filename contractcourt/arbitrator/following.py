@@ -6,16 +6,18 @@ that spend is buried; a reorg of the spend opens it again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import htlcs, machine, spends, telling
+from contractcourt.arbitrator import htlcs, machine, spends, telling, unread
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3.htlc_spends import HtlcSpend
 from contractcourt.case import Case, KnownPreimage
 from contractcourt.channel import Direction, Htlc
 from contractcourt.contract import Contract, ContractKind, ContractStage, Spend
@@ -35,6 +37,8 @@ def launch(hearing: Hearing) -> None:
     """Watch every contract's outpoint; each is then followed by `progress`."""
     for contract in hearing.case.contracts:
         _watch(hearing, contract)
+    for watch in unread.watches(hearing.case):
+        hearing.want(watch)
 
 
 def _watch(hearing: Hearing, contract: Contract) -> None:
@@ -49,7 +53,11 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     The same spend may be told twice, by the block and by looking back.
     """
     contract = _find(hearing.case, event.outpoint)
-    if contract is None or contract.kind is ContractKind.UNKNOWN_SPEND:
+    if contract is None:
+        read = unread.read_spend(hearing.case, event.outpoint, Transaction.parse(event.tx))
+        _tell_what_it_reveals(hearing, read, htlcs.valid_offered(hearing.case).values())
+        return
+    if contract.kind is ContractKind.UNKNOWN_SPEND:
         return
     spend = Spend(event.txid, event.height, event.block_hash)
     if contract.spend == spend:
@@ -94,6 +102,13 @@ def _read_preimage(hearing: Hearing, contract: Contract, tx: Transaction) -> Non
     """A claim by hash shows the preimage: told at once, before any depth (L7, U1)."""
     for htlc in _may_be_of(hearing.case, contract):
         spend = spends.read_spend(msgspec.structs.replace(contract, htlc=htlc), tx)
+        _tell_what_it_reveals(hearing, spend, [htlc])
+
+
+def _tell_what_it_reveals(
+    hearing: Hearing, spend: HtlcSpend | None, offered: Iterable[Htlc]
+) -> None:
+    for htlc in offered:
         preimage = None if spend is None else spend.reveals(htlc.payment_hash)
         if preimage is not None:
             _tell_preimage(hearing, htlc, preimage)

@@ -13,6 +13,7 @@ from contractcourt.effects import (
     CloseKind,
     PublishCommitment,
     RaiseAlarm,
+    SharePreimage,
     WatchOutpoint,
 )
 from contractcourt.errors import UnsupportedChannelType
@@ -21,6 +22,7 @@ from contractcourt.units import Txid
 from tests.scenarios.memory import MemoryCourt
 from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
 
 BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
 
@@ -150,6 +152,30 @@ def test_l19_data_loss_fails_no_htlc_that_the_peer_may_still_claim(channel_type:
     court.mine(20)
     assert court.close_kind == "data_loss"
     assert court.told("htlc.failed") == []
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("resolved", [True, False])
+def test_u1_a_preimage_that_the_peer_shows_after_data_loss_is_told_and_shared(
+    channel_type: str, resolved: bool
+) -> None:
+    """We can claim nothing but our main output; upstream the HTLC can be fulfilled all the same."""
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("data loss and a claim", channel_type)
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered))
+    sim.move(0, offered)
+    court.reorg(0, [sim.their_commitment_tx(2)])
+    court.mine(30 if resolved else 4)
+    assert (court.state == "FULLY_RESOLVED") is resolved
+    court.reorg(0, [Peer(sim).second_level(2, 1, sim.preimage(1))])
+    assert [(told["htlc_id"], told["preimage"]) for told in court.told("htlc.fulfilled")] == [
+        (1, str(sim.preimage(1)))
+    ]
+    assert any(isinstance(effect, SharePreimage) for effect in court.effects)
+    court.mine(20)
+    assert court.state == "FULLY_RESOLVED"
 
 
 @BOTH_TYPES

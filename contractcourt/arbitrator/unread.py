@@ -1,0 +1,38 @@
+"""Outputs of the peer's commitment that we can't read, since our data is lost (C6).
+
+None of them can be claimed. But what the peer takes from one by a preimage shows it, and so an HTLC
+that we offered can still be fulfilled upstream (R6, U1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from contractcourt.arbitrator import htlcs
+from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3.htlc_spends import HtlcSpend, read_htlc_spend
+from contractcourt.case import Case
+from contractcourt.effects import CloseKind, WatchOutpoint
+from contractcourt.units import Script
+
+
+def watches(case: Case) -> Iterator[WatchOutpoint]:
+    """Every output of such a close that is no contract, where it may be an HTLC that we offered."""
+    spend = case.funding_spend
+    if spend is None or spend.kind is not CloseKind.DATA_LOSS or not case.closed:
+        return
+    if not htlcs.valid_offered(case):
+        return
+    contracts = {contract.outpoint for contract in case.contracts}
+    for index, output in enumerate(Transaction.parse(spend.tx).outputs):
+        outpoint = OutPoint.of(spend.txid, index)
+        if outpoint not in contracts:
+            yield WatchOutpoint(outpoint, Script(output.script_pubkey), spend.height)
+
+
+def read_spend(case: Case, outpoint: OutPoint, tx: Transaction) -> HtlcSpend | None:
+    """How the peer took one of them, were it an HTLC that we offered; None for any other output."""
+    if all(watch.outpoint != outpoint for watch in watches(case)):
+        return None
+    return read_htlc_spend(tx.witness_of(outpoint), offered_by_owner=False)
