@@ -6,9 +6,12 @@ carries, then by the scripts on its outputs. Amounts are never assumed.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from contractcourt.arbitrator.htlcs import valid_htlcs
+from contractcourt.arbitrator.told_commitment import checked
 from contractcourt.arbitrator.urgency import obscuring_factor
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import closing, numbers, points, secrets
@@ -16,6 +19,7 @@ from contractcourt.bolt3.recognition import tells_owner
 from contractcourt.case import Case
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.effects import CloseKind
+from contractcourt.errors import LawError
 from contractcourt.units import PublicKey, Txid
 
 
@@ -66,7 +70,19 @@ def _own_commitment(case: Case, txid: Txid) -> LocalCommitment | None:
 
 def _as_local(case: Case, commitment: LocalCommitment) -> Classified:
     point = commitment.per_commitment_point or local_point(case, commitment.number)
+    if commitment.per_commitment_point is None and point is not None:
+        commitment = _in_order(case, commitment, point)
     return Classified(CloseKind.LOCAL, Side.LOCAL, commitment.number, point, commitment.htlcs)
+
+
+def _in_order(case: Case, commitment: LocalCommitment, point: PublicKey) -> LocalCommitment:
+    """It was told while our point was not known: which of equal HTLCs is which shows only now.
+
+    One that does not fit is left as it was told: some of it may be claimed all the same.
+    """
+    with suppress(LawError):
+        return checked(case, msgspec.structs.replace(commitment, per_commitment_point=point))
+    return commitment
 
 
 def local_point(case: Case, number: int) -> PublicKey | None:

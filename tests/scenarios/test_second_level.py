@@ -39,18 +39,24 @@ def _spliced(sim: SimulatedChannel, splice: Transaction) -> SimulatedChannel:
 @BOTH_TYPES
 @pytest.mark.parametrize("direction", list(Direction))
 @pytest.mark.parametrize("order", [*permutations(range(4))], ids=str)
+@pytest.mark.parametrize("signer_away", [False, True])
 def test_h2_h3_equal_parts_of_a_payment_may_be_told_in_any_order(
-    channel_type: str, direction: Direction, order: tuple[int, ...]
+    channel_type: str, direction: Direction, order: tuple[int, ...], signer_away: bool
 ) -> None:
-    """Each is claimed with the signature that the peer made for its own output."""
+    """Each is claimed with the signature that the peer made for its own output.
+
+    While the signer is away, our point is not known until the close asks for it.
+    """
     court, sim = begun("equal parts", channel_type)
     part = sim.htlc(1, direction, _LARGE_MSAT, court.height + 30)
     equal = [msgspec.structs.replace(part, id=number) for number in (1, 2, 3)]
     sim.move(0, *equal, sim.htlc(4, direction, 2 * _LARGE_MSAT, court.height + 30))
     ours = sim.local_commitment()
-    told = tuple(ours.htlcs[place] for place in order)
+    told = msgspec.structs.replace(ours, htlcs=tuple(ours.htlcs[place] for place in order))
+    if signer_away:
+        told = msgspec.structs.replace(told, per_commitment_point=None)
     court.tell(sim.propose(), sim.revoke())
-    court.tell(ChannelUpdate(local_commitment=msgspec.structs.replace(ours, htlcs=told)))
+    court.tell(ChannelUpdate(local_commitment=told))
     court.broadcast(sim.our_commitment_tx())
     court.mine(8)
     claimed = [c.htlc for c in court.case.contracts if c.htlc is not None]
