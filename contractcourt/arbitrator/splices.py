@@ -97,6 +97,8 @@ def _new_funding(case: Case, event: SpendConfirmed) -> Funding | None:
 def hear_early_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     """A new funding was spent, and nothing was heard yet of the splice that makes it one (L22)."""
     _let_wait(hearing, event)
+    if _is_mined(hearing.case, event.outpoint):
+        return  # It is gone back to at once.
     hearing.wake_at(final_height(event.tip_height, _PATIENCE), "a new funding was spent")
     if is_replacement(hearing.case, event.txid):
         return  # By the next splice in a row.
@@ -111,7 +113,7 @@ def hear_early_spend(hearing: Hearing, event: SpendConfirmed) -> None:
 def adopt_what_was_spent(hearing: Hearing) -> None:
     """Where no splice leads to a new funding that was spent, it replaced the old one by fee.
 
-    The old one was never mined then.
+    The old one was never mined then. Nor was the present one, if it was gone to from one that is.
     """
     case = hearing.case
     if case.funding_spend is not None:
@@ -119,11 +121,16 @@ def adopt_what_was_spent(hearing: Hearing) -> None:
     for spend in case.waiting_spends:
         new = case.splice.find(spend.outpoint)
         waited = depth_of(spend.tip_height, case.best_height) >= _PATIENCE
-        if new is not None and waited:
+        if new is not None and (waited or _is_mined(case, spend.outpoint)):
             outputs = Transaction.parse(spend.tx).outputs
             at_least = Satoshi(sum(output.value for output in outputs))
             _adopt(hearing, new, new.capacity_sat or at_least)
             return
+
+
+def _is_mined(case: Case, funding_outpoint: OutPoint) -> bool:
+    """The splice that makes this funding was heard."""
+    return any(old.replaced_by == funding_outpoint.txid for old in case.retired_fundings)
 
 
 def adopt_where_it_goes_on(hearing: Hearing, before: Case) -> None:

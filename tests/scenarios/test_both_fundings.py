@@ -265,7 +265,7 @@ def test_u9_an_htlc_that_ours_on_the_new_funding_alone_holds_takes_it_on_chain(
     assert court.state == "COMMITMENT_BROADCASTED"
 
 
-class _NeverMined(MemoryCourt):
+class NeverMined(MemoryCourt):
     """The Bitcoin node knows nothing of the fundings in `lost`."""
 
     lost: tuple[OutPoint, ...] = ()
@@ -282,7 +282,7 @@ def test_ours_is_published_on_a_replaced_funding_that_nothing_has_used_yet(
     channel_type: str,
 ) -> None:
     """Each of the two has our first commitment, and only the Bitcoin node knows which is there."""
-    court = _NeverMined(restarts=True)
+    court = NeverMined(restarts=True)
     sim = SimulatedChannel("replaced before its first payment", channel_type)
     court.begin(sim)
     there = replaced_funding(court, sim)
@@ -300,7 +300,7 @@ def test_s3_ours_returns_to_the_old_funding_where_the_new_one_never_comes(
     channel_type: str,
 ) -> None:
     """A block came between what the node told of the two; the splice is gone from the mempool."""
-    court = _NeverMined(restarts=True)
+    court = NeverMined(restarts=True)
     sim = SimulatedChannel("a splice that never comes", channel_type)
     court.begin(sim)
     splice = sim.splice_tx()
@@ -323,7 +323,7 @@ def test_s3_ours_returns_to_the_old_funding_where_the_new_one_never_comes(
 
 def test_what_no_bitcoin_node_knows_is_tried_on_each_funding_once_a_day() -> None:
     """None is forgotten, and the node is not told with every block."""
-    court = _NeverMined(restarts=True)
+    court = NeverMined(restarts=True)
     sim = SimulatedChannel("neither is mined", STATIC_REMOTEKEY)
     court.begin(sim)
     there = replaced_funding(court, sim)
