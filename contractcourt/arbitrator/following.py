@@ -176,7 +176,7 @@ def progress(hearing: Hearing) -> None:
             case ContractStage.RESOLVED:
                 _reconsider(hearing, contract)
             case ContractStage.SWEEPING:
-                _give_up_anchor(hearing, contract)
+                _give_up(hearing, contract)
             case ContractStage.UNRESOLVED:
                 continue
             case unreachable:
@@ -184,10 +184,22 @@ def progress(hearing: Hearing) -> None:
 
 
 def _act(hearing: Hearing, contract: Contract) -> None:
-    if contract.kind is ContractKind.RECEIVED_HTLC and incoming_htlc.is_given_up(hearing, contract):
-        _resolve(hearing, msgspec.structs.replace(contract, ours=False))
-    elif _ask(hearing, contract):
+    if not _give_up(hearing, contract) and _ask(hearing, contract):
         _put(hearing, msgspec.structs.replace(contract, stage=ContractStage.SWEEPING))
+
+
+def _give_up(hearing: Hearing, contract: Contract) -> bool:
+    """Let go of what is somebody else's by now, or anybody's; False while it is not."""
+    match contract.kind:
+        case ContractKind.RECEIVED_HTLC:
+            gone = incoming_htlc.is_given_up(hearing, contract)
+        case ContractKind.ANCHOR:
+            gone = anchor.is_given_up(hearing, contract)
+        case _:
+            gone = False
+    if gone:
+        _resolve(hearing, msgspec.structs.replace(contract, ours=False))
+    return gone
 
 
 def _ask(hearing: Hearing, contract: Contract) -> bool:
@@ -238,11 +250,6 @@ def _bury_or_wait(hearing: Hearing, contract: Contract) -> None:
     _resolve(hearing, contract)
     if contract.kind is ContractKind.OFFERED_HTLC:
         outgoing_htlc.resolve(hearing, contract)
-
-
-def _give_up_anchor(hearing: Hearing, contract: Contract) -> None:
-    if contract.kind is ContractKind.ANCHOR and anchor.is_given_up(hearing, contract):
-        _resolve(hearing, msgspec.structs.replace(contract, ours=False))
 
 
 def _resolve(hearing: Hearing, contract: Contract) -> None:

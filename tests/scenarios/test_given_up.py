@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction, Side
 from contractcourt.contract import Contract
 from contractcourt.events import SweepGivenUp
 from tests.scenarios.memory import MemoryCourt
@@ -44,3 +44,25 @@ def test_a_received_htlc_that_was_given_up_stays_so_until_a_reorg_opens_it(
     court.reorg(0, [Peer(sim).second_level(1, 1)])
     court.reorg(1)
     assert court.contract_stages["received_htlc"] == "sweeping"
+
+
+@pytest.mark.parametrize("in_one_look", [True, False])
+def test_l1_an_anchor_that_is_heard_of_late_keeps_no_case_open(in_one_look: bool) -> None:
+    """The court was away for long, and nothing else of the commitment wakes its case any more."""
+    court = MemoryCourt(restarts=True)
+    all_msat = SimulatedChannel("").capacity_sat * 1000
+    sim = SimulatedChannel("late anchor", opener=Side.REMOTE, to_remote_msat=all_msat)
+    court.begin(sim)
+    received = sim.htlc(1, Direction.RECEIVED, 40_000_000, court.height + 10)
+    court.tell(*sim.whole_move(0, received))
+    ours = sim.our_commitment_tx()
+    if in_one_look:
+        court.broadcast(ours)
+        court.jump(40)
+    else:
+        # Nobody mines the sweep: its fee is more than it is worth.
+        court.reorg(0, [ours])
+        for _ in range(39):
+            court.reorg(0)
+    assert court.contract_stages == {"anchor": "resolved", "received_htlc": "resolved"}
+    assert court.state == "FULLY_RESOLVED"
