@@ -23,6 +23,10 @@ class DevnetNotStarted(DevnetError):
     """The devnet process ended before it served."""
 
 
+class PortTaken(DevnetError):
+    """Nothing can listen on this port: give another one, or end what listens there."""
+
+
 class BlockRefused(DevnetError):
     """Consensus refuses this block."""
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from chain.devnet.calls_chain import ChainCalls
-from chain.devnet.errors import RpcError
+from chain.devnet.errors import PortTaken, RpcError
 from chain.devnet.faults import Faults
 from chain.devnet.node import Node
 from chain.devnet.rpc import BareStatus, ConnectionDropped, Rpc
@@ -23,7 +23,7 @@ _BIG_REQUEST = 64 * 1024 * 1024
 
 
 class DevnetServer(ThreadingHTTPServer):
-    """Listens on 127.0.0.1; a thread a connection, one lock in the node."""
+    """Listens on 127.0.0.1; a thread a connection, one lock in the node. Raises PortTaken."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -38,7 +38,11 @@ class DevnetServer(ThreadingHTTPServer):
         self.authorization = b"Basic " + base64.b64encode(login.encode())
         self._quiet = threading.Condition()
         self._under_way = 0
-        super().__init__(("127.0.0.1", port), _Handler)
+        try:
+            super().__init__(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            words = f"can't listen on 127.0.0.1, port {port}: {error.strerror}"
+            raise PortTaken(words) from error
 
     @contextmanager
     def answering(self) -> Iterator[None]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import NoReturn
 
 import redis
 import uvicorn
@@ -27,6 +24,7 @@ from tasks.reserve import RESERVE
 from tasks.settings import Settings
 from tasks.signer_client import SignerClient
 from tasks.webhook_key import webhook_seal
+from workers import listening
 from workers.gateway import (
     channels_api,
     dead_letters_api,
@@ -58,7 +56,6 @@ _SIGNER_SECONDS = 2.0
 _MAX_HEADER_BYTES = 16_384
 #: For requests under way at the end; `up` and container runtimes give ten for all of it (C13).
 _GRACE_SECONDS = 5
-_NOT_STARTED = 3
 
 
 def create_app(court: Court, stream: Stream | None = None) -> FastAPI:
@@ -147,9 +144,8 @@ def serve(settings: Settings) -> None:
 
     Raises:
         SettingsError: the database is not named.
+        CannotListen: the port is taken.
     """
-    # uvicorn raises the signal again after its own shutdown; ours still has to follow.
-    signal.signal(signal.SIGTERM, _leave)
     db = Database(
         settings.required_database_url,
         max_size=_POOL_SIZE,
@@ -173,15 +169,8 @@ def serve(settings: Settings) -> None:
         stream = stream_of(db)
         app = create_app(court, stream)
         config = server_config(app, settings.gateway_host, settings.gateway_port)
-        server = _Server(config, stream)
         collect_seldom()
-        server.run()
-        if not server.started:
-            sys.exit(_NOT_STARTED)
-
-
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(0)
+        listening.serve(_Server(config, stream))
 
 
 def _signer(settings: Settings) -> AbstractContextManager[SignerClient | None]:

@@ -11,6 +11,7 @@ import hmac
 import resource
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from tasks.collector import collect_seldom
 from tasks.crash_points import CrashPoint, reach
 from tasks.errors import SettingsError
 from tasks.settings import PREFIX, Settings
+from workers import listening
 from workers.signer.errors import (
     ForeignKeyDocument,
     KeysMissing,
@@ -252,6 +254,7 @@ def run(settings: Settings) -> None:
         SettingsError: a setting is missing or makes no sense.
         SealKeyFileError: the seal key file cannot be used.
         WrongSealKey: it holds another key than the vault was sealed with.
+        CannotListen: the port is taken.
     """
     # A core file of this process would hold every key it has used.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -264,14 +267,13 @@ def run(settings: Settings) -> None:
     app = create_app(signer, settings.required_signer_token)
     consensus.load()
     collect_seldom()
-    try:
-        uvicorn.run(
-            app,
-            host=settings.signer_host,
-            port=settings.signer_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-        )
-    finally:
-        database.close()
+    config = uvicorn.Config(
+        app,
+        host=settings.signer_host,
+        port=settings.signer_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    with closing(database):
+        listening.serve(uvicorn.Server(config))
