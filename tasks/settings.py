@@ -31,6 +31,8 @@ _WEBHOOK_SECRET_PREFIX = "whsec_"
 # A task that outlives the broker's visibility timeout is delivered again while it still runs.
 # A quarter leaves room for a paused host and a slow acknowledgement (users_ask.md C1).
 VISIBILITY_FACTOR = 4
+#: A hundred years: Postgres knows no time that is very far away.
+LONGEST_OVERLAP_SECONDS = 36_500 * 86_400
 
 
 class Settings(BaseSettings):
@@ -136,7 +138,7 @@ class Settings(BaseSettings):
     """How often our unconfirmed transactions are offered to the Bitcoin node again."""
     archive_seconds: float = Field(300.0, ge=1, le=86_400)
     """How often it is seen whether an old month can leave the docket."""
-    secret_overlap_seconds: int = Field(86_400, ge=0)
+    secret_overlap_seconds: int = Field(86_400, ge=0, le=LONGEST_OVERLAP_SECONDS)
     """How long a rotated webhook secret of a node stays valid beside the new one."""
 
     # -- History --

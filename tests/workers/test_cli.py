@@ -23,6 +23,7 @@ from storage import alarms, channels, deadlines, force_closes, node_secrets, nod
 from storage.database import Database
 from tasks import arbitration
 from tasks.environment import load_settings
+from tasks.settings import LONGEST_OVERLAP_SECONDS
 from tasks.signer_client import SignerClient
 from tasks.webhook_key import webhook_seal
 from tests.conftest import free_port
@@ -180,6 +181,28 @@ def test_channels_are_chosen_by_state_and_node(court: Run, db: Database) -> None
     assert json.loads(court("channels", "--json", "--state", "fully_resolved").out) == []
     assert len(json.loads(court("channels", "--json", "--node", examples.NODE).out)) == 3
     assert court("channels", "--state", "closed").code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("channels", "--limit"),
+        ("deadlines", "--limit"),
+        ("docket", f"{'00' * 32}:0", "--limit"),
+        ("docket", f"{'00' * 32}:0", "--after"),
+        ("alarms", "clear"),
+        ("webhooks", "replay"),
+        ("node", "rotate-secret", "alice", "--overlap"),
+    ],
+)
+def test_a_number_that_postgres_has_no_room_for_is_a_wrong_argument(
+    court: Run, command: tuple[str, ...]
+) -> None:
+    court("node", "add", "alice", "--sweep-script", SWEEP_SCRIPT)
+    refused = court(*command, str(2**63))
+    assert refused.code == Exit.USAGE
+    assert "less than or equal to" in refused.err
+    assert court(*command, str(LONGEST_OVERLAP_SECONDS)).code in (Exit.OK, Exit.FAILED)
 
 
 def test_the_audit_proves_every_case(court: Run, db: Database) -> None:

@@ -74,7 +74,15 @@ def test_a_policy_is_shown_without_being_changed(court: Run, db: Database) -> No
 
 
 @pytest.mark.parametrize(
-    "change", ["final_depth=0", "budget_percent=101", "final_depth", "depth=3", "final_depth=x"]
+    "change",
+    [
+        "final_depth=0",
+        "budget_percent=101",
+        "final_depth",
+        "depth=3",
+        "final_depth=x",
+        f"give_up_blocks={'9' * 5_000}",
+    ],
 )
 def test_a_policy_out_of_bounds_changes_nothing(court: Run, db: Database, change: str) -> None:
     open_channel(db)

@@ -18,6 +18,7 @@ from storage import node_secrets, nodes
 from tasks import moving
 from tasks.destinations import DestinationRefused, destination
 from tasks.environment import load_settings
+from tasks.settings import LONGEST_OVERLAP_SECONDS
 from tasks.signer_client import SignerClient
 from tasks.webhook_key import webhook_seal
 from workers.cli import tables
@@ -104,7 +105,12 @@ def rotate_secret(
     name: NodeName,
     overlap: Annotated[
         int | None,
-        typer.Option("--overlap", min=0, help="Seconds that the present one stays valid. [86400]"),
+        typer.Option(
+            "--overlap",
+            min=0,
+            max=LONGEST_OVERLAP_SECONDS,
+            help="Seconds that the present one stays valid. [86400]",
+        ),
     ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,

@@ -10,7 +10,7 @@ from storage import alarms as alarm_table
 from workers.cli import tables
 from workers.cli.access import looking, transaction
 from workers.cli.exits import CommandFailed
-from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from workers.cli.options import DEFAULT_DATA_DIR, LARGEST, AsJson, DataDir
 
 app = typer.Typer()
 
@@ -44,7 +44,9 @@ def alarms(
 
 @app.command("clear")
 def clear(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", min=1, help="Of `alarms`.")],
+    ids: Annotated[
+        list[int], typer.Argument(metavar="ID...", min=1, max=LARGEST, help="Of `alarms`.")
+    ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """These have been dealt with. One whose cause is still there is raised again."""

@@ -16,12 +16,12 @@ from storage.database import Connection
 from workers.cli import pictures, tables
 from workers.cli.access import find, looking
 from workers.cli.completion import complete_node
-from workers.cli.options import DEFAULT_DATA_DIR, AsJson, ChannelPoint, DataDir
+from workers.cli.options import DEFAULT_DATA_DIR, LARGEST, AsJson, ChannelPoint, DataDir
 from workers.gateway import views
 from workers.gateway.case_view import deadline, whole_case
 from workers.gateway.desk.board import COUNTED
 
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=LARGEST, help="Show at most so many.")]
 _PAGE = 1000
 
 
@@ -66,7 +66,9 @@ def channel(
 
 def docket(
     channel_point: ChannelPoint,
-    after: Annotated[int, typer.Option("--after", min=0, help="Entries above this number.")] = 0,
+    after: Annotated[
+        int, typer.Option("--after", min=0, max=LARGEST, help="Entries above this number.")
+    ] = 0,
     limit: Limit = 1000,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,

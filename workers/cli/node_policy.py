@@ -63,8 +63,9 @@ def _changed(policy: Policy, changes: list[str]) -> Policy:
         if not equals or field not in facts or not number.isdecimal():
             fields = ", ".join(Policy.__struct_fields__)
             raise typer.BadParameter(f"{change!r} is not FIELD=NUMBER with one of: {fields}")
-        facts[field] = int(number)
+        facts[field] = number
     try:
+        facts = {field: int(number) for field, number in facts.items()}
         return msgspec.convert(facts, Policy)
-    except (msgspec.ValidationError, LawError) as error:
+    except (ValueError, LawError) as error:
         raise typer.BadParameter(str(error)) from None

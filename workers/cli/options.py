@@ -14,6 +14,7 @@ from workers.cli.completion import complete_channel_point, complete_node
 
 __all__ = [
     "DEFAULT_DATA_DIR",
+    "LARGEST",
     "AsJson",
     "ChannelPoint",
     "DataDir",
@@ -23,6 +24,10 @@ __all__ = [
     "channel_point_of",
     "outpoint_of",
 ]
+
+
+#: Postgres has no larger whole number, for an id or a count.
+LARGEST = 2**63 - 1
 
 
 def channel_point_of(text: str) -> OutPoint:

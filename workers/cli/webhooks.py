@@ -12,7 +12,7 @@ from storage.dead_letters import DeadLetter, Replay
 from workers.cli import tables
 from workers.cli.access import looking, transaction
 from workers.cli.exits import CommandFailed
-from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from workers.cli.options import DEFAULT_DATA_DIR, LARGEST, AsJson, DataDir
 from workers.cli.waking import wake_workers
 from workers.gateway.dead_letters_api import view
 
@@ -81,7 +81,7 @@ def list_endpoints(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
 
 @app.command("replay")
 def replay(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...")] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=LARGEST)] = None,
     node: Endpoint = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
