@@ -13,7 +13,7 @@ from typing import Any, Literal
 from chain import core_answers
 from chain.errors import BlockUnavailable, RpcRefused, ScanAborted
 from chain.json_rpc import JsonRpc
-from chain.sense import must_make_sense
+from chain.sense import in_words, must_make_sense
 from chain.view import (
     ChainState,
     MempoolFees,
@@ -65,11 +65,11 @@ class BitcoinCore:
         told = self._rpc.call("getblockchaininfo")
         lowest = told.get("pruneheight") if told.get("pruned") else None
         return ChainState(
-            network=str(told["chain"]),
-            height=BlockHeight(int(told["blocks"])),
+            network=in_words(told["chain"]),
+            height=core_answers.height(told["blocks"]),
             best_hash=BlockHash.parse(told["bestblockhash"]),
             syncing=bool(told.get("initialblockdownload", False)),
-            prune_height=None if lowest is None else BlockHeight(int(lowest)),
+            prune_height=None if lowest is None else core_answers.height(lowest),
             work=int(told.get("chainwork", "0"), 16),
         )
 
@@ -137,7 +137,7 @@ class BitcoinCore:
         hashes = sorted({answer["blockhash"] for answer in told if "blockhash" in answer})
         headers = self._rpc.batch("getblockheader", [(one,) for one in hashes])
         places = {
-            one: (BlockHeight(int(header["height"])), BlockHash.parse(one))
+            one: (core_answers.height(header["height"]), BlockHash.parse(one))
             for one, header in zip(hashes, headers, strict=True)
             # One that has left the best chain between the two calls is no answer.
             if isinstance(header, dict) and int(header["confirmations"]) > 0
@@ -218,7 +218,7 @@ class BitcoinCore:
         if told.get("success") is False:
             raise ScanAborted
         outputs = tuple(core_answers.scanned_output(unspent) for unspent in told["unspents"])
-        height = BlockHeight(int(told["height"]))
+        height = core_answers.height(told["height"])
         return Scan(BlockHash.parse(told["bestblock"]), height, outputs)
 
     def send_many(self, raw_transactions: Sequence[bytes]) -> list[PublishResult]:
@@ -255,7 +255,7 @@ class BitcoinCore:
         by_txid = {result["txid"]: result for result in told["tx-results"].values()}
         txids = [str(Transaction.parse(raw).txid()) for raw in raw_transactions]
         return [
-            core_answers.package_result(by_txid.get(txid), str(told["package_msg"]))
+            core_answers.package_result(by_txid.get(txid), in_words(told["package_msg"]))
             for txid in txids
         ]
 

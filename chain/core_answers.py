@@ -12,6 +12,7 @@ from typing import Any
 
 from chain.errors import RpcRefused
 from chain.refusals import outcome_of
+from chain.sense import in_words
 from chain.view import PublishResult, ScannedOutput, UnspentOutput
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.events import PublishOutcome
@@ -21,17 +22,39 @@ _INVALID_PARAMETER = -8
 #: `RPC_VERIFY_REJECTED`, the code of a refusal that comes as text alone.
 _REJECTED = -26
 _SAT_PER_BTC = 100_000_000
+_MOST_SATOSHI = 21_000_000 * _SAT_PER_BTC
+#: From here on a lock time is no height any more (BIP 113).
+_HEIGHTS = 500_000_000
 #: Weight units in 1000 virtual bytes are 4000: one kvB is four kw.
 _KW_PER_KVB = 4
+
+
+def height(answer: Any) -> BlockHeight:
+    """A block's height. Raises ValueError for what is none, and would not fit where it is kept."""
+    if type(answer) is not int or not 0 <= answer < _HEIGHTS:
+        raise ValueError(f"{answer!r} is no height")
+    return BlockHeight(answer)
+
+
+def satoshi(btc: Any) -> Satoshi:
+    """An amount as Core writes it, in BTC. Raises ValueError for one that there can't be."""
+    amount = int(Decimal(btc) * _SAT_PER_BTC)
+    if not 0 <= amount <= _MOST_SATOSHI:
+        raise ValueError(f"{btc!r} is no amount of BTC")
+    return Satoshi(amount)
 
 
 def feerate_per_kw(btc_per_kvb: Decimal | int) -> FeeratePerKw:
     """A rate as Core writes it (BTC for 1000 virtual bytes), rounded up to whole satoshi for kw.
 
-    Exact below one satoshi for a byte too, where floors are since Core 30 (users_ask B9).
+    Exact below one satoshi for a byte too, where floors are since Core 30 (users_ask B9). Raises
+    ValueError.
     """
     # Not by `//`, which on decimals cuts towards zero: a rate a little below the floor is refused.
-    return FeeratePerKw(ceil(Decimal(btc_per_kvb) * _SAT_PER_BTC / _KW_PER_KVB))
+    rate = ceil(Decimal(btc_per_kvb) * _SAT_PER_BTC / _KW_PER_KVB)
+    if not 0 <= rate <= _MOST_SATOSHI:
+        raise ValueError(f"{btc_per_kvb!r} is no feerate")
+    return FeeratePerKw(rate)
 
 
 def estimate(answer: Any) -> FeeratePerKw | None:
@@ -57,9 +80,9 @@ def unspent_output(answer: Any) -> UnspentOutput | None:
     if answer is None:
         return None
     return UnspentOutput(
-        value_sat=Satoshi(int(Decimal(answer["value"]) * _SAT_PER_BTC)),
+        value_sat=satoshi(answer["value"]),
         script_pubkey=Script.parse(answer["scriptPubKey"]["hex"]),
-        confirmations=int(answer["confirmations"]),
+        confirmations=height(answer["confirmations"]),
     )
 
 
@@ -67,9 +90,9 @@ def scanned_output(unspent: Any) -> ScannedOutput:
     """One output of `scantxoutset`."""
     return ScannedOutput(
         outpoint=OutPoint.of(Txid.parse(unspent["txid"]), int(unspent["vout"])),
-        value_sat=Satoshi(int(Decimal(unspent["amount"]) * _SAT_PER_BTC)),
+        value_sat=satoshi(unspent["amount"]),
         script_pubkey=Script.parse(unspent["scriptPubKey"]),
-        height=BlockHeight(int(unspent["height"])),
+        height=height(unspent["height"]),
         coinbase=bool(unspent.get("coinbase", False)),
     )
 
@@ -87,7 +110,7 @@ def tested(answer: Any) -> PublishResult:
     if told.get("allowed"):
         return PublishResult(PublishOutcome.ACCEPTED)
     # Since release 29 the details say more than the reason; they begin with it.
-    reason = str(told.get("reject-details") or told.get("reject-reason", ""))
+    reason = in_words(told.get("reject-details") or told.get("reject-reason", ""))
     return refused(_REJECTED, reason)
 
 
@@ -98,7 +121,7 @@ def package_result(told: Any, message: str) -> PublishResult:
     reason = told.get("error")
     if reason is None:
         return PublishResult(PublishOutcome.ACCEPTED)
-    return refused(_REJECTED, str(reason))
+    return refused(_REJECTED, in_words(reason))
 
 
 def publish_result(answer: Any) -> PublishResult:

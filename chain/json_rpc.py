@@ -17,6 +17,7 @@ import httpx2
 import stamina
 
 from chain.errors import ChainUnavailable, NodeStarting, RpcRefused, WrongCredentials
+from chain.sense import in_words
 
 _IN_WARMUP = -28
 _CALLS_A_BATCH = 500
@@ -111,7 +112,7 @@ class JsonRpc:
         try:
             return self._retry(_WORTH_RETRYING, request)
         except httpx2.HTTPError as error:
-            words = str(error) or type(error).__name__
+            words = in_words(error) or type(error).__name__
             raise ChainUnavailable(f"the Bitcoin node does not answer: {words}") from error
 
 
@@ -141,7 +142,7 @@ def _result(method: str, answer: dict[str, Any]) -> Any:
     error = answer.get("error")
     if error is None:
         return answer.get("result")
-    code, message = int(error.get("code", 0)), str(error.get("message", ""))
+    code, message = int(error.get("code", 0)), in_words(error.get("message", ""))
     if code == _IN_WARMUP:
         # Of the node, not of this call: in a batch too it must not pass for an answer.
         raise NodeStarting(f"the Bitcoin node is still starting: {message}")

@@ -13,6 +13,12 @@ T = TypeVar("T")
 
 #: What reading a field, a number or a hash that is not there ends in.
 _NOT_UNDERSTOOD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+_MOST_CHARACTERS = 1_000
+
+
+def in_words(answer: Any) -> str:
+    """What a node says in words of its own, as a page, a log and Postgres can hold it."""
+    return "".join(one if one.isprintable() else "?" for one in str(answer)[:_MOST_CHARACTERS])
 
 
 def must_make_sense(view: type[T]) -> type[T]:
@@ -35,6 +41,6 @@ def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except _NOT_UNDERSTOOD as error:
             words = f"{method.__name__}: the Bitcoin node's answer makes no sense: {error!r}"
-            raise SenselessAnswer(words) from error
+            raise SenselessAnswer(in_words(words)) from error
 
     return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -14,6 +15,7 @@ from chain.errors import ChainError, SenselessAnswer
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.units import BlockHash, BlockHeight, Script, Txid
+from tests.chain.recorded_node import RecordedNode
 
 _OUTPOINT = OutPoint.of(Txid(bytes(32)), 0)
 _TX = Transaction(2, (TxIn(_OUTPOINT),), (TxOut(1, b"\x51"),), 0).serialize()
@@ -80,3 +82,60 @@ def test_what_names_no_transaction_does_not_say_that_one_was_taken(
     devnet.rpc("devnet_set_fault", method="sendrawtransaction", calls=1, result=nonsense)
     with closing(BitcoinCore(devnet.url)) as chain, pytest.raises(SenselessAnswer):
         chain.send(_TX)
+
+
+_STATE = {"chain": "regtest", "blocks": 7, "bestblockhash": "00" * 32}
+_OUTPUT = {"value": 1, "scriptPubKey": {"hex": ""}, "confirmations": 1}
+_SCAN = {"height": 7, "bestblock": "00" * 32, "unspents": []}
+_FEES = {"mempoolminfee": 0, "minrelaytxfee": 0, "incrementalrelayfee": 0}
+_COIN = {"txid": "00" * 32, "vout": 0, "amount": 1, "scriptPubKey": "", "height": 7}
+NO_HEIGHTS = (2**31, 500_000_000, -1, 7.5, "7", True, None)
+NO_AMOUNTS = (-1, 21_000_001, -0.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "call"),
+    [
+        *(
+            ("getblockchaininfo", {**_STATE, **wrong}, BitcoinCore.state)
+            for no in NO_HEIGHTS
+            for wrong in ({"blocks": no}, {"pruned": True, "pruneheight": no or -1})
+        ),
+        *(
+            ("gettxout", {**_OUTPUT, **wrong}, lambda chain: chain.tx_outs([_OUTPOINT]))
+            for wrong in (
+                *({"confirmations": no} for no in NO_HEIGHTS),
+                *({"value": no} for no in NO_AMOUNTS),
+            )
+        ),
+        *(
+            ("scantxoutset", {**_SCAN, **wrong}, lambda chain: chain.scan([Script(b"\x51")]))
+            for wrong in (
+                *({"height": no} for no in NO_HEIGHTS),
+                *({"unspents": [{**_COIN, "height": no}]} for no in NO_HEIGHTS),
+                *({"unspents": [{**_COIN, "amount": no}]} for no in NO_AMOUNTS),
+            )
+        ),
+        *(
+            ("getmempoolinfo", {**_FEES, "incrementalrelayfee": no}, BitcoinCore.mempool_fees)
+            for no in (-1, 10**30)
+        ),
+    ],
+)
+def test_a_number_that_is_none_of_its_kind_makes_no_sense(
+    devnet: DevnetProcess, method: str, answer: object, call: Callable[[BitcoinCore], Any]
+) -> None:
+    """It was believed until Postgres had no room for it, and that ended the watcher."""
+    devnet.rpc("devnet_set_fault", method=method, calls=1, result=answer)
+    with closing(BitcoinCore(devnet.url)) as chain, pytest.raises(SenselessAnswer):
+        call(chain)
+
+
+def test_what_a_node_says_in_words_fits_where_it_is_kept() -> None:
+    spoilt = "a\0b\ud800c\x1b[2J" + "x" * 10_000
+    with RecordedNode() as node, closing(BitcoinCore(node.url)) as chain:
+        node.say["sendrawtransaction"] = json.dumps({"code": -26, "message": spoilt})
+        node.say["getblockchaininfo"] = json.dumps({**_STATE, "chain": spoilt})
+        for words in (chain.send(_TX).reason, chain.state().network):
+            assert words.startswith("a?b?c?[2Jxx")
+            assert len(words) == 1_000

@@ -58,6 +58,34 @@ def test_b10_so_is_one_of_another_network(
     assert message.startswith("the Bitcoin node serves regtest, this court main")
 
 
+def test_b10_so_is_one_whose_words_postgres_has_no_room_for(
+    court: Watched, chain: BitcoinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raising the alarm failed, and ended the watcher."""
+    monkeypatch.setattr(progress, "_NOT_FOLLOWED_SECONDS", 0.0)
+    answer = {"chain": "reg\0test", "blocks": 1, "bestblockhash": "00" * 32}
+    court.devnet.rpc("devnet_set_fault", method="getblockchaininfo", calls=1, result=answer)
+    with pytest.raises(ChainError):
+        _watcher(court, chain).step()
+    [message] = _told(court)
+    assert message.startswith("the Bitcoin node serves reg?test")
+
+
+@pytest.mark.parametrize("blocks", [2**31, -1, 7.5])
+def test_b10_so_is_one_at_a_height_that_there_is_not(
+    court: Watched, chain: BitcoinCore, monkeypatch: pytest.MonkeyPatch, blocks: float
+) -> None:
+    monkeypatch.setattr(progress, "_NOT_FOLLOWED_SECONDS", 0.0)
+    best = court.devnet.rpc("getbestblockhash")
+    answer = {"chain": "regtest", "blocks": blocks, "bestblockhash": best}
+    court.devnet.rpc("devnet_set_fault", method="getblockchaininfo", calls=1, result=answer)
+    court.devnet.rpc("devnet_set_fault", method="getblockhash", calls=200, result=best)
+    with pytest.raises(ChainError):
+        _watcher(court, chain).step()
+    [message] = _told(court)
+    assert "makes no sense" in message
+
+
 def test_b10_so_is_one_that_lags_behind_what_the_court_has_seen(
     court: Watched, chain: BitcoinCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
