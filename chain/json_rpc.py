@@ -13,14 +13,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import httpx2
 import stamina
 
 from chain.errors import ChainUnavailable, NodeStarting, RpcRefused, WrongCredentials
 from chain.sense import in_words
+from chain.timed_network import TimedNetwork
 
 _IN_WARMUP = -28
 _CALLS_A_BATCH = 500
+#: An answer may take as long as a call, and so much longer as it is larger: a full block in hex
+#: two minutes. The leading watcher waits for it, and no other one leads meanwhile.
+_BYTES_A_SECOND = 65_536
+_LONGEST_TIMES = 10
+#: A node closes a connection that is idle for thirty seconds.
+_KEPT_SECONDS = 5.0
 #: A broken connection, not a slow answer: that one has had its time.
 _WORTH_RETRYING = (httpx2.NetworkError, httpx2.RemoteProtocolError)
 _FORBIDDEN = "the Bitcoin node lets this host or this call not in: see rpcallowip and rpcwhitelist"
@@ -28,6 +36,7 @@ _FORBIDDEN = "the Bitcoin node lets this host or this call not in: see rpcallowi
 
 class JsonRpc:
     """Calls and batches. `url` may carry `user:password@`; else `cookie_file` tells them.
+    `timeout_seconds` is for a whole small answer; ten times as long for the largest.
 
     A cookie changes with every start of the node, so it is read again when it is refused.
     Raises ChainUnavailable when `url` is none.
@@ -37,8 +46,15 @@ class JsonRpc:
         self, url: str, *, cookie_file: Path | None = None, timeout_seconds: float = 30.0
     ) -> None:
         self._cookie_file = cookie_file
+        self._timeout_seconds = timeout_seconds
+        self._network = TimedNetwork(bytes_a_second=_BYTES_A_SECOND)
         try:
-            self._client = httpx2.Client(base_url=url, timeout=timeout_seconds, trust_env=False)
+            self._client = httpx2.Client(
+                base_url=url,
+                timeout=timeout_seconds,
+                transport=_Transport(self._network),
+                trust_env=False,
+            )
         except httpx2.InvalidURL as error:
             raise ChainUnavailable(f"BITCOIND_URL is no URL: {error}") from error
         self._auth: httpx2.BasicAuth | None = None
@@ -76,7 +92,7 @@ class JsonRpc:
 
     def get(self, path: str) -> bytes | None:
         """The body of a REST call; None when the node does not serve it."""
-        answer = self._send(lambda: self._client.get(path))
+        answer = self._send(lambda: self._client.get(path), self._timeout_seconds)
         return answer.content if answer.status_code == httpx2.codes.OK else None
 
     def close(self) -> None:
@@ -103,17 +119,29 @@ class JsonRpc:
         if self._auth is None and self._cookie_file is not None:
             self._auth = _read_cookie(self._cookie_file)
         auth = self._auth or httpx2.USE_CLIENT_DEFAULT
-        timeout = timeout_seconds or self._client.timeout
+        timeout = timeout_seconds or self._timeout_seconds
         return self._send(
-            lambda: self._client.post("/", content=content, auth=auth, timeout=timeout)
+            lambda: self._client.post("/", content=content, auth=auth, timeout=timeout), timeout
         )
 
-    def _send(self, request: Callable[[], httpx2.Response]) -> httpx2.Response:
+    def _send(self, request: Callable[[], httpx2.Response], seconds: float) -> httpx2.Response:
+        self._network.begin(seconds, seconds * _LONGEST_TIMES)
         try:
             return self._retry(_WORTH_RETRYING, request)
         except httpx2.HTTPError as error:
             words = in_words(error) or type(error).__name__
             raise ChainUnavailable(f"the Bitcoin node does not answer: {words}") from error
+
+
+class _Transport(httpx2.HTTPTransport):
+    """On a network of our own, which httpx2 has no argument for."""
+
+    def __init__(self, network: TimedNetwork) -> None:
+        context = httpx2.create_ssl_context(trust_env=False)
+        super().__init__(verify=context)
+        self._pool = httpcore2.ConnectionPool(
+            context, keepalive_expiry=_KEPT_SECONDS, network_backend=network
+        )
 
 
 def _read_cookie(path: Path) -> httpx2.BasicAuth:

@@ -8,8 +8,6 @@ than `LONGEST_SECONDS`, however slowly the other side speaks.
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +18,7 @@ from urllib.parse import urlsplit
 import httpcore2
 from standardwebhooks import Webhook
 
+from chain.timed_network import TimedNetwork
 from storage.letters import Letter
 from tasks.destinations import Destination, DestinationRefused, GuardedNetwork, destination
 
@@ -61,17 +60,16 @@ class Post:
 
     def __init__(self, *, allow_private: bool, most_connections: int = 32) -> None:
         self._allow_private = allow_private
+        self._network = TimedNetwork(GuardedNetwork(allow_private=allow_private))
         self._pool = httpcore2.ConnectionPool(
-            max_connections=most_connections,
-            keepalive_expiry=15,
-            network_backend=_Hasty(GuardedNetwork(allow_private=allow_private)),
+            max_connections=most_connections, keepalive_expiry=15, network_backend=self._network
         )
 
     def send(self, letter: Letter, to: Address, now: datetime) -> Answer:
         """Send it once. Never raises for what the other side does."""
         try:
             where = destination(to.url, allow_private=self._allow_private)
-            _clock.ends_at = time.monotonic() + LONGEST_SECONDS
+            self._network.begin(LONGEST_SECONDS)
             return self._send(where, _body(letter), letter, to.secrets, now)
         except DestinationRefused as refused:
             return Answer(Fate.UNANSWERED, str(refused))
@@ -138,62 +136,3 @@ def _length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
 
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-class _Clock(threading.local):
-    """Until when the letter of this thread may take."""
-
-    ends_at = 0.0
-
-    def left(self) -> float:
-        left = self.ends_at - time.monotonic()
-        if left <= 0:
-            raise httpcore2.ReadTimeout(f"no answer within {LONGEST_SECONDS:.0f} s")
-        return left
-
-
-_clock = _Clock()
-
-
-class _Hasty(httpcore2.NetworkBackend):
-    """A network whose every step ends with its letter's time, not with a time of its own."""
-
-    def __init__(self, network: httpcore2.NetworkBackend) -> None:
-        self._network = network
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.NetworkStream:
-        del timeout
-        stream = self._network.connect_tcp(host, port, _clock.left(), local_address, socket_options)
-        return _HastyStream(stream)
-
-
-class _HastyStream(httpcore2.NetworkStream):
-    def __init__(self, stream: httpcore2.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        del timeout
-        return self._stream.read(max_bytes, _clock.left())
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        del timeout
-        self._stream.write(buffer, _clock.left())
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        del timeout
-        return _HastyStream(self._stream.start_tls(ssl_context, server_hostname, _clock.left()))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
