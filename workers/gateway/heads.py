@@ -11,15 +11,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: As long as a body may take (`limits`).
 HEAD_SECONDS = 30.0
-#: In so long a part of what waits for a connection has to be taken.
+#: In so long so much of what waits for a connection has to be taken, or all of it if it is less.
 TAKING_SECONDS = 30.0
+TAKEN_BYTES = 262_144
 
 
 class PromptHeads(H11Protocol):
-    """Ends a connection whose next request head is not there in time, or that takes no answer.
+    """Ends a connection whose next request head is not there in time, or that hardly reads.
 
     Each one that says nothing, or a letter now and then, or asks and never reads, would hold a file
-    descriptor until there are none left, and no webhook could be taken any more.
+    descriptor until there are none left, and no webhook could be taken any more. One that reads a
+    little now and then would hold the rest of its answer too.
     """
 
     _due: asyncio.TimerHandle | None = None
@@ -65,7 +67,7 @@ class PromptHeads(H11Protocol):
 
     def _look_whether_it_takes(self) -> None:
         untaken = self.transport.get_write_buffer_size()
-        if untaken >= self._untaken > 0:
+        if untaken > max(0, self._untaken - TAKEN_BYTES) and self._untaken:
             # A close would wait until all of it is taken.
             self.transport.abort()
             return

@@ -87,6 +87,13 @@ def test_who_takes_nothing_of_an_answer_is_let_go(url: str, requests: int) -> No
         assert taken(client) < _LARGE
 
 
+def test_so_is_who_takes_hardly_anything_of_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It held the connection, and the memory of its answer, for hours."""
+    monkeypatch.setattr(heads, "TAKEN_BYTES", _LARGE)
+    with asking(url, 1) as client:
+        assert taken(client, pause=_SECONDS / 4) < _LARGE
+
+
 def test_who_takes_an_answer_slowly_gets_all_of_it(url: str) -> None:
     with asking(url, 1) as client:
         assert taken(client, pause=_SECONDS / 4) > _LARGE
