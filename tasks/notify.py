@@ -172,8 +172,12 @@ def _note_endpoint(conn: Connection, name: str, answered: Sequence[tuple[Letter,
 
 
 def _leave_alone(unanswered: Sequence[tuple[Letter, Answer]]) -> bool:
-    """Over one letter it may hang for that one's sake, and answer to those of other channels."""
-    return len(unanswered) > 1
+    """Over a few it may hang for their own sake, and answer to those of other channels.
+
+    Then it has hung over each of them before. As many as are sent at once say that it is away.
+    """
+    is_new = any(letter.attempts == letter.refusals for letter, _ in unanswered)
+    return len(unanswered) >= (2 if is_new else SIDE_BY_SIDE)
 
 
 def _answers_again(conn: Connection, name: str) -> None:
