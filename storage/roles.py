@@ -102,6 +102,8 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
         **_JUDGING,
         "broadcast_inputs": "SELECT INSERT",
         "broadcasts": "SELECT INSERT UPDATE",
+        # For the doctor alone: a worker's host is where every part can be asked.
+        "leases": "SELECT",
         "outbox": "SELECT INSERT UPDATE DELETE",
         "tallies": "SELECT INSERT UPDATE DELETE",
     },

@@ -178,6 +178,15 @@ def test_commands_that_issue_a_secret_find_its_key_where_the_page_sends_them() -
     assert "CONTRACTCOURT_WEBHOOK_KEY" in _names(named[1])
 
 
+def test_the_doctor_is_sent_to_where_every_part_can_be_asked() -> None:
+    """The archivist knows neither Bitcoin node nor signer, and both were said to be wrong."""
+    named = re.search(r"exec deploy/contractcourt-(\w+) -- contractcourt doctor", PAGE.read_text())
+    assert named is not None
+    told = _names(named[1])
+    signer = {"CONTRACTCOURT_SIGNER_URL", "CONTRACTCOURT_SIGNER_TOKEN"}
+    assert told >= {"DATABASE_URL", "REDIS_URL", "BITCOIND_URL", *signer}
+
+
 def test_every_part_that_lasts_says_when_it_is_ready() -> None:
     for part in PARTS:
         if part == "migrate":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from chain.devnet.process import DevnetProcess
 from contractcourt.units import BlockHash, BlockHeight
-from storage import blocks
+from storage import blocks, roles
 from storage.database import Database
 from storage.migrate import migrate
+from storage.roles import Role
 from tasks.queues import QUEUES
 from tasks.settings import Settings
 from tests.conftest import free_port
@@ -34,6 +37,20 @@ from workers.gateway.court import Court
 
 def settings(**given: Any) -> Settings:
     return Settings(**given)
+
+
+@pytest.fixture
+def role_url(database_url: str) -> Iterator[Callable[[Role], str]]:
+    """Postgres, as a user who is a member of one role."""
+    name, password = f"test.{uuid.uuid4().hex}", "a password of the tests"
+    with psycopg.connect(database_url, autocommit=True) as owner:
+
+        def of(role: Role) -> str:
+            roles.put_login(owner, role, name, password)
+            return make_conninfo(database_url, user=name, password=password)
+
+        yield of
+        owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 def wrong_words(findings: list[Finding]) -> str:
@@ -185,6 +202,24 @@ def test_a_gateway_that_is_away_or_takes_nothing(db: Database) -> None:
 def test_a_chain_that_nobody_watches(database_url: str) -> None:
     found = wrong_words(processes.check_watcher(settings(database_url=database_url)))
     assert "nobody looks at the chain" in found
+
+
+@pytest.mark.parametrize("role", [Role.WATCHER, Role.GATEWAY, Role.WORKER, Role.READER])
+def test_a_chain_that_nobody_watches_is_seen_from_every_host(
+    role: Role, role_url: Callable[[Role], str]
+) -> None:
+    """A worker may not look who leads, and its doctor said nothing of it."""
+    found = wrong_words(processes.check_watcher(settings(database_url=role_url(role))))
+    assert "nobody looks at the chain" in found
+
+
+def test_what_our_user_may_not_see_is_said_not_to_be_checked(
+    role_url: Callable[[Role], str],
+) -> None:
+    findings = doctor.examine(settings(database_url=role_url(Role.SIGNER)))
+    assert "could not be checked (InsufficientPrivilege: permission denied" in wrong_words(
+        [finding for finding in findings if finding.part == "watcher"]
+    )
 
 
 def test_workers_are_asked_and_a_queue_without_one_is_named(

@@ -17,6 +17,7 @@ from workers.doctor.dependencies import (
 )
 from workers.doctor.finding import Finding, wrong
 from workers.doctor.processes import check_gateway, check_signer, check_watcher, check_workers
+from workers.errors import last_line
 
 _CHECKS: dict[str, Callable[[Settings], list[Finding]]] = {
     "settings": check_settings,
@@ -37,5 +38,6 @@ def examine(settings: Settings) -> list[Finding]:
         try:
             findings += check(settings)
         except Exception as error:  # a check that fails itself must not hide the others
-            findings.append(wrong(part, f"could not be checked ({type(error).__name__})"))
+            words = f"could not be checked ({type(error).__name__}: {last_line(error)})"
+            findings.append(wrong(part, words))
     return findings
