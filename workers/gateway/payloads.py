@@ -284,6 +284,8 @@ def _problem(details: list[ErrorDetails]) -> Problem:
             return Problem("malformed-json", f"the body is not JSON: {reason}")
         case "union_tag_invalid" if not details[0]["loc"]:
             return Problem("unknown-event-type", f"type: must be one of {', '.join(EVENT_TYPES)}")
+        case "union_tag_not_found" if not details[0]["loc"]:
+            return Problem("invalid-fields", "type: Field required")
         case "invalid_point" if len(details) == 1:
             return Problem("invalid-point", _line(details[0]))
         case _:

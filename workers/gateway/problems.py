@@ -6,6 +6,8 @@ of the refusal counter and what a client should branch on.
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import structlog
 from fastapi import FastAPI, Request
@@ -141,9 +143,9 @@ def as_problem(error: Exception) -> Problem:
         case LawError():
             return law_problem(error)
         case RequestValidationError():
-            malformed = any(detail["type"] == "json_invalid" for detail in error.errors())
-            kind = "malformed-json" if malformed else "invalid-fields"
-            return Problem(kind, "; ".join(_field_lines(error)))
+            if any(detail["type"] == "json_invalid" for detail in error.errors()):
+                return Problem("malformed-json", "the body is not JSON")
+            return Problem("invalid-fields", "; ".join(map(_line, error.errors()[:10])))
         case HTTPException():
             kind = _HTTP_KINDS.get(error.status_code, "malformed-request")
             return Problem(kind, str(error.detail), dict(error.headers or {}))
@@ -158,12 +160,11 @@ def as_problem(error: Exception) -> Problem:
             return Problem("internal-error", "nothing was stored; the gateway's log says why")
 
 
-def _field_lines(error: RequestValidationError) -> list[str]:
+def _line(detail: dict[str, Any]) -> str:
     # Locations begin with where the field stood: path, query or body.
-    return [
-        f"{'.'.join(str(step)[:64] for step in detail['loc'][1:])}: {detail['msg']}"
-        for detail in error.errors()[:10]
-    ]
+    where = ".".join(str(step)[:64] for step in detail["loc"][1:])
+    # A body of another type, as of curl's -d, is not read at all.
+    return f"{where}: {detail['msg']}" if where else "send a JSON object as application/json"
 
 
 def install(app: FastAPI) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx2
+import pytest
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.channel import Direction
@@ -253,6 +254,24 @@ def test_requests_that_are_none(gateway: GatewayClient, opened: SimulatedChannel
         assert answer.headers["content-type"] == "application/problem+json"
     assert gateway.operator(f"/v1/channels/{'ab' * 32}:0/force-close").status_code == 404
     assert gateway.counts() == before
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "detail"),
+    [
+        # curl's, where it is told none.
+        ("application/x-www-form-urlencoded", b'{"reason": "x"}', "as application/json"),
+        ("application/json", b"[]", "send a JSON object"),
+        ("application/json", b"{", "the body is not JSON"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_told_to_be_one(
+    gateway: GatewayClient, opened: SimulatedChannel, content_type: str, body: bytes, detail: str
+) -> None:
+    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Content-Type": content_type}
+    path = f"/v1/channels/{opened.funding_outpoint}/force-close"
+    answer = gateway.http.post(path, content=body, headers=headers)
+    assert detail in answer.json()["detail"]
 
 
 # -- who may look --

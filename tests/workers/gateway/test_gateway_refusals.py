@@ -49,6 +49,12 @@ def test_malformed_json(gateway: GatewayClient, body: bytes) -> None:
     assert_problem(answer, 400, "malformed-json")
 
 
+def test_a_body_without_a_type_is_told_what_it_lacks(gateway: GatewayClient) -> None:
+    with nothing_stored(gateway, "invalid-fields"):
+        answer = gateway.send_raw(b"{}")
+    assert_problem(answer, 422, "invalid-fields", "type: Field required")
+
+
 def test_bytes_that_are_no_text(gateway: GatewayClient) -> None:
     with nothing_stored(gateway, "bad-signature"):
         answer = gateway.send_raw(b"\xff\xfe{}")
