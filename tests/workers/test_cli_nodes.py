@@ -100,6 +100,27 @@ def test_an_unknown_node_has_no_policy(court: Run, db: Database) -> None:
         policies.change(db, "nobody", Policy())
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("channels", "--node"),
+        ("account", "--node"),
+        ("webhooks", "list", "--node"),
+        ("webhooks", "replay", "--node"),
+        ("node", "policy"),
+    ],
+)
+def test_a_mistyped_node_is_not_taken_for_one_of_which_there_is_nothing(
+    court: Run, db: Database, command: tuple[str, ...]
+) -> None:
+    """`webhooks replay` said that it had sent all of them again."""
+    open_channel(db)
+    assert court(*command, examples.NODE).code == Exit.OK
+    refused = court(*command, "alcie")
+    assert refused.code == Exit.FAILED
+    assert "no node alcie is registered" in refused.err
+
+
 def quarantine(db: Database) -> None:
     channel = examples.channel(1)
     want = SweepOutput(examples.contract(5), examples.SWEEP_SCRIPT, budget_sat=Satoshi(9))

@@ -10,10 +10,11 @@ from pathlib import Path
 import psycopg
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from storage import channels
+from storage import channels, nodes
 from storage.channels import ChannelRow
 from storage.database import Connection, Database
-from storage.errors import UnknownChannel
+from storage.errors import UnknownChannel, UnknownNode
+from storage.nodes import Node
 from tasks.environment import load_settings
 from tasks.settings import PREFIX, Settings
 
@@ -55,6 +56,14 @@ def find(conn: Connection, channel_point: OutPoint) -> ChannelRow:
             f"no channel {channel_point} was opened here: `contractcourt channels` lists all"
         )
     return row
+
+
+def find_node(conn: Connection, name: str) -> Node:
+    """The node of this name. Raises UnknownNode."""
+    node = nodes.get_node(conn, name)
+    if node is None:
+        raise UnknownNode(f"no node {name} is registered: `contractcourt node list` shows all")
+    return node
 
 
 def hand_on(settings: Settings) -> None:

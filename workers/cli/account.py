@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from contractcourt.node_account import NodeAccount
-from storage import nodes
 from workers.cli import tables
-from workers.cli.access import database, find, looking
-from workers.cli.exits import CommandFailed
+from workers.cli.access import database, find, find_node, looking
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, MaybeChannelPoint
 from workers.gateway import account_view
 from workers.gateway.responses import AccountView
@@ -55,8 +53,7 @@ def _account_of_node(node: str, as_json: bool, data_dir: Path) -> None:
     total, after = NodeAccount(), 0
     with database(data_dir) as opened:
         with opened.looking() as conn:
-            if nodes.get_node(conn, node) is None:
-                raise CommandFailed(f"no node {node}: `contractcourt node list` shows all")
+            find_node(conn, node)
         while True:
             # A page a transaction: a long one would hold back vacuum.
             with opened.looking() as conn:

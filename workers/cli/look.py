@@ -14,7 +14,7 @@ from storage import docket as dockets
 from storage.channels import ChannelRow
 from storage.database import Connection
 from workers.cli import pictures, tables
-from workers.cli.access import find, looking
+from workers.cli.access import find, find_node, looking
 from workers.cli.completion import complete_node
 from workers.cli.options import DEFAULT_DATA_DIR, LARGEST, AsJson, ChannelPoint, DataDir
 from workers.gateway import views
@@ -38,6 +38,8 @@ def channels(
 ) -> None:
     """The channels that the court watches, in the order they were opened."""
     with looking(data_dir) as conn:
+        if node is not None:
+            find_node(conn, node)
         rows = _pages(conn, state, node, limit)
     if as_json:
         tables.write_json([views.summary(row).model_dump(mode="json") for row in rows])
@@ -48,7 +50,9 @@ def channels(
             (r.channel_point, r.node, r.capacity_sat, r.state.value, r.close_kind, r.closed_height)
             for r in rows
         ),
-        empty="no channel: a node opens one with the webhook channel.opened",
+        empty="no such channel"
+        if node or state
+        else "no channel: a node opens one with the webhook channel.opened",
     )
 
 

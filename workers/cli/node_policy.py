@@ -10,11 +10,9 @@ import typer
 from contractcourt.codec import to_builtins
 from contractcourt.errors import LawError
 from contractcourt.policy import Policy
-from storage import nodes
-from storage.errors import UnknownNode
 from tasks import policies
 from workers.cli import tables
-from workers.cli.access import database
+from workers.cli.access import database, find_node
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, NodeName
 from workers.cli.waking import wake_workers
 
@@ -34,9 +32,7 @@ def policy(
 
     told: list[int] = []
     with database(data_dir) as db:
-        node = db.run(lambda conn: nodes.get_node(conn, name))
-        if node is None:
-            raise UnknownNode(f"no node {name} is registered")
+        node = db.run(lambda conn: find_node(conn, name))
         chosen = _changed(Policy() if reset else node.policy or Policy(), changes or [])
         if changes or reset:
             told = policies.change(db, name, chosen)

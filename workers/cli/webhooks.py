@@ -10,7 +10,7 @@ from storage import dead_letters, endpoints
 from storage.database import Connection
 from storage.dead_letters import DeadLetter, Replay
 from workers.cli import tables
-from workers.cli.access import looking, transaction
+from workers.cli.access import find_node, looking, transaction
 from workers.cli.exits import CommandFailed
 from workers.cli.options import DEFAULT_DATA_DIR, LARGEST, AsJson, DataDir
 from workers.cli.waking import wake_workers
@@ -107,7 +107,13 @@ def replay(
 
 
 def _all(conn: Connection, node: str | None, *, with_replayed: bool = False) -> list[DeadLetter]:
-    """However many there are: what is not shown or sent again here nobody else names."""
+    """However many there are: what is not shown or sent again here nobody else names.
+
+    Raises:
+        UnknownNode: a mistyped one has none, which would look as if all were well.
+    """
+    if node is not None and node != endpoints.OPERATOR:
+        find_node(conn, node)
     found: list[DeadLetter] = []
     while page := dead_letters.list_letters(
         conn,
