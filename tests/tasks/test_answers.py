@@ -71,6 +71,7 @@ def test_an_answer_that_comes_when_the_time_is_over_is_applied_by_the_next_commi
 ) -> None:
     """Each of the cases has moved, and is stored whether or not its answer is applied with it."""
     ids = _cheaters(db, 3)
+
     def slowly(stored: StoredCase, *rest: Any) -> tuple[StoredCase, Advanced]:
         if stored.channel_id == ids[-1]:
             monkeypatch.setattr(arbitration, "MOST_SECONDS", -1.0)
