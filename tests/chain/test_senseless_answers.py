@@ -91,6 +91,15 @@ _FEES = {"mempoolminfee": 0, "minrelaytxfee": 0, "incrementalrelayfee": 0}
 _COIN = {"txid": "00" * 32, "vout": 0, "amount": 1, "scriptPubKey": "", "height": 7}
 NO_HEIGHTS = (2**31, 500_000_000, -1, 7.5, "7", True, None)
 NO_AMOUNTS = (-1, 21_000_001, -0.5)
+_NO_OUTPUTS: tuple[dict[str, Any], ...] = (
+    *({"confirmations": no} for no in NO_HEIGHTS),
+    *({"value": no} for no in NO_AMOUNTS),
+)
+_NO_SCANS: tuple[dict[str, Any], ...] = (
+    *({"height": no} for no in NO_HEIGHTS),
+    *({"unspents": [{**_COIN, "height": no}]} for no in NO_HEIGHTS),
+    *({"unspents": [{**_COIN, "amount": no}]} for no in NO_AMOUNTS),
+)
 
 
 @pytest.mark.parametrize(
@@ -103,18 +112,11 @@ NO_AMOUNTS = (-1, 21_000_001, -0.5)
         ),
         *(
             ("gettxout", {**_OUTPUT, **wrong}, lambda chain: chain.tx_outs([_OUTPOINT]))
-            for wrong in (
-                *({"confirmations": no} for no in NO_HEIGHTS),
-                *({"value": no} for no in NO_AMOUNTS),
-            )
+            for wrong in _NO_OUTPUTS
         ),
         *(
             ("scantxoutset", {**_SCAN, **wrong}, lambda chain: chain.scan([Script(b"\x51")]))
-            for wrong in (
-                *({"height": no} for no in NO_HEIGHTS),
-                *({"unspents": [{**_COIN, "height": no}]} for no in NO_HEIGHTS),
-                *({"unspents": [{**_COIN, "amount": no}]} for no in NO_AMOUNTS),
-            )
+            for wrong in _NO_SCANS
         ),
         *(
             ("getmempoolinfo", {**_FEES, "incrementalrelayfee": no}, BitcoinCore.mempool_fees)

@@ -49,8 +49,10 @@ from storage import (
 from storage.broadcasts import Broadcast, BroadcastState
 from storage.database import Connection, Database
 from storage.force_closes import ForceCloseRow
+from storage.outbox import OutboxRow
 from storage.signed import Price, Signed, SpentInput, store
 from storage.sweep_inputs import StoredSweep, Wish
+from tests.legible import all_of
 from tests.storage import examples
 from tests.storage.examples import block_hash, outpoint, txid
 from tests.storage.plans import plan
@@ -86,7 +88,7 @@ class TestOutbox:
             )
         assert ids == sorted(ids)
         with db.transaction() as one, db.transaction() as two:
-            taken = outbox.take(one, ids)
+            taken = all_of(OutboxRow, outbox.take(one, ids))
             assert [(row.id, row.effect) for row in taken] == [
                 (ids[0], HTLC_TIMEOUT),
                 (ids[1], AskLocalPoint(7)),
@@ -111,7 +113,8 @@ class TestOutbox:
             assert outbox.stale(conn, 0, 10) == []
             assert outbox.take(conn) == []
             # Asked for by name it is tried at once.
-            assert [row.attempts for row in outbox.take(conn, [failed])] == [1]
+            [taken] = all_of(OutboxRow, outbox.take(conn, [failed]))
+            assert taken.attempts == 1
 
     @pytest.mark.parametrize(
         ("mark", "longest"),
@@ -281,7 +284,10 @@ class TestBroadcasts:
         self, db: Database, channel_id: int
     ) -> None:
         def page(after: StoredSweep | None) -> list[StoredSweep]:
-            return db.run(lambda conn: sweep_inputs.free(conn, "alice", after=after, limit=2))
+            return all_of(
+                StoredSweep,
+                db.run(lambda conn: sweep_inputs.free(conn, "alice", after=after, limit=2)),
+            )
 
         for number in range(5):
             wish = Wish(examples.channel(1), self.wanted(number), Policy())
@@ -350,7 +356,7 @@ class TestBroadcasts:
             listed = [
                 each.input.value_sat
                 for urgent in (True, False)
-                for each in sweep_inputs.free(conn, "alice", urgent=urgent)
+                for each in all_of(StoredSweep, sweep_inputs.free(conn, "alice", urgent=urgent))
             ]
             assert sweep_inputs.sum_free(conn, "alice") == (5, 5 * 500_000)
             assert sweep_inputs.sum_free(conn, "alice") == (len(listed), sum(listed))

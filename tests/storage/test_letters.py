@@ -11,6 +11,8 @@ from contractcourt.effects import NotifyNode
 from storage import alarms, dead_letters, endpoints, letters, outbox
 from storage.database import Connection, Database
 from storage.dead_letters import Replay
+from storage.letters import Letter
+from tests.legible import all_of
 from tests.storage import examples
 
 MOST = 3
@@ -88,7 +90,7 @@ def test_a_letter_names_its_endpoint_whoever_writes_it(db: Database, channel_id:
             "(VALUES (%s, 'notify_node', %s)) AS given (channel_id, kind, effect)",
             (channel_id, '{"type":"notify_node","event_type":"channel.closed","data":{}}'),
         )
-        [letter] = letters.take(conn, examples.NODE, 10)
+        [letter] = all_of(Letter, letters.take(conn, examples.NODE, 10))
     assert letter.event_type == "channel.closed"
 
 
@@ -98,7 +100,7 @@ def test_a_dead_letter_lets_the_next_ones_go_on_and_each_names_it(
     with db.transaction() as conn:
         first, second = outbox.put_many(conn, [(channel_id, notice(1)), (channel_id, notice(2))])
         kill(conn, first)
-        [letter] = letters.take(conn, examples.NODE, 10)
+        [letter] = all_of(Letter, letters.take(conn, examples.NODE, 10))
         assert (letter.id, [one.split("_")[1] for one in letter.missing]) == (second, [str(first)])
         letters.mark_taken(conn, [second])
         third = outbox.put(conn, channel_id, notice(3))
@@ -109,7 +111,7 @@ def test_a_dead_letter_lets_the_next_ones_go_on_and_each_names_it(
         assert dead_letters.replay(conn, first) is Replay.REPLAYED
         assert due(conn) == [first]
         letters.mark_taken(conn, [first])
-        [letter] = letters.take(conn, examples.NODE, 10)
+        [letter] = all_of(Letter, letters.take(conn, examples.NODE, 10))
     assert (letter.id, letter.missing) == (third, ())
 
 
@@ -221,7 +223,7 @@ def test_the_operator_is_told_of_every_alarm_in_the_same_commit(
         alarms.raise_alarm(conn, channel_id, AlarmKind.BREACH, "a thief")
         alarms.raise_alarm(conn, None, AlarmKind.REORG_TOO_DEEP, "look")
     with db.transaction() as conn:
-        told = letters.take(conn, endpoints.OPERATOR, 10)
+        told = all_of(Letter, letters.take(conn, endpoints.OPERATOR, 10))
         assert [letter.event_type for letter in told] == ["alarm.raised"] * 2
         assert [letter.data["kind"] for letter in told] == ["breach", "reorg_too_deep"]
         assert told[0].data["node"] == "alice"
@@ -229,7 +231,7 @@ def test_the_operator_is_told_of_every_alarm_in_the_same_commit(
         assert told[1].data["channel_point"] is None
         letters.mark_taken(conn, [letter.id for letter in told])
         alarms.clear_kind(conn, channel_id, AlarmKind.BREACH)
-        [over] = letters.take(conn, endpoints.OPERATOR, 10)
+        [over] = all_of(Letter, letters.take(conn, endpoints.OPERATOR, 10))
     assert over.event_type == "alarm.cleared"
     assert over.data["alarm_id"] == told[0].data["alarm_id"]
     assert over.data["cleared_at"] is not None

@@ -19,6 +19,7 @@ from storage.sweep_inputs import StoredSweep
 from tasks import wakeups
 from tasks.way import Way
 from tests.conftest import free_port
+from tests.legible import all_of
 from tests.tasks.test_urgent_lane import NOWHERE, breach, send
 
 _PRICE = Price(Satoshi(500), WeightUnits(400), FeeratePerKw(1_250))
@@ -48,7 +49,7 @@ def node(db: Database) -> str:
     db.run(lambda conn: blocks.init_cursor(conn, BlockHeight(100), BlockHash(bytes(32))))
 
     def store(conn: Connection) -> None:
-        free = sweep_inputs.free(conn, sims[0].node, urgent=True)
+        free = all_of(StoredSweep, sweep_inputs.free(conn, sims[0].node, urgent=True))
         assert len(free) == _OUT
         store_many(conn, [_swept(row) for row in free])
 

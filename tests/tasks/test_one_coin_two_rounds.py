@@ -35,6 +35,7 @@ from tasks.sweeper import outgoing
 from tasks.sweeper.attempt import Ready
 from tasks.sweeper.outgoing import Outgoing
 from tasks.sweeper.wallet import NodeWallet
+from tests.legible import all_of
 from tests.tasks.test_urgent_lane import breach
 
 _SCRIPT = p2wpkh(points.public_key(Secret(b"\x21" * 32)))
@@ -52,7 +53,7 @@ def rows(db: Database) -> list[StoredSweep]:
         fee_wallets.put_scripts(conn, node, [_SCRIPT])
         made = (Satoshi(50_000), _HEIGHT, BlockHash(bytes(32)))
         fee_coins.add(conn, [NewCoin(coin, _SCRIPT, *made) for coin in _BOTH])
-        return sweep_inputs.free(conn, node, urgent=True)
+        return all_of(StoredSweep, sweep_inputs.free(conn, node, urgent=True))
 
     return db.run(prepare)
 

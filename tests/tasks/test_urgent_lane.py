@@ -19,9 +19,11 @@ from contractcourt.events import ChannelUpdated, HeightReached
 from contractcourt.units import BlockHeight
 from storage import broadcasts, cases, docket, sweep_inputs, sweep_rounds
 from storage.database import Connection, Database
+from storage.sweep_inputs import StoredSweep
 from storage.sweep_rounds import Claim
 from tasks import arbitration
 from tasks.arbitration import apply_at_the_door, arbitrate
+from tests.legible import all_of
 from tests.spent import spent
 from tests.tasks.opened import open_channel
 from workers.simulation.channel import SimulatedChannel
@@ -142,8 +144,8 @@ def test_c7_justice_asks_for_an_urgent_round_and_the_rest_for_a_calm_one(db: Dat
     sim, channel_id, outcome = breach(db, "punished at once")
     assert outcome.urgent_sweeping == {sim.node}
     with db.transaction() as conn:
-        urgent = sweep_inputs.free(conn, sim.node, urgent=True)
-        calm = sweep_inputs.free(conn, sim.node)
+        urgent = all_of(StoredSweep, sweep_inputs.free(conn, sim.node, urgent=True))
+        calm = all_of(StoredSweep, sweep_inputs.free(conn, sim.node))
         assert sweep_rounds.waiting(conn, urgent=True) == [sim.node]
         assert {row.wish.effect.contract.kind.value for row in urgent} == {"revoked_to_local"}
         assert all(row.wish.effect.deadline is None for row in calm)
