@@ -7,6 +7,8 @@ import pytest
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import STATIC_REMOTEKEY, Direction, Htlc
 from contractcourt.contract import ContractKind
+from contractcourt.events import SpendUnconfirmed
+from contractcourt.units import BlockHeight
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
 from workers.simulation.channel import SimulatedChannel
@@ -195,3 +197,20 @@ def test_p8_an_htlc_told_while_a_splice_looked_like_a_close_is_due_at_its_expiry
     while court.height < htlc.cltv_expiry:
         court.mine()
     assert court.case.best_height >= htlc.cltv_expiry
+
+
+@BOTH_TYPES
+def test_p8_a_reorg_that_takes_a_close_back_takes_its_blocks_back_too(channel_type: str) -> None:
+    """Nothing is due by the height of blocks that are no more."""
+    court, sim = begun("lower", channel_type)
+    court.reorg(0, [sim.their_commitment_tx()])
+    mined = court.chain.blocks[-1]
+    court.hear(
+        SpendUnconfirmed(
+            sim.funding_outpoint,
+            sim.their_commitment_tx().txid(),
+            mined.hash,
+            BlockHeight(mined.height - 1),
+        )
+    )
+    assert court.case.best_height == mined.height - 1

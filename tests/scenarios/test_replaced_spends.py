@@ -64,6 +64,7 @@ def test_a_spend_that_replaces_another_takes_back_what_that_one_made(channel_typ
     court.hear(_spent(court, stranger, 0))
     assert "second_level" not in court.contract_stages
     assert court.contract_stages["offered_htlc"] == ContractStage.SPENT.value
+    assert court.told("contract.reopened") == [], "it was never told as resolved"
     court.chain.mempool.clear()
     court.mine(40)
     assert court.state == "FULLY_RESOLVED"
@@ -130,3 +131,58 @@ def _tell_in_order(court: MemoryCourt, second_levels: list[Transaction], order: 
         else:
             court.hear(spent(outpoint, tx, height, block_hash=_BLOCKS[step[0]]))
     return tx
+
+
+@BOTH_TYPES
+def test_a_close_that_replaces_another_takes_that_one_back(channel_type: str) -> None:
+    """Told without the unspend between: what the peer's commitment had left is no more."""
+    court, sim = begun("replaced close", channel_type)
+    ours = sim.our_commitment_tx()
+    court.reorg(0, [sim.their_commitment_tx()])
+    court.jump(6)
+    assert court.close_kind == "remote"
+    tip = court.chain.blocks[-1]
+    court.hear(spent(sim.funding_outpoint, ours, tip.height, block_hash=tip.hash))
+    assert not court.closed_in_database
+    assert court.contract_stages == {}
+    court.chain.mempool.clear()
+    court.mine(6)
+    assert court.close_kind == "local"
+    assert {c.outpoint.txid for c in court.case.contracts} == {ours.txid()}
+
+
+@BOTH_TYPES
+def test_an_unspend_of_another_close_takes_nothing_back(channel_type: str) -> None:
+    court, sim = begun("late unspend of a close", channel_type)
+    theirs, ours = sim.their_commitment_tx(), sim.our_commitment_tx()
+    court.reorg(0, [theirs])
+    mined = court.chain.blocks[-1]
+    court.jump(6)
+    before = court.case
+    for txid, block in ((theirs.txid(), court.chain.blocks[-1].hash), (ours.txid(), mined.hash)):
+        court.hear(SpendUnconfirmed(sim.funding_outpoint, txid, block, court.height))
+        assert court.case == before
+
+
+@BOTH_TYPES
+def test_a_spend_of_a_resolved_case_that_another_replaces_opens_it_again(channel_type: str) -> None:
+    court, sim = begun("replaced at the end", channel_type)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(20)
+    assert court.state == "FULLY_RESOLVED"
+    [contract] = court.case.contracts
+    court.hear(_spent(court, taken(contract.outpoint), 0))
+    assert court.state == "WAITING_FULL_RESOLUTION"
+
+
+@BOTH_TYPES
+def test_an_unspend_of_what_nobody_spent_says_nothing(channel_type: str) -> None:
+    court, sim = begun("unspent already", channel_type)
+    court.reorg(0, [sim.our_commitment_tx()])
+    court.jump(6)
+    before = court.case
+    for contract in before.contracts:
+        gone = taken(contract.outpoint).txid()
+        tip = court.chain.blocks[-1].hash
+        court.hear(SpendUnconfirmed(contract.outpoint, gone, tip, court.height))
+    assert court.case == before
