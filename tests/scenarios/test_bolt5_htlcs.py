@@ -6,9 +6,11 @@ import pytest
 
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, Direction
 from contractcourt.contract import ContractKind
+from contractcourt.effects import HTLC_DUE, WakeAt
 from contractcourt.events import SpendSeen
-from contractcourt.units import HexBytes
+from contractcourt.units import Blocks, HexBytes
 from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.others import taken
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun, spends_of, sweeps_of
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
@@ -145,6 +147,40 @@ def test_r7_on_their_commitment_it_is_claimed_at_once(channel_type: str) -> None
 
 
 @BOTH_TYPES
+def test_r7_the_preimage_that_our_own_claim_shows_is_told_to_nobody(channel_type: str) -> None:
+    """An HTLC that we offered may have the same number, and is open."""
+    court, sim, _ = with_htlc("r7 shown", channel_type, Direction.RECEIVED, known=True)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(4)
+    court.chain.mempool.clear()
+    court.reorg(0, [Peer(sim.as_peer()).claim(1, 1, sim.preimage(1))])
+    assert court.contract_stages["received_htlc"] == "spent"
+    assert court.told("htlc.fulfilled") == []
+
+
+@BOTH_TYPES
+def test_l12_a_preimage_that_comes_after_the_end_is_claimed_by_all_the_same(
+    channel_type: str,
+) -> None:
+    """The HTLC had expired, and was given up for the peer's; nobody took it yet."""
+    court, sim, expiry = with_htlc("l12 late", channel_type, Direction.RECEIVED)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(60)
+    assert court.height > expiry
+    assert court.state == "FULLY_RESOLVED"
+    court.tell_preimage(sim.preimage(1))
+    assert court.contract_stages["received_htlc"] == "sweeping"
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    assert [told["contract"] for told in court.told("contract.reopened")] == ["received_htlc"]
+    [want] = sweeps_of(court, ContractKind.RECEIVED_HTLC)
+    assert want.preimage == sim.preimage(1)
+    court.mine(10)
+    assert court.state == "FULLY_RESOLVED"
+    [claimed] = [c for c in court.case.contracts if c.kind is ContractKind.RECEIVED_HTLC]
+    assert claimed.ours
+
+
+@BOTH_TYPES
 def test_u1_a_preimage_in_the_mempool_is_told_too(channel_type: str) -> None:
     court, sim, _ = with_htlc("u1", channel_type, Direction.OFFERED)
     court.force_close()
@@ -233,3 +269,49 @@ def test_h3_our_second_level_transactions_may_be_given_a_fee() -> None:
     assert len(tx.inputs) == 2
     assert tx.outputs[0].value == LARGE_MSAT // 1000
     assert sim.channel.anchors
+
+
+@BOTH_TYPES
+def test_what_is_seen_of_no_contract_says_nothing(channel_type: str) -> None:
+    """The mempool is looked at for all that was ever watched."""
+    court, sim, _ = with_htlc("seen of none", channel_type, Direction.OFFERED)
+    stranger = taken(sim.funding_outpoint)
+    before = court.case
+    court.hear(SpendSeen(sim.funding_outpoint, stranger.txid(), HexBytes(stranger.serialize())))
+    assert court.case == before
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("forced", [False, True])
+def test_u3_u4_an_offered_htlc_is_not_there_though_a_received_one_has_its_number(
+    channel_type: str, forced: bool
+) -> None:
+    """Each side counts its own."""
+    court, sim = begun(f"same number {forced}", channel_type)
+    expiry = court.height + 40
+    dust = sim.htlc(1, Direction.OFFERED, 300_000, expiry)
+    court.tell(*sim.whole_move(0, dust, sim.htlc(1, Direction.RECEIVED, LARGE_MSAT, expiry)))
+    if forced:
+        court.force_close()
+    else:
+        court.broadcast(sim.their_commitment_tx())
+        court.mine(8)
+    assert failed(court) == [1]
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("direction", list(Direction))
+def test_l13_a_peer_that_may_settle_is_waited_for_a_quarter_of_the_time(
+    channel_type: str, direction: Direction
+) -> None:
+    court, _, expiry = with_htlc(f"l13 {direction}", channel_type, direction, known=True)
+    policy = court.case.policy
+    delta, time_left = policy.incoming_broadcast_delta, policy.incoming_broadcast_delta
+    if direction is Direction.OFFERED:
+        delta = policy.outgoing_broadcast_delta
+        time_left = Blocks(delta + policy.outgoing_deadline_delta)
+    [clock] = {e for e in court.effects if isinstance(e, WakeAt) and e.reason == HTLC_DUE}
+    assert clock.height == expiry - delta
+    assert clock.hard_height == expiry - delta + time_left // 4
+    assert clock.value_at_risk_sat == LARGE_MSAT // 1000
+    assert clock.urgent

@@ -37,7 +37,9 @@ def test_a_received_htlc_that_was_given_up_stays_so_until_a_reorg_opens_it(
     for _ in range(3):
         court.hear(SweepGivenUp(_htlc_contract(court).outpoint, "too small"))
         assert court.contract_stages["received_htlc"] == "resolved"
-    assert len(court.told("contract.resolved")) == 1
+    [told] = court.told("contract.resolved")
+    assert told["ours"] is False
+    assert "given_up" in court.alarms()
     assert court.told("contract.reopened") == []
     while court.height < received.cltv_expiry:
         court.reorg(0)

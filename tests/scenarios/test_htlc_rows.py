@@ -260,3 +260,28 @@ def test_l12_another_policy_moves_the_height_at_which_an_htlc_is_due(
         assert court.height < expiry
         court.mine()
     assert court.height == expiry - sooner
+
+
+@BOTH_TYPES
+def test_another_policy_asks_for_nothing_that_is_resolved(channel_type: str) -> None:
+    court, sim = begun("over", channel_type)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(20)
+    assert court.state == "FULLY_RESOLVED"
+    before = len(court.effects)
+    court.hear(PolicyChanged(Policy(budget_percent=10)))
+    assert court.effects[before:] == []
+
+
+@BOTH_TYPES
+def test_l12_what_is_due_while_a_close_is_not_buried_takes_nothing_on_chain(
+    channel_type: str,
+) -> None:
+    """Another commitment than the one that is mined could only be in vain."""
+    court, sim = begun("due meanwhile", channel_type)
+    expiry = court.height + 2
+    court.tell(*sim.whole_move(0, sim.htlc(1, Direction.OFFERED, _LARGE_MSAT, expiry)))
+    court.reorg(0, [sim.their_commitment_tx()])
+    court.mine()
+    assert (court.height, court.case.closed) == (expiry, False)
+    assert court.case.force_close is None

@@ -132,7 +132,9 @@ def test_f6_a_newer_one_that_is_told_after_the_close_is_no_alarm(channel_type: s
     court.broadcast(sim.their_commitment_tx())
     court.mine(6)
     assert court.closed_in_database
+    decided = court.case.force_close
     court.tell(*sim.whole_move(50_000_000))
+    assert court.case.force_close == decided
     assert court.case.local_commitment == sim.local_commitment()
     assert "update_after_force_close" not in court.alarms()
 
