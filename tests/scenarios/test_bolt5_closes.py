@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import pytest
 
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from contractcourt.contract import ContractKind
 from contractcourt.effects import BumpCommitment, SweepOutput
+from contractcourt.events import ForceCloseRequested, PublishOutcome, TransactionPublished
 from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.others import taken
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
 
@@ -82,6 +85,20 @@ def test_w8_a_spend_of_no_known_kind_is_a_warning(channel_type: str) -> None:
 
 
 @BOTH_TYPES
+def test_w8_a_spend_of_no_known_kind_stays_though_its_output_is_spent(channel_type: str) -> None:
+    """Only the operator can say what became of the money."""
+    court, sim = begun("w8 spent", channel_type)
+    rogue = sim.rogue_tx()
+    court.broadcast(rogue)
+    court.mine(6)
+    assert court.case.closed
+    court.reorg(0, [taken(OutPoint.of(rogue.txid(), 0))])
+    court.mine(20)
+    assert court.state == "WAITING_FULL_RESOLUTION"
+    assert court.contract_stages == {"unknown_spend": "unresolved"}
+
+
+@BOTH_TYPES
 def test_f2_a_channel_in_which_we_own_nothing_is_not_forgotten(channel_type: str) -> None:
     court, sim = begun("f2", channel_type, to_remote_msat=1_000_000_000 - 5_000_000)
     court.mine(300)
@@ -90,6 +107,46 @@ def test_f2_a_channel_in_which_we_own_nothing_is_not_forgotten(channel_type: str
     court.broadcast(sim.their_commitment_tx())
     court.mine(20)
     assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_p3_a_second_request_changes_nothing(channel_type: str) -> None:
+    court, _ = begun("asked twice", channel_type)
+    court.force_close()
+    before = court.case
+    court.hear(ForceCloseRequested("2026-01-02T00:00:00Z", "somebody else", "once more"))
+    assert court.case == before
+
+
+@BOTH_TYPES
+def test_p3_what_is_asked_of_a_closed_channel_waits_for_a_reorg(channel_type: str) -> None:
+    court, sim = begun("asked after the close", channel_type)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(4)
+    court.force_close()
+    assert court.case.force_close is None
+    before = court.case
+    court.hear(ForceCloseRequested("2026-01-02T00:00:00Z", "somebody else", "once more"))
+    assert court.case == before
+    court.chain.mempool.clear()
+    court.reorg(4)
+    assert court.case.force_close is not None
+    assert court.case.force_close.requested_by == "operator"
+
+
+@BOTH_TYPES
+def test_what_the_node_says_of_ours_after_another_closed_the_channel_changes_no_state(
+    channel_type: str,
+) -> None:
+    court, sim = begun("answered late", channel_type)
+    court.refuse_publishing(True)
+    ours = court.force_close()
+    assert ours is not None
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(4)
+    state = court.state
+    court.hear(TransactionPublished(ours, PublishOutcome.DOUBLE_SPEND))
+    assert court.state == state == "WAITING_FULL_RESOLUTION"
 
 
 @BOTH_TYPES
@@ -139,6 +196,25 @@ def test_c4_either_of_two_valid_commitments_of_theirs_is_handled(
     court.broadcast(sim.their_commitment_tx() if pending else current)
     court.mine(20)
     assert court.close_kind == ("remote_pending" if pending else "remote")
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_c4_their_pending_commitment_is_their_own_once_the_one_before_is_revoked(
+    channel_type: str,
+) -> None:
+    """While its spend is not buried: the close is told, and acted on, as what it is by then."""
+    court, sim = begun("c4 revoked meanwhile", channel_type)
+    sim.move(20_000_000)
+    court.tell(sim.propose())
+    court.reorg(0, [sim.their_commitment_tx()])
+    court.tell(sim.accept(), sim.revoke())
+    court.mine(20)
+    assert [(told["stage"], told["kind"]) for told in court.told("channel.closing")] == [
+        ("seen", "remote_pending"),
+        ("seen", "remote"),
+        ("final", "remote"),
+    ]
     assert court.state == "FULLY_RESOLVED"
 
 

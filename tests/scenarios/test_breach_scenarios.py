@@ -211,3 +211,17 @@ def test_create_justice_tx(channel_type: str) -> None:
         [output] = tx.outputs
         assert output.script_pubkey == court.case.channel.sweep_script
         assert 0 < contract.value_sat - output.value < 1_000
+
+
+@BOTH_TYPES
+def test_another_breach_after_a_reorg_is_read_by_its_own_htlcs(channel_type: str) -> None:
+    court, sim = begun("another breach", channel_type)
+    expiry = court.height + 200
+    for number in (1, 2):
+        court.tell(*sim.whole_move(0, sim.htlc(number, Direction.OFFERED, LARGE_MSAT, expiry)))
+    court.tell(*sim.whole_move(0))
+    for number in (1, 2):
+        court.chain.mempool.clear()
+        court.reorg(number - 1, [sim.their_commitment_tx(number)])
+        htlcs = [c.htlc for c in court.case.contracts if c.kind is ContractKind.REVOKED_HTLC]
+        assert [htlc.id for htlc in htlcs if htlc is not None] == [number]

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from contractcourt.channel import RevokedSecret
+from contractcourt.contract import ContractKind
 from contractcourt.errors import (
     CommitmentNumberRegression,
     LawError,
@@ -17,6 +18,7 @@ from contractcourt.errors import (
 from contractcourt.events import ChannelUpdate
 from contractcourt.units import Secret
 from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.others import taken
 from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun
 from workers.simulation.channel import SimulatedChannel
 
@@ -75,6 +77,22 @@ def test_a_secret_that_comes_after_the_breach_punishes_it(channel_type: str) -> 
     assert court.contract_stages["revoked_to_local"] == "resolved"
     assert court.state == "FULLY_RESOLVED"
     assert len(court.told("channel.closed")) == 1
+
+
+@BOTH_TYPES
+def test_what_was_taken_before_the_secret_came_stays_taken(channel_type: str) -> None:
+    court, sim = _begun(channel_type)
+    court.reorg(0, [sim.their_commitment_tx(_CHEAT)])
+    revoked = [c for c in court.case.contracts if c.kind is ContractKind.REVOKED_HTLC]
+    unread = max(revoked, key=lambda c: c.value_sat)
+    thief = taken(unread.outpoint)
+    court.reorg(0, [thief])
+    court.tell(_secret(sim, _CHEAT))
+    [lost] = [c for c in court.case.contracts if c.outpoint == unread.outpoint]
+    assert lost.spend is not None
+    assert lost.spend.txid == thief.txid()
+    court.mine(12)
+    assert court.state == "FULLY_RESOLVED"
 
 
 def test_a_secret_that_does_not_fit_the_others_is_refused() -> None:

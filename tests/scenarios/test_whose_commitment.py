@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from contractcourt.arbitrator.depth import required_depth
 from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
 from tests.scenarios.memory import MemoryCourt
 from workers.simulation.channel import SimulatedChannel
@@ -87,6 +88,19 @@ def test_a_breach_without_a_main_output_is_one_once_our_point_has_spoken(
     assert court.close_kind == "breach"
     assert court.contract_stages == {"revoked_htlc": "resolved"}
     assert [contract.ours for contract in court.case.contracts] == [True]
+
+
+@BOTH_TYPES
+def test_what_is_not_ours_after_all_is_acted_on_as_soon_as_our_point_says_so(
+    channel_type: str,
+) -> None:
+    """It is asked for once: no other event may come for long."""
+    court = MemoryCourt()
+    sim = SimulatedChannel("not ours", channel_type, to_remote_msat=_ALL_MSAT)
+    court.begin(sim)
+    court.reorg(0, [sim.their_commitment_tx(9)])
+    court.jump(required_depth(court.case.channel.capacity_sat) - 1)
+    assert court.close_kind == "data_loss"
 
 
 def _our_commitment_untold(channel_type: str) -> tuple[MemoryCourt, SimulatedChannel]:
