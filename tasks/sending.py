@@ -7,6 +7,7 @@ the attempt. What it says of our commitment goes to the docket, because the law 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -21,6 +22,7 @@ from storage import alarms, broadcasts, cases, docket, settling
 from storage.broadcasts import BUMP, COMMITMENT, HTLC_TRANSACTION, Attempt, Broadcast
 from storage.database import Connection
 from storage.docket import NewEntry
+from storage.errors import UnreadableRecord
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
 from tasks.resources import Resources
@@ -79,14 +81,16 @@ def _offers(txid: Txid, case: Case) -> bool:
 def give_up(held: Resources, broadcast: Broadcast, is_wanted: Callable[[Case], bool]) -> None:
     """Send it no more, unless its case wants it after all.
 
-    Under the case's lock: what asks for it again comes after this, and takes it up.
+    Under the case's lock: what asks for it again comes after this, and takes it up. Where only
+    another version understands all of the case, it is left to that one.
     """
 
     def abandon(conn: Connection) -> None:
         if not is_wanted(cases.lock_one(conn, broadcast.channel_id).case):
             settling.abandon(conn, [broadcast.id])
 
-    held.db.run(abandon)
+    with suppress(UnreadableRecord):
+        held.db.run(abandon)
     # Whoever found the case held meanwhile left it to us, and nothing was applied.
     wakeups.wake([broadcast.channel_id])
 

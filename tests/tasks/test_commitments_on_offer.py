@@ -174,6 +174,27 @@ def test_one_whose_case_only_a_newer_version_can_read_is_left_to_it_and_holds_up
     assert _state(db, newer) is BroadcastState.OPEN
 
 
+def test_one_of_whose_case_a_newer_version_knows_more_is_left_to_it_and_holds_up_no_other(
+    db: Database, cut_off: Resources
+) -> None:
+    """What is read of the case offers it no more; whether the rest does, only that one knows."""
+    sim, channel_id = open_channel(db, "newer facts")
+    _hear(db, channel_id, _ASKED)
+    newer = _stored(db, sim, channel_id)
+    _hear(db, channel_id, *_shown_and_taken_back(sim, 5))
+    tell = """
+        UPDATE cases SET version = version + 1,
+            case_json = replace(case_json, '"path":', '"new_fact":[7],"path":')
+        WHERE channel_id = %s
+    """
+    db.run(lambda conn: conn.execute(tell, [channel_id]))
+    sim, channel_id = open_channel(db, "other")
+    _hear(db, channel_id, _ASKED)
+    with pytest.raises(ChainError):
+        send(cut_off, [newer, _stored(db, sim, channel_id)])
+    assert _state(db, newer) is BroadcastState.OPEN
+
+
 def test_one_that_was_answered_in_words_of_a_newer_version_is_sent_again(
     db: Database, cut_off: Resources
 ) -> None:
