@@ -51,14 +51,23 @@ def reconcile_task(idempotency_key: str = "") -> None:
 
 
 def reconcile(held: Resources) -> tuple[int, int]:
-    """(channels woken, outbox rows handed on)."""
+    """(channels woken, outbox rows handed on).
+
+    Waking comes first: what keeps us from the rest keeps nobody from being woken.
+    """
     reach(CrashPoint.RECONCILE_BEGUN)
-    _mend_what_was_set_back(held)
-    held.db.run(want_forgotten_sweeps)
-    held.db.run(reserve.check)
-    held.db.run(tallies.fold)
-    held.db.run(alarms.clear_healed)
+    woken = _wake(held)
     held.db.run(lambda conn: archive.make_room(conn, docket_parts.now(conn)))
+    _mend_what_was_set_back(held)
+    held.db.run(alarms.clear_healed)
+    held.db.run(tallies.fold)
+    held.db.run(reserve.check)
+    if held.db.run(want_forgotten_sweeps):
+        begin_all_rounds(held)
+    return woken
+
+
+def _wake(held: Resources) -> tuple[int, int]:
     begin_all_rounds(held)
     reach(CrashPoint.RECONCILE_SWEEPS)
     waiting = held.db.run(lambda conn: docket.unapplied_channels(conn, _OLDER_THAN_SECONDS, LIMIT))

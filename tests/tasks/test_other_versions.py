@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from chain.devnet.process import DevnetProcess
@@ -11,7 +12,7 @@ from contractcourt.events import ForceCloseRequested, HeightReached
 from contractcourt.units import BlockHeight
 from storage import alarms, docket, outbox
 from storage.database import Database
-from tasks import reconcile
+from tasks import reconcile, wakeups
 from tasks.publish import publish
 from tasks.resources import Resources
 from tests.tasks.chain_events import ChainEvents
@@ -68,6 +69,24 @@ def test_what_nobody_sweeps_any_more_keeps_nothing_from_being_found(
         )
     woken, _ = reconcile.reconcile(cut_off)
     assert woken == 1
+
+
+def test_what_fails_beside_it_keeps_nobody_from_being_woken(
+    db: Database, cut_off: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(reconcile, "_OLDER_THAN_SECONDS", -1.0)
+    woken: list[list[int]] = []
+    monkeypatch.setattr(wakeups, "wake", woken.append)
+    _, channel_id = open_channel(db, "woken")
+    with db.transaction() as conn:
+        docket.append(
+            conn, channel_id, HeightReached(BlockHeight(9)), idempotency_key="h", source="chain"
+        )
+        conn.execute("ALTER TABLE tallies RENAME TO damaged")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        reconcile.reconcile(cut_off)
+    assert woken == [[channel_id]]
 
 
 def test_a_wish_keeps_no_other_from_being_swept(sweeper: Resources, devnet: DevnetProcess) -> None:
