@@ -41,8 +41,9 @@ def deadline(case: Case, contract: Contract) -> BlockHeight | None:
             | ContractKind.REVOKED_HTLC
             | ContractKind.REVOKED_SECOND_LEVEL
         ):
-            # The delay that our node asked of the peer's outputs.
-            return BlockHeight(contract.confirmed_height + case.channel.local.to_self_delay)
+            # The delay that our node asked of the peer's outputs: in the block that ends it the
+            # peer's spend may be mined, so that ours has to be before (P1, BIP 68).
+            return BlockHeight(contract.confirmed_height + case.channel.local.to_self_delay - 1)
         case unreachable:
             assert_never(unreachable)
 

@@ -151,13 +151,15 @@ def test_l24_a_contract_that_nobody_resolves_is_told_before_it_is_lost(channel_t
     """Our sweeps are not taken: the revoked outputs come near the end of the thief's delay."""
     court, sim = cheated("unswept", channel_type)
     del sim
+    # The delay here is so short that it would be told of in the block after the breach.
+    court.hear(PolicyChanged(Policy(at_risk_blocks=Blocks(BEFORE - 1))))
     other, cheat = begun("unswept too", channel_type)
     other.tell(*cheat.whole_move(LARGE_MSAT))
     other.tell(*cheat.whole_move(0))
     other.publish_answer = PublishOutcome.FEE_TOO_LOW
     other.reorg(0, [cheat.their_commitment_tx(1)])
     mined_at = other.height
-    lost_at = mined_at + cheat.channel.local.to_self_delay
+    lost_at = mined_at + cheat.channel.local.to_self_delay - 1
     mine_until(other, lost_at - BEFORE - 1)
     assert other.told(AT_RISK) == []
     mine_until(other, lost_at)
@@ -241,7 +243,7 @@ def test_l24_a_breach_is_told_with_what_is_at_stake_and_what_came_of_it(
     assert seen["outputs"] == len(at_stake)
     assert seen["value_at_risk_sat"] == sum(c.value_sat for c in at_stake)
     assert seen["commitment_number"] == 1
-    assert seen["lost_at"] == mined_at + sim.channel.local.to_self_delay
+    assert seen["lost_at"] == mined_at + sim.channel.local.to_self_delay - 1
     for move in thefts:
         steal(court, sim, move)
     court.mine(300)
