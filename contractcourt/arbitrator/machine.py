@@ -18,17 +18,15 @@ funding (`follow_newest`) go back: lnd cannot.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import Enum
 from typing import assert_never
 
 import msgspec
 
 from contractcourt.alarms import AlarmKind
-from contractcourt.arbitrator import htlcs, offer, stakes, telling
+from contractcourt.arbitrator import earlier, htlcs, offer, stakes, telling
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.case import COURT, Case, ForceClose, State
-from contractcourt.channel import LocalCommitment
+from contractcourt.case import COURT, ForceClose, State
 from contractcourt.contract import ContractStage
 from contractcourt.effects import (
     CloseKind,
@@ -238,20 +236,9 @@ def follow_newest(hearing: Hearing) -> None:
     left, sent = stakes.decided_commitment(case), decided.sent
     if decided.outcome is not None and decided.txid not in sent:
         sent = (*sent, decided.txid)
-    if left is not None and left not in case.decided_before and _may_be_out(case, left, sent):
-        hearing.change(decided_before=(*case.decided_before, left))
+    if left is not None:
+        hearing.change(decided_before=earlier.kept(case, left, sent))
     _decide_broadcast(hearing, decided.requested_by, decided.reason, decided.requested_at, sent)
-
-
-def _may_be_out(case: Case, commitment: LocalCommitment, sent: Collection[Txid]) -> bool:
-    """False once another one on its funding was sent: the signer signs one for each (P3).
-
-    A node that goes on after a force close tells a newer one with every payment.
-    """
-    if commitment.txid in sent:
-        return True
-    spends = commitment.spends
-    return all(other.txid not in sent or other.spends != spends for other in case.held)
 
 
 def hear_outcome(hearing: Hearing, outcome: PublishOutcome, reason: str) -> None:

@@ -10,9 +10,15 @@ import pytest
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.channel import STATIC_REMOTEKEY, Direction
-from contractcourt.effects import PublishCommitment
+from contractcourt.effects import Effect, PublishCommitment
 from contractcourt.errors import OutOfOrder
-from contractcourt.events import ChannelUpdate, FundingReplaced, HeightReached, SpendUnconfirmed
+from contractcourt.events import (
+    ChannelUpdate,
+    Event,
+    FundingReplaced,
+    HeightReached,
+    SpendUnconfirmed,
+)
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Txid
 from tests.model.actions import ACTIONS
 from tests.model.world import World, after_splice
@@ -180,6 +186,38 @@ def test_what_was_decided_before_a_newer_stays_known(
     """It was sent once, so it may confirm, and its HTLCs can be claimed then."""
     court, sim = _updated_after_a_force_close(channel_type, in_one_message=in_one_message)
     court.reorg(0, [sim.our_commitment_tx(1)])
+    court.mine(50)
+    assert court.close_kind == "local"
+    assert court.contract_stages["offered_htlc"] == "resolved"
+    assert "htlc_unsigned" not in court.alarms()
+
+
+class _SignerAway(MemoryCourt):
+    """Nothing of what is to be published is signed."""
+
+    away = True
+
+    def _carry_out_one(self, effect: Effect) -> list[Event]:
+        if self.away and isinstance(effect, PublishCommitment):
+            return []
+        return super()._carry_out_one(effect)
+
+
+@pytest.mark.parametrize("signed", [1, 60])
+def test_a_case_does_not_grow_while_the_signer_is_away_and_the_node_goes_on(signed: int) -> None:
+    """The one that it signed before, or signs when it is back, stays known with its HTLCs."""
+    court = _SignerAway()
+    sim = SimulatedChannel("signer away", STATIC_REMOTEKEY)
+    court.begin(sim)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered))
+    court.force_close()
+    for number in range(2, 64):
+        court.away = number != signed
+        court.tell(*sim.whole_move(1_000, offered))
+    assert len(court.case.decided_before) <= 21
+    court.chain.mempool.clear()
+    court.reorg(0, [sim.our_commitment_tx(signed)])
     court.mine(50)
     assert court.close_kind == "local"
     assert court.contract_stages["offered_htlc"] == "resolved"
