@@ -133,6 +133,7 @@ def _hear(hearing: Hearing, event: Event) -> None:
                 machine.hear_of_earlier(hearing, event.txid)
         case LocalPointLearned():
             _hear_local_point(hearing, event)
+            closes.reclassify(hearing)
         case RevokedStateRecalled():
             hearing.change(recalled=RevokedState(event.number, event.htlcs))
         case unreachable:

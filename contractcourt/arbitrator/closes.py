@@ -71,19 +71,24 @@ def hear_funding_spend(hearing: Hearing, event: SpendConfirmed) -> None:
         return
     if seen is not None:
         take_back(hearing)
-    tx = Transaction.parse(event.tx)
-    found = classify(hearing.case, tx)
+    _take_for(hearing, classify(hearing.case, Transaction.parse(event.tx)), event)
+
+
+def _take_for(hearing: Hearing, found: Classified, spend: SpendConfirmed | FundingSpend) -> None:
+    """From now on the spend is what was `found`."""
     hearing.change(
         funding_spend=FundingSpend(
             kind=found.kind,
-            txid=event.txid,
-            tx=event.tx,
-            height=event.height,
-            block_hash=event.block_hash,
+            txid=spend.txid,
+            tx=spend.tx,
+            height=spend.height,
+            block_hash=spend.block_hash,
             commitment_number=found.number,
         )
     )
     _announce(hearing, "seen")
+    if found.kind is CloseKind.LOCAL_UNKNOWN:
+        _lacks_local_point(hearing, found)  # It may show that this is a breach.
 
 
 def hear_funding_unspend(hearing: Hearing, event: SpendUnconfirmed) -> None:
@@ -152,17 +157,7 @@ def reclassify(hearing: Hearing) -> None:
     if hearing.case.closed:
         # What was closed for the wrong reason is closed again for the right one, in one verdict.
         take_back(hearing)
-    hearing.change(
-        funding_spend=FundingSpend(
-            kind=found.kind,
-            txid=spend.txid,
-            tx=spend.tx,
-            height=spend.height,
-            block_hash=spend.block_hash,
-            commitment_number=found.number,
-        )
-    )
-    _announce(hearing, "seen")
+    _take_for(hearing, found, spend)
 
 
 def _reads_otherwise(case: Case, spend: FundingSpend, found: Classified, tx: Transaction) -> bool:
@@ -217,11 +212,6 @@ def close_when_buried(hearing: Hearing) -> None:
         return
     tx = Transaction.parse(spend.tx)
     found = classify(case, tx)
-    if found.kind is not spend.kind:
-        # Our point came meanwhile, and the commitment is not ours after all.
-        reclassify(hearing)
-        close_when_buried(hearing)
-        return
     if _lacks_local_point(hearing, found) or _lacks_revoked_state(hearing, found):
         return
     _close(hearing, spend, found, tx)

@@ -66,9 +66,8 @@ def test_what_speaks_for_neither_side_is_ours_only_if_our_point_says_so(channel_
     """The peer's commitment is ahead of all we know, and we have no output on it."""
     court, sim = _begun(channel_type, _ALL_MSAT)
     court.broadcast(sim.their_commitment_tx(9))
-    court.mine()
+    court.mine(3)
     assert "local_unknown" in court.alarms()
-    court.mine(2)
     assert court.close_kind == "data_loss"
     assert "data_loss" in court.alarms()
     assert [told["kind"] for told in court.told("channel.closed")] == ["data_loss"]
@@ -84,8 +83,9 @@ def test_a_breach_without_a_main_output_is_one_once_our_point_has_spoken(
     court.tell(*sim.whole_move(0, received))
     court.tell(*sim.whole_move(-1_000, received))
     court.broadcast(sim.their_commitment_tx(1))
+    court.mine()
+    assert court.close_kind == "breach"  # The delay of the cheater's HTLC transaction may be short.
     court.mine(12)
-    assert court.close_kind == "breach"
     assert court.contract_stages == {"revoked_htlc": "resolved"}
     assert [contract.ours for contract in court.case.contracts] == [True]
 
