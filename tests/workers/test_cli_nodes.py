@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +171,17 @@ def test_l10_an_alarm_names_the_shortfall_until_the_wallet_holds_enough(
         examples.give_coins(conn, "alice", 10_000)
         reserve.check(conn)
     assert court("alarms").out.strip() == "no alarm is open"
+
+
+def test_alarms_say_what_happened_and_where_it_stands_what_to_do(court: Run, db: Database) -> None:
+    """The column of the messages was headed "what to do", which few of them say."""
+    with db.transaction() as conn:
+        alarms.raise_alarm(conn, None, AlarmKind.SOURCES_DIFFER, "on another branch")
+    shown = court("alarms").out
+    page = re.search(r"what to do: (\S+)\)", shown)
+    assert page is not None
+    assert "### sources_differ" in (Path(__file__).parents[2] / page[1]).read_text()
+    assert "on another branch" in shown
 
 
 def test_an_alarm_is_cleared_by_its_id_and_raised_again(court: Run, db: Database) -> None:

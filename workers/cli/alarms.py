@@ -35,7 +35,7 @@ def alarms(
         for alarm in raised
     ]
     tables.show_records(
-        ("id", "since", "about", "kind", "what to do"),
+        ("id", "since", "about", "kind", "what happened (what to do: docs/how-to/alarms.md)"),
         rows,
         as_json=as_json,
         empty="no alarm is open",

@@ -90,7 +90,7 @@ def _alarms(seen: Glance, most: int | None) -> RenderableType:
         return Text("no alarm is open", style="green")
     rows = ((_short(a), a.kind, escape(a.message)) for a in seen.alarms[:most])
     title = f"{_number(seen.alarms_open)} alarms open"
-    return _table(title, ("about", "kind", "what to do"), rows, style="red")
+    return _table(title, ("about", "kind", "what happened"), rows, style="red")
 
 
 def _short(alarm: Raised) -> str:
