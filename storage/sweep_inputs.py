@@ -15,9 +15,11 @@ import msgspec
 from psycopg.rows import args_row
 
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import Channel
 from contractcourt.codec import MalformedRecord, decode, encode
 from contractcourt.effects import BumpCommitment, SweepOutput
+from contractcourt.errors import MalformedTransaction
 from contractcourt.policy import Policy
 from contractcourt.sweeping.inputs import SweepInput, value_at_stake
 from contractcourt.units import BlockHeight, Blocks, FeeratePerKw, Satoshi
@@ -287,7 +289,9 @@ def _stored(
 ) -> StoredSweep | Illegible:
     try:
         wish = decode(want, Wish)
-    except MalformedRecord as error:
+        if isinstance(wish.effect, BumpCommitment):
+            Transaction.parse(wish.effect.commitment.tx)
+    except (MalformedRecord, MalformedTransaction) as error:
         return Illegible(OutPoint(outpoint), channel_id, created_at, str(error))
     return StoredSweep(
         outpoint=OutPoint(outpoint),

@@ -15,6 +15,8 @@ from storage.database import Database
 from tasks import reconcile, wakeups
 from tasks.publish import publish
 from tasks.resources import Resources
+from tasks.sweeper.round import SweepRound
+from tests.contractcourt.sweeping.wanted import market
 from tests.tasks.chain_events import ChainEvents
 from tests.tasks.opened import open_channel, store_unheard_of
 from tests.tasks.sweeps import STARTED, Sweeps
@@ -142,3 +144,22 @@ def test_a_kind_of_effect_keeps_no_other_from_being_found(
         conn.execute("UPDATE outbox SET kind = 'unheard_of' WHERE channel_id = %s", [newer])
     _, handed_on = reconcile.reconcile(cut_off)
     assert handed_on == 1
+
+
+def test_a_child_of_a_damaged_commitment_keeps_no_other_from_being_swept(
+    db: Database, cut_off: Resources
+) -> None:
+    (_, damaged), (sim, other) = (open_channel(db, name) for name in ("damaged", "other"))
+    for channel_id in (damaged, other):
+        ChainEvents(db, channel_id).tell(_ASKED)
+    spoil = """
+        UPDATE sweep_inputs SET want = replace(want, '"tx":"02000000', '"tx":"02')
+        WHERE channel_id = %s AND strpos(want, '"tx":"02000000') > 0
+    """
+    assert db.run(lambda conn: conn.execute(spoil, [damaged])).rowcount == 1
+    the_round = SweepRound(
+        cut_off, sim.node, BlockHeight(100), market(floor=253, price=9_000), urgent=False
+    )
+    the_round.run(since=None, position=0)
+    raised = {alarm.channel_id: alarm.kind for alarm in db.run(alarms.list_open)}
+    assert raised == {damaged: "not_signed", other: "fee_wallet_short"}
