@@ -35,6 +35,12 @@ def damage_case(conn: Connection, channel_id: int) -> None:
     )
 
 
+def damage_transactions(conn: Connection, channel_id: int) -> None:
+    """Those that the case holds are none any more."""
+    facts = {"id": channel_id, "was": '"tx":"02000000', "is": '"tx":"02'}
+    assert conn.execute(_CHANGE_CASE, facts).rowcount == 1
+
+
 def show_unheard_of(conn: Connection, channel_id: int) -> None:
     """The channel is in a state that only a newer version knows."""
     conn.execute("ALTER TABLE channels DROP CONSTRAINT channels_state_check")

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
+from contractcourt.errors import LawError
 from contractcourt.events import ChannelOpened, ChannelUpdated, Event
 from contractcourt.units import Script
 from storage import cases, channels, docket, force_close_entry, htlc_index, told_preimages
@@ -212,11 +213,14 @@ def _hear(
 def _share(
     conn: Connection, message: Message, channel_id: int, point: OutPoint, event: Event
 ) -> tuple[Place, Outcome]:
-    """`_hear` for one of many: where the case can't be advanced, its docket keeps the event."""
+    """`_hear` for one of many: where the case can't be advanced, its docket keeps the event.
+
+    The preimage is what its hash says, so what a law refuses over it lies in that case.
+    """
     try:
         with conn.transaction():
             return _hear(conn, message, channel_id, point, event)
-    except arbitration.OF_A_CHANNEL as broken:
+    except (LawError, *arbitration.OF_A_CHANNEL) as broken:
         if not arbitration.lies_in_a_channel(broken):
             raise
         appended = docket.append(

@@ -19,7 +19,13 @@ from storage.database import Connection
 from tests.model.world import after_splice
 from tests.storage.blocked import wait_for_a_blocked_session
 from tests.storage.examples import WEBHOOK_SEAL
-from tests.tasks.opened import append_unheard_of, damage_case, show_unheard_of
+from tests.tasks.chain_events import ChainEvents
+from tests.tasks.opened import (
+    append_unheard_of,
+    damage_case,
+    damage_transactions,
+    show_unheard_of,
+)
 from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.feed import opened_data, update_data
@@ -269,6 +275,29 @@ def test_a_channel_that_can_not_be_advanced_keeps_a_preimage_from_no_other(
     assert row is not None
     assert row.last_seq == stuck.last_seq + 1, "its own docket keeps the preimage"
     assert stuck.id in {channel for wake in gateway.wakes for channel in wake.channels}
+
+
+def test_a_channel_whose_law_refuses_keeps_a_preimage_from_no_other(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """What spent its funding is damaged where it is stored, and only now has to be read."""
+    other = channel_of("another part")
+    gateway.open(other)
+    gateway.update(other, other.first_update())
+    htlc = opened.htlc(3, Direction.RECEIVED, 20_000_000, 205)
+    for sim in (opened, other):
+        gateway.update(sim, *sim.whole_move(0, htlc))
+    with gateway.db.transaction() as conn:
+        row = channels.find(conn, opened.funding_outpoint)
+    assert row is not None
+    chain = ChainEvents(gateway.db, row.id)
+    chain.spent(opened.funding_outpoint, opened.their_commitment_tx(), 200)
+    gateway.db.run(lambda conn: damage_transactions(conn, row.id))
+    preimage = opened.preimage(3)
+    data = {"payment_hash": str(htlc.payment_hash), "preimage": str(preimage)}
+    assert gateway.send("preimage.learned", data).status_code == 202
+    assert case_of(gateway, other).preimage_of(htlc.payment_hash) == preimage
+    assert row.id in {channel for wake in gateway.wakes for channel in wake.channels}
 
 
 def test_a_channel_in_a_state_of_a_newer_version_keeps_a_preimage_from_no_other(
