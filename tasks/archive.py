@@ -44,13 +44,16 @@ def archive_task(idempotency_key: str = "") -> None:
     settings = load_settings()
     url = settings.required_database_url
     with closing(Database(url, application_name="contractcourt-archivist")) as db:
-        archive(
-            db,
-            db.run(docket_parts.now),
-            months=settings.docket_months,
-            drop_after_months=settings.docket_archive_months,
-        )
-        forget(db, settings.forget_days)
+        try:
+            archive(
+                db,
+                db.run(docket_parts.now),
+                months=settings.docket_months,
+                drop_after_months=settings.docket_archive_months,
+            )
+        finally:
+            # Whatever keeps a month where it is.
+            forget(db, settings.forget_days)
 
 
 def make_room(conn: Connection, at: datetime) -> None:

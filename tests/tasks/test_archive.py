@@ -103,6 +103,22 @@ def test_the_archivist_is_told_of_the_database_alone(db: Database, tmp_path: Pat
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
 
 
+def test_a_month_that_can_t_be_put_away_keeps_nothing_from_being_forgotten(
+    db: Database, tmp_path: Path
+) -> None:
+    _, channel_id = open_channel(db, "long over")
+    with db.transaction() as conn:
+        sent = outbox.put(conn, channel_id, AskLocalPoint(1))
+        outbox.mark_sent(conn, sent)
+        conn.execute("UPDATE outbox SET sent_at = sent_at - interval '31 days'")
+        conn.execute(docket_parts.MAKE, {"month": OLD_MONTH})
+        conn.execute("DROP FUNCTION archive_docket_part")
+    with pytest.raises(subprocess.CalledProcessError):
+        run_the_archivist(db, tmp_path)
+    with db.transaction() as conn:
+        assert conn.execute("SELECT id FROM outbox WHERE id = %s", [sent]).fetchone() is None
+
+
 def test_a_month_is_old_by_the_clock_of_postgres(db: Database, tmp_path: Path) -> None:
     """Else a host whose clock is wrong takes away the part that is written to."""
     _, channel_id = open_channel(db, "now")
