@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as simulated
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from contractcourt.channel import STATIC_REMOTEKEY, Direction, RevokedSecret
 from contractcourt.errors import CommitmentMismatch
 from contractcourt.events import ChannelUpdate
-from contractcourt.units import Secret
+from contractcourt.units import Secret, Txid
 from tests.model.world import after_splice
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import LARGE_MSAT, begun
@@ -67,6 +68,25 @@ def test_a_commitment_of_theirs_with_a_number_below_zero_is_refused(wrong: dict[
     sim.move(0)
     told = replace(sim.remote_commitment(), **wrong)
     _refused(court, ChannelUpdate(remote_pending_commitment=told))
+
+
+@pytest.mark.parametrize("wrong", [{"txid": Txid(b"\x07" * 32)}, {"number": 2}], ids=str)
+def test_a_commitment_of_ours_that_is_not_the_one_it_is_called_is_refused(
+    wrong: dict[str, Any],
+) -> None:
+    court, sim = _begun()
+    sim.move(10_000_000)
+    _refused(court, ChannelUpdate(local_commitment=replace(sim.local_commitment(), **wrong)))
+
+
+def test_another_commitment_with_a_number_that_is_taken_is_refused() -> None:
+    """Two that are both the newest: nobody could say which of them is revoked next."""
+    court, sim = _begun()
+    other = simulated(sim, history=list(sim.history))
+    court.tell(*sim.whole_move(10_000_000))
+    other.move(20_000_000)
+    _refused(court, ChannelUpdate(local_commitment=other.local_commitment()))
+    _refused(court, ChannelUpdate(remote_pending_commitment=other.remote_commitment()))
 
 
 @pytest.mark.parametrize("spliced", [True, False])
