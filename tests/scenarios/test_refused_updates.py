@@ -9,19 +9,27 @@ import pytest
 from msgspec.structs import replace
 
 from contractcourt.channel import STATIC_REMOTEKEY, Direction, RevokedSecret
-from contractcourt.errors import CommitmentMismatch
-from contractcourt.events import ChannelUpdate
-from contractcourt.units import Secret, Txid
+from contractcourt.errors import (
+    CommitmentMismatch,
+    InvalidPoint,
+    LawError,
+    OutOfOrder,
+    RevocationSecretMismatch,
+)
+from contractcourt.events import ChannelUpdate, PreimageLearned
+from contractcourt.units import PublicKey, Secret, Txid
 from tests.model.world import after_splice
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import LARGE_MSAT, begun
 from workers.simulation.channel import SimulatedChannel
 
 
-def _refused(court: MemoryCourt, update: ChannelUpdate) -> None:
+def _refused(
+    court: MemoryCourt, *updates: ChannelUpdate, by: type[LawError] = CommitmentMismatch
+) -> None:
     before = court.case
-    with pytest.raises(CommitmentMismatch):
-        court.tell(update)
+    with pytest.raises(by):
+        court.tell(*updates)
     assert court.case == before
 
 
@@ -87,6 +95,49 @@ def test_another_commitment_with_a_number_that_is_taken_is_refused() -> None:
     other.move(20_000_000)
     _refused(court, ChannelUpdate(local_commitment=other.local_commitment()))
     _refused(court, ChannelUpdate(remote_pending_commitment=other.remote_commitment()))
+
+
+def test_a_secret_that_does_not_fit_its_commitment_is_refused() -> None:
+    """A breach that it should punish would go unpunished."""
+    court, sim = _begun()
+    sim.move(10_000_000)
+    court.tell(sim.propose())
+    other = RevokedSecret(0, Secret(b"\x01" * 32))
+    _refused(court, ChannelUpdate(revoked_secret=other), by=RevocationSecretMismatch)
+
+
+def test_the_secret_of_the_only_commitment_of_theirs_is_refused() -> None:
+    court, sim = _begun()
+    sim.move(10_000_000)
+    _refused(court, sim.revoke(), by=OutOfOrder)
+
+
+def test_commitments_of_theirs_without_the_secrets_between_them_are_refused() -> None:
+    """Any of those before may be mined: what is not known to be revoked is no breach."""
+    court, sim = _begun()
+    sim.move(10_000_000)
+    second = sim.propose()
+    sim.move(10_000_000)
+    third = sim.propose()
+    _refused(court, second, third, by=OutOfOrder)
+    _refused(court, third, by=OutOfOrder)
+
+
+def test_a_commitment_of_theirs_whose_point_is_none_is_refused() -> None:
+    court, sim = _begun()
+    sim.move(10_000_000)
+    told = replace(sim.remote_commitment(), per_commitment_point=PublicKey(b"\x02" + b"\xff" * 32))
+    _refused(court, ChannelUpdate(remote_pending_commitment=told), by=InvalidPoint)
+
+
+def test_a_preimage_of_something_else_is_refused() -> None:
+    court, sim = _begun()
+    held = sim.htlc(1, Direction.RECEIVED, LARGE_MSAT, court.height + 40)
+    court.tell(*sim.whole_move(0, held))
+    before = court.case
+    with pytest.raises(LawError):
+        court.hear(PreimageLearned(held.payment_hash, sim.preimage(2)))
+    assert court.case == before
 
 
 @pytest.mark.parametrize("spliced", [True, False])

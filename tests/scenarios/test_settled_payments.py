@@ -116,3 +116,16 @@ def test_p6_a_case_does_not_grow_while_the_node_goes_on_after_a_force_close(
     assert court.close_kind == "local"
     assert court.contract_stages["offered_htlc"] == "resolved"
     assert "htlc_unsigned" not in court.alarms()
+
+
+@BOTH_TYPES
+def test_what_is_settled_once_a_commitment_is_mined_keeps_its_preimage(channel_type: str) -> None:
+    """The node tells late; the commitment that is mined holds the HTLC still."""
+    court, sim = begun("settled late", channel_type)
+    held = sim.htlc(1, Direction.RECEIVED, LARGE_MSAT, court.height + 40)
+    court.tell(*sim.whole_move(0, held))
+    court.tell_preimage(sim.preimage(1))
+    court.reorg(0, [sim.our_commitment_tx()])
+    court.tell(*sim.whole_move(0))
+    court.tell(*sim.whole_move(0))
+    assert court.case.preimage_of(held.payment_hash) == sim.preimage(1)
