@@ -67,6 +67,19 @@ class TestLease:
         with db.transaction() as conn:
             assert lease.acquire(conn, "x", uuid4(), 60) == 2
 
+    def test_p7_whoever_led_before_ends_nobodys_lease(self, db: Database) -> None:
+        first, second = uuid4(), uuid4()
+        with db.transaction() as conn:
+            assert lease.acquire(conn, "x", first, 0) == 1
+        with db.transaction() as conn:
+            assert lease.acquire(conn, "x", second, 60) == 2
+            for holder, epoch in ((first, 1), (first, 2), (second, 1)):
+                lease.release(conn, "x", holder, epoch)
+                assert not lease.renew(conn, "x", holder, epoch, 0)
+            standing = lease.read(conn, "x")
+        assert standing is not None
+        assert standing.live
+
 
 class TestCursor:
     def test_it_goes_up_and_down_one_block_at_a_time(self, db: Database) -> None:
@@ -207,6 +220,52 @@ class TestWatches:
         assert early == [outpoint(2)]
         assert outpoint(1) in [watch.outpoint for watch in late.added]
 
+    def test_what_one_channel_watches_no_longer_another_still_does(
+        self, db: Database, channel_id: int
+    ) -> None:
+        with db.transaction() as conn:
+            other = examples.open_channel(conn, 2)
+            for of in (channel_id, other):
+                watches.add(conn, of, self.watch(1))
+            watches.remove(conn, channel_id, outpoint(1))
+            assert [found.channel_id for found in watches.find(conn, [outpoint(1)])] == [other]
+            assert watches.ever(conn, [outpoint(1)]) == {outpoint(1): {channel_id, other}}
+
+    def test_the_past_of_what_is_watched_anew_is_looked_at_anew(
+        self, db: Database, channel_id: int
+    ) -> None:
+        """It may have been spent while nobody watched it."""
+        with db.transaction() as conn:
+            watches.add(conn, channel_id, self.watch(1))
+            everything = watches.to_look_back(conn, 10)
+            watches.looked_back(conn, [found.id for found in everything])
+            assert watches.to_look_back(conn, 10) == []
+            watches.remove(conn, channel_id, outpoint(1))
+            watches.add(conn, channel_id, self.watch(1))
+            [anew] = watches.to_look_back(conn, 10)
+            assert anew.outpoint == outpoint(1)
+            watches.remove(conn, channel_id, outpoint(1))
+            assert watches.to_look_back(conn, 10) == []
+
+    def test_a_past_whose_spend_a_reorg_took_back_is_looked_at_again(
+        self, db: Database, channel_id: int
+    ) -> None:
+        with db.transaction() as conn:
+            for number in (1, 2, 3):
+                watches.add(conn, channel_id, self.watch(number))
+            everything = watches.to_look_back(conn, 10)
+            watches.looked_back(conn, [found.id for found in everything])
+            for number in (1, 2):
+                spends.record(
+                    conn, channel_id, outpoint(number), txid(number), b"tx",
+                    height(100 + number), block_hash(100 + number),
+                )  # fmt: skip
+            spends.mark_stale(conn, block_hash(101))
+            watches.look_back_again(conn)
+            found = {watch.outpoint for watch in watches.to_look_back(conn, 10)}
+            assert outpoint(2) not in found
+            assert {outpoint(1), outpoint(3)} <= found
+
     def test_nothing_new_is_an_empty_answer(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
             watches.add(conn, channel_id, self.watch(1))
@@ -242,6 +301,55 @@ class TestDeadlines:
             assert deadlines.due(conn, height(130), 10) == [(channel_id, 120)]
             deadlines.delete_fired(conn, [(channel_id, height(120))])
             assert deadlines.list_deadlines(conn) == []
+
+    def test_of_two_for_one_appointment_the_sooner_and_the_dearer_count(
+        self, db: Database, channel_id: int
+    ) -> None:
+        """Two HTLCs of one height: what can't wait for the one can't wait for both."""
+        at, reason = height(110), "an HTLC is due"
+        late = WakeAt(at, reason, Satoshi(5), hard_height=height(118))
+        soon = WakeAt(at, reason, Satoshi(7), hard_height=height(112), urgent=True)
+        with db.transaction() as conn:
+            deadlines.add_many(conn, [(channel_id, late), (channel_id, soon)])
+            [found] = deadlines.list_deadlines(conn)
+            assert found.value_at_risk_sat == 7
+            assert deadlines.due(conn, at, 10) == []
+            assert deadlines.due(conn, at, 10, urgent=True) == [(channel_id, at)]
+            assert deadlines.due(conn, height(111), 10, urgent=True, in_grace=True) == []
+            due = deadlines.due(conn, height(112), 10, urgent=True, in_grace=True)
+            assert due == [(channel_id, at)]
+
+    def test_an_appointment_that_is_made_anew_is_as_it_was_made_last(
+        self, db: Database, channel_id: int
+    ) -> None:
+        at, reason = height(110), "an HTLC is due"
+        with db.transaction() as conn:
+            for value, hard in ((7, 118), (5, 112), (6, 115)):
+                wake = WakeAt(at, reason, Satoshi(value), hard_height=height(hard), urgent=True)
+                deadlines.add(conn, channel_id, wake)
+                [found] = deadlines.list_deadlines(conn)
+                assert found.value_at_risk_sat == value
+                for tip, expected in ((hard - 1, []), (hard, [(channel_id, at)])):
+                    due = deadlines.due(conn, height(tip), 10, urgent=True, in_grace=True)
+                    assert due == expected
+
+    def test_only_the_clock_that_stops_is_taken_off(self, db: Database, channel_id: int) -> None:
+        with db.transaction() as conn:
+            other = examples.open_channel(conn, 2)
+            for of, at, reason in (
+                (channel_id, 110, "one"),
+                (channel_id, 110, "two"),
+                (channel_id, 120, "one"),
+                (other, 110, "one"),
+            ):
+                deadlines.add(conn, of, WakeAt(height(at), reason))
+            deadlines.stop_many(conn, [(channel_id, height(110), "one")])
+            left = {(d.channel_id, d.height, d.reason) for d in deadlines.list_deadlines(conn)}
+        assert left == {
+            (channel_id, 110, "two"),
+            (channel_id, 120, "one"),
+            (other, 110, "one"),
+        }
 
     def test_of_what_is_settled_only_appointments_stay(self, db: Database, channel_id: int) -> None:
         other_id = db.run(lambda conn: examples.open_channel(conn, 2))
