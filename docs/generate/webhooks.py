@@ -54,7 +54,10 @@ _WHEN = {
         "the channel on chain, before our commitment should be mined, or before somebody else may "
         "take a contract."
     ),
-    "htlc.failed": "An offered HTLC can't be claimed by the peer any more: fail it upstream.",
+    "htlc.failed": (
+        "An offered HTLC can't be claimed by the peer any more: fail it upstream, unless the peer "
+        "fulfilled it off chain and its preimage was not told to the court."
+    ),
     "htlc.fulfilled": (
         "The peer claimed an offered HTLC, in the mempool or in a block, or one ended whose "
         "preimage is known from elsewhere: claim it upstream."
