@@ -38,6 +38,10 @@ app.Task.Request = "tasks.in_hand:TaskInHand"
 @setup_logging.connect
 def _configure_logs(**_: Any) -> None:
     """Our logs, not Celery's: without this the worker replaces the handlers at start."""
+    import structlog
+
+    if structlog.is_configured():
+        return  # by the command that started this process, under its own name
     from tasks.environment import load_settings
     from tasks.logs import configure
 
