@@ -9,6 +9,7 @@ by a clock that was ahead comes back, and such a clock drops nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 
@@ -90,25 +91,32 @@ def archive(
             None keeps it for ever.
     """
     give_up_at = time.monotonic() + _MOST_SECONDS
-    now, stays = month_after(at.date(), 0), month_after(at.date(), -months)
     with db.transaction() as conn:
         found = docket_parts.parts(conn)
     for part in found:
-        drops = (
-            drop_after_months is not None
-            and part.month < month_after(now, -drop_after_months)
-            and docket_parts.followed(part, drop_after_months, found)
-        )
-        missed = part.shelf is Shelf.ARCHIVE and part.month >= now
-        due = drops if part.shelf is Shelf.ARCHIVE else part.month < stays
-        on_its_way = part.leaving or part.shelf is Shelf.ALONE
-        if time.monotonic() > give_up_at or not (due or missed or on_its_way):
+        shelf = _shelf_of(part, at, months)
+        drops = shelf is Shelf.ARCHIVE and _is_over(part, at, drop_after_months, found)
+        if time.monotonic() > give_up_at or (part.shelf is shelf and not (part.leaving or drops)):
             continue
-        if part.shelf is Shelf.ALONE or (
-            (part.leaving or missed or cover(db, part, give_up_at)) and _detach(db, part)
-        ):
-            back = missed or (part.shelf is not Shelf.ARCHIVE and part.month >= stays)
-            _put(db, part, back=back, drops=drops)
+        comes_back = shelf is Shelf.DOCKET
+        if part.shelf is not Shelf.ALONE:
+            may_leave = part.leaving or comes_back or cover(db, part, give_up_at)
+            if not (may_leave and _detach(db, part)):
+                continue
+        _put(db, part, back=comes_back, drops=drops)
+
+
+def _shelf_of(part: Part, at: datetime, months: int) -> Shelf:
+    """Where it belongs. What is in the archive comes back when its month is yet to pass."""
+    stays = 0 if part.shelf is Shelf.ARCHIVE else -months
+    return Shelf.DOCKET if part.month >= month_after(at.date(), stays) else Shelf.ARCHIVE
+
+
+def _is_over(part: Part, at: datetime, months: int | None, found: Sequence[Part]) -> bool:
+    """Nobody wants to keep it any longer."""
+    if months is None or part.month >= month_after(at.date(), -months):
+        return False
+    return docket_parts.followed(part, months, found)
 
 
 def forget(db: Database, days: int) -> None:
