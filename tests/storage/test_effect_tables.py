@@ -415,6 +415,33 @@ class TestBroadcasts:
             settling.settle(conn)
             assert self.states(conn, channel_id) == ["confirmed", "conflicted"]
 
+    def test_what_is_given_up_counts_as_mined_only_by_its_own_spend(
+        self, db: Database, channel_id: int
+    ) -> None:
+        """Not by another's, nor by one that a reorg took back."""
+        with db.transaction() as conn:
+            other, gone = (self.insert(conn, channel_id, 50 + n, n) for n in (1, 2))
+            self.spend(conn, channel_id, 1, txid(60), block=1)
+            self.spend(conn, channel_id, 2, txid(52), block=2)
+            spends.mark_stale(conn, block_hash(2))
+            settling.abandon(conn, [other.id, gone.id])
+            assert self.states(conn, channel_id) == ["abandoned", "abandoned"]
+
+    def test_a_better_offer_that_was_given_up_outbids_nothing(
+        self, db: Database, channel_id: int
+    ) -> None:
+        """Else a reorg would leave nobody who takes the output."""
+        with db.transaction() as conn:
+            low, better = (
+                self.insert(conn, channel_id, number, 1, purpose=broadcasts.SWEEP)
+                for number in (50, 51)
+            )
+            settling.abandon(conn, [low.id, better.id])
+            self.spend(conn, channel_id, 1, txid(50), block=1)
+            spends.mark_stale(conn, block_hash(1))
+            settling.settle(conn)
+            assert self.states(conn, channel_id) == ["open", "abandoned"]
+
     def test_an_abandoned_one_stays_so_until_it_is_mined(
         self, db: Database, channel_id: int
     ) -> None:
