@@ -315,3 +315,15 @@ def test_l13_a_peer_that_may_settle_is_waited_for_a_quarter_of_the_time(
     assert clock.hard_height == expiry - delta + time_left // 4
     assert clock.value_at_risk_sat == LARGE_MSAT // 1000
     assert clock.urgent
+
+
+@BOTH_TYPES
+def test_c7_the_expiry_of_an_offered_htlc_that_is_closed_by_is_urgent(channel_type: str) -> None:
+    court, sim, expiry = with_htlc("c7", channel_type, Direction.OFFERED)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(8)
+    clocks = [e for e in court.effects if isinstance(e, WakeAt) and e.height == expiry]
+    assert {clock.reason: clock.urgent for clock in clocks} == {
+        HTLC_DUE: True,
+        "an offered HTLC times out": True,
+    }

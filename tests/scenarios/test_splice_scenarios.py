@@ -465,3 +465,19 @@ def test_the_capacity_of_a_splice_that_has_no_outpoint_yet_is_no_other_ones(
         court.tell(there)
     court.tell_splice(second)
     court.tell(there)
+
+
+def test_s1_a_splice_that_is_told_by_its_new_funding_alone_is_no_close() -> None:
+    court, sim = MemoryCourt(), SimulatedChannel("by its funding alone", STATIC_REMOTEKEY)
+    court.begin(sim)
+    splice = sim.splice_tx()
+    new = _new_funding(splice)
+    court.hear(FundingReplaced(new, (), Satoshi(splice.outputs[0].value)))
+    court.broadcast(splice)
+    court.mine()
+    assert court.case.channel.funding_outpoint == new
+    assert [told["funding_outpoint"] for told in court.told("channel.funding_replaced")] == [
+        str(new)
+    ]
+    assert court.told("channel.closing") == []
+    assert court.alarms() == set()

@@ -261,6 +261,14 @@ def test_l24_a_breach_is_told_with_what_is_at_stake_and_what_came_of_it(
     each_once(court)
 
 
+def test_l24_a_close_that_is_no_breach_is_not_told_as_one() -> None:
+    court, sim = begun("no breach", ANCHORS_ZERO_FEE_HTLC)
+    court.broadcast(sim.their_commitment_tx())
+    court.mine(20)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.told("breach.seen") == court.told("breach.settled") == []
+
+
 def test_l24_a_preimage_is_told_once_though_mempool_and_block_show_it() -> None:
     court, sim = begun("shown twice", ANCHORS_ZERO_FEE_HTLC)
     expiry = court.height + 100
