@@ -30,7 +30,7 @@ def _due(case: Case) -> BlockHeight | None:
     for contract in case.contracts:
         if contract.stage is ContractStage.RESOLVED:
             continue
-        if contract.spend is None or contract.stage is ContractStage.UNRESOLVED:
+        if contract.spend is None:
             return None
         last = max(last, contract.spend.height)
     return final_height(last, case.policy.final_depth)
