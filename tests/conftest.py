@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import redis
 from hypothesis import settings
 from psycopg.pq import TransactionStatus
 
@@ -153,8 +154,8 @@ def db(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """A Redis server on a socket-free port of its own, empty, without persistence."""
+def redis_server() -> Iterator[str]:
+    """A Redis server on a socket-free port of its own, without persistence."""
     directory = tempfile.mkdtemp(prefix="contractcourt-redis-")
     server, url = start_redis(directory)
     try:
@@ -163,6 +164,14 @@ def redis_url() -> Iterator[str]:
         server.kill()
         server.wait()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """That server, empty: whatever a test leaves in a queue, the next one would meet."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server
 
 
 @pytest.fixture
@@ -184,8 +193,6 @@ def url_of(server_url: str, database: str) -> str:
 
 def start_redis(directory: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a Redis in `directory` and wait until it answers."""
-    import redis
-
     port = free_port()
     server = subprocess.Popen(
         [str(find_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import redis
 
 from chain.bitcoin_core import BitcoinCore
 from chain.devnet.process import DevnetProcess
@@ -35,8 +34,6 @@ def held(
         monkeypatch.setenv(name, value)
     yield resources.resources()
     resources.close()
-    with redis.Redis.from_url(redis_url) as broker:
-        broker.flushdb()
 
 
 @pytest.fixture

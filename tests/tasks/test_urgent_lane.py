@@ -120,7 +120,6 @@ def test_c7_the_urgent_lane_is_served_while_bulk_wake_ups_are_queued(
         assert applied(db, idle) == before[0]
         assert broker.llen("arbitrate") == waiting >= _BULK_WAKE_UPS // arbitration.CHUNK - 1
         assert broker.llen("urgent") == 0
-        broker.delete("arbitrate", "urgent")
 
 
 def breach(db: Database, name: str) -> tuple[SimulatedChannel, int, arbitration.Outcome]:
@@ -198,5 +197,4 @@ def test_c7_what_is_urgent_is_told_to_the_urgent_queue(db: Database, redis_url: 
     with redis.Redis.from_url(redis_url) as broker:
         queues = ("urgent", "urgent_sweeps", "arbitrate", "publish", "notify")
         lengths = {queue: broker.llen(queue) for queue in queues}
-        broker.delete(*lengths)
     assert lengths == {"urgent": 1, "urgent_sweeps": 1, "arbitrate": 0, "publish": 1, "notify": 1}
