@@ -10,11 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from selenium.common.exceptions import (
-    NoSuchElementException,
-    StaleElementReferenceException,
-    WebDriverException,
-)
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -76,10 +72,10 @@ class Browser:
         return found[0]
 
     def text(self, selector: str) -> str:
-        """What a part of the page says now, "" when it is not there."""
+        """What a part of the page says now, "" when it is not there, or the page is being left."""
         try:
             return str(self.driver.find_element(By.CSS_SELECTOR, selector).text)
-        except (NoSuchElementException, StaleElementReferenceException):
+        except WebDriverException:
             return ""
 
     def click(self, selector: str) -> None:
