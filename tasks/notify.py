@@ -190,31 +190,24 @@ def _leave_to_another(conn: Connection, name: str, illegible: Sequence[Illegible
     for letter in illegible:
         why = f"this version can't read it: {letter.why}"
         letters.mark_unanswered(conn, letter.id, why)
-        tried = letter.attempts - letter.refusals + 1
-        if tried >= _ALARMING_SILENCE and name != endpoints.OPERATOR:
-            alarms.keep_raised(
-                conn,
-                letter.channel_id,
-                AlarmKind.ENDPOINT_SILENT,
-                f"letter {letter.id} to {name} is not sent: {why}. "
-                "Later webhooks of this channel wait for it, none is lost",
-            )
+        if name != endpoints.OPERATOR:
+            _note_unsent(conn, letter, f"letter {letter.id} to {name} is not sent: {why}")
 
 
 def _note_hanging(conn: Connection, name: str, letter: Letter, answer: Answer) -> None:
     """The endpoint answers, and never to this one: all of its channel waits behind it."""
-    before = letter.attempts - letter.refusals
-    if answer.fate is not Fate.UNANSWERED:
-        if before >= _ALARMING_SILENCE:
-            alarms.clear_kind(conn, letter.channel_id, AlarmKind.ENDPOINT_SILENT)
-    elif before + 1 >= _ALARMING_SILENCE:
-        alarms.keep_raised(
-            conn,
-            letter.channel_id,
-            AlarmKind.ENDPOINT_SILENT,
-            f"{name} answers, but not to {letter.message_id} ({letter.event_type}): "
-            f"{answer.reason}. Later webhooks of this channel wait for it, none is lost",
-        )
+    if answer.fate is Fate.UNANSWERED:
+        named = f"{letter.message_id} ({letter.event_type})"
+        _note_unsent(conn, letter, f"{name} answers, but not to {named}: {answer.reason}")
+    elif letter.attempts - letter.refusals >= _ALARMING_SILENCE:
+        alarms.clear_kind(conn, letter.channel_id, AlarmKind.ENDPOINT_SILENT)
+
+
+def _note_unsent(conn: Connection, letter: Letter | IllegibleLetter, why: str) -> None:
+    """Alarm its channel, once it has been tried often enough."""
+    if letter.attempts - letter.refusals + 1 >= _ALARMING_SILENCE:
+        words = f"{why}. Later webhooks of this channel wait for it, none is lost"
+        alarms.keep_raised(conn, letter.channel_id, AlarmKind.ENDPOINT_SILENT, words)
 
 
 def _note_refusal(

@@ -54,7 +54,7 @@ def hear_spend(hearing: Hearing, event: SpendConfirmed) -> None:
     """
     contract = _find(hearing.case, event.outpoint)
     if contract is None:
-        read = unread.read_spend(hearing.case, event.outpoint, Transaction.parse(event.tx))
+        read = unread.read_spend(hearing.case, event)
         _tell_what_it_reveals(hearing, read, htlcs.valid_offered(hearing.case).values())
         return
     if contract.kind is ContractKind.UNKNOWN_SPEND:

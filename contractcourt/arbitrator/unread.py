@@ -14,6 +14,7 @@ from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.htlc_spends import HtlcSpend, read_htlc_spend
 from contractcourt.case import Case
 from contractcourt.effects import CloseKind, WatchOutpoint
+from contractcourt.events import SpendConfirmed
 from contractcourt.units import Script
 
 
@@ -31,8 +32,9 @@ def watches(case: Case) -> Iterator[WatchOutpoint]:
             yield WatchOutpoint(outpoint, Script(output.script_pubkey), spend.height)
 
 
-def read_spend(case: Case, outpoint: OutPoint, tx: Transaction) -> HtlcSpend | None:
+def read_spend(case: Case, event: SpendConfirmed) -> HtlcSpend | None:
     """How the peer took one of them, were it an HTLC that we offered; None for any other output."""
-    if all(watch.outpoint != outpoint for watch in watches(case)):
+    if all(watch.outpoint != event.outpoint for watch in watches(case)):
         return None
-    return read_htlc_spend(tx.witness_of(outpoint), offered_by_owner=False)
+    witness = Transaction.parse(event.tx).witness_of(event.outpoint)
+    return read_htlc_spend(witness, offered_by_owner=False)

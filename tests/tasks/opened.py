@@ -35,10 +35,15 @@ def damage_case(conn: Connection, channel_id: int) -> None:
     )
 
 
+def change_case(conn: Connection, channel_id: int, was: str, now: str) -> None:
+    """The case as it is stored says this where it said that."""
+    facts = {"id": channel_id, "was": was, "is": now}
+    assert conn.execute(_CHANGE_CASE, facts).rowcount == 1
+
+
 def damage_transactions(conn: Connection, channel_id: int) -> None:
     """Those that the case holds are none any more."""
-    facts = {"id": channel_id, "was": '"tx":"02000000', "is": '"tx":"02'}
-    assert conn.execute(_CHANGE_CASE, facts).rowcount == 1
+    change_case(conn, channel_id, '"tx":"02000000', '"tx":"02')
 
 
 def show_unheard_of(conn: Connection, channel_id: int) -> None:
@@ -66,8 +71,8 @@ def append_unheard_of(conn: Connection, channel_id: int) -> None:
 
 def store_unheard_of(db: Database, channel_id: int) -> None:
     """The case has been in a state that only a newer version knows."""
-    facts = {"id": channel_id, "was": '"path":["DEFAULT"', "is": '"path":["UNHEARD_OF"'}
-    assert db.run(lambda conn: conn.execute(_CHANGE_CASE, facts)).rowcount == 1
+    said = ('"path":["DEFAULT"', '"path":["UNHEARD_OF"')
+    db.run(lambda conn: change_case(conn, channel_id, *said))
 
 
 def open_channel(db: Database, name: str) -> tuple[SimulatedChannel, int]:

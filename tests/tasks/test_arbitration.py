@@ -27,7 +27,7 @@ from storage.docket import NewEntry
 from tasks import arbitration, reconcile, verdicts
 from tasks.arbitration import arbitrate
 from tests.spent import spent
-from tests.tasks.opened import append_unheard_of, damage_case, open_channel
+from tests.tasks.opened import append_unheard_of, damage_case, open_channel, store_unheard_of
 
 _CASE_JSON = "SELECT case_json FROM cases WHERE channel_id = %(id)s"
 _SET_CASE_JSON = """
@@ -249,12 +249,7 @@ def test_a_case_of_a_newer_version_stops_its_own_channel_alone(db: Database) -> 
     _, other = open_channel(db, "other case")
     for channel_id in (newer, other):
         _append_heights(db, channel_id, 1, 2)
-    with db.transaction() as conn:
-        conn.execute(
-            "UPDATE cases SET version = version + 1, case_json = replace(case_json, "
-            '\'"path":["DEFAULT"]\', \'"path":["UNHEARD_OF"]\') WHERE channel_id = %(id)s',
-            {"id": newer},
-        )
+    store_unheard_of(db, newer)
     assert arbitrate(db, [newer, other]).applied == 1
     with db.transaction() as conn:
         assert docket.unapplied_channels(conn, 0, 10) == [newer]

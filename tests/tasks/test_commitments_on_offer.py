@@ -41,7 +41,7 @@ from tasks.publish import publish
 from tasks.resources import Resources
 from tasks.sending import send
 from tests.spent import spent
-from tests.tasks.opened import open_channel, open_funded, store_unheard_of
+from tests.tasks.opened import change_case, open_channel, open_funded, store_unheard_of
 from workers.simulation.channel import SimulatedChannel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
@@ -182,12 +182,8 @@ def test_one_of_whose_case_a_newer_version_knows_more_is_left_to_it_and_holds_up
     _hear(db, channel_id, _ASKED)
     newer = _stored(db, sim, channel_id)
     _hear(db, channel_id, *_shown_and_taken_back(sim, 5))
-    tell = """
-        UPDATE cases SET version = version + 1,
-            case_json = replace(case_json, '"path":', '"new_fact":[7],"path":')
-        WHERE channel_id = %s
-    """
-    db.run(lambda conn: conn.execute(tell, [channel_id]))
+    said = ('"path":', '"new_fact":[7],"path":')
+    db.run(lambda conn: change_case(conn, newer.channel_id, *said))
     sim, channel_id = open_channel(db, "other")
     _hear(db, channel_id, _ASKED)
     with pytest.raises(ChainError):
