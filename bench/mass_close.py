@@ -13,8 +13,9 @@ import sys
 import time
 from collections import Counter
 
+from bench.bare_writer import Floor, bare_writer
 from bench.court import Meter, RunningCourt, Taken, running_court, wait_until
-from bench.floors import Floor, empty_task, postgres_writer
+from bench.floors import empty_task
 from bench.lenient_node import LenientNode
 from bench.network import Closing, found
 from storage import sweep_rounds
@@ -73,7 +74,7 @@ def run(channels: int = 500, htlcs: int = 0) -> dict[str, object]:
         floor_task = empty_task(court)
         measured = _close(court, node, closings)
         told = court.query(_FOUND)[0]
-        floor_rows = postgres_writer(court)
+        floor_rows = bare_writer(court)
     return _report(count, closings, measured, told, floor_task, floor_rows)
 
 
@@ -120,6 +121,10 @@ def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
+def _percent(part: float, whole: float) -> float:
+    return round(100 * part / whole, 1)
+
+
 def _report(
     count: int,
     closings: list[Closing],
@@ -140,9 +145,10 @@ def _report(
         "empty_task": floor_task,
         "ratio_to_an_empty_task": round(per_channel_ms / floor_task["ms"], 2),
         "cpu_ratio_to_an_empty_task": round(cpu_ms / floor_task["cpu_ms"], 2),
-        "postgres_writer": floor_rows,
-        "percent_of_the_bare_writer": round(100 * floor_rows["seconds"] / seconds, 1),
-        "percent_of_it_for_each_row_once": round(100 * floor_rows["once"]["seconds"] / seconds, 1),
+        "bare_writer": floor_rows,
+        "percent_of_the_copying_writer": _percent(floor_rows["copy"]["seconds"], seconds),
+        "percent_of_it_for_each_row_once": _percent(floor_rows["copy"]["once"]["seconds"], seconds),
+        "percent_of_the_inserting_writer": _percent(floor_rows["insert"]["seconds"], seconds),
         "court": measured,
         "found": dict(
             zip(
