@@ -175,7 +175,7 @@ def _line(
 
 
 def _is_our_anchor(case: Case, output: TxOut) -> bool:
-    return output.script_pubkey == p2wsh(scripts.anchor(case.channel.local.funding_pubkey))
+    return output.script_pubkey == p2wsh(scripts.anchor(case.channel.funding_pubkey(Side.LOCAL)))
 
 
 def _not_ours(kind: CloseKind) -> Winner:

@@ -24,7 +24,8 @@ from contractcourt.arbitrator import (
 )
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.bolt3.scripts import funding_script_pubkey
+from contractcourt.bitcoin.script import p2wsh
+from contractcourt.bolt3.commitment import funding_script
 from contractcourt.case import Case, LocalPoint, RevokedState, State
 from contractcourt.effects import Effect, WatchOutpoint
 from contractcourt.errors import LawError
@@ -64,7 +65,7 @@ def open_case(event: Event) -> Verdict:
     channel = event.channel
     script = Script(b"")
     if channel.known_type:
-        script = funding_script_pubkey(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+        script = p2wsh(funding_script(channel))
     else:
         hearing.alarm(
             AlarmKind.UNKNOWN_CHANNEL_TYPE,
@@ -105,6 +106,8 @@ def _hear(hearing: Hearing, event: Event) -> None:
             machine.request(hearing, event)
         case FundingReplaced():
             splices.hear_replacement(hearing, event)
+            if event.funding_pubkeys is not None:
+                closes.reclassify(hearing)
             _accept_late_splice(hearing)
             _hear_what_waited(hearing)
         case SpendConfirmed():

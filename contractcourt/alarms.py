@@ -26,6 +26,7 @@ class AlarmKind(StrEnum):
     NO_LOCAL_COMMITMENT = "no_local_commitment"
     UPDATE_AFTER_FORCE_CLOSE = "update_after_force_close"
     SPLICE_WITHOUT_OUTPOINT = "splice_without_outpoint"
+    SPLICE_WITH_OTHER_KEYS = "splice_with_other_keys"
     EVENT_REFUSED = "event_refused"
 
     # -- Transactions that do not get out --

@@ -8,9 +8,17 @@ from __future__ import annotations
 from enum import StrEnum
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
+from contractcourt.channel import (
+    Channel,
+    FundingPubkeys,
+    Htlc,
+    LocalCommitment,
+    RemoteCommitment,
+    Side,
+)
 from contractcourt.contract import Contract
 from contractcourt.effects import CloseKind
+from contractcourt.errors import OutOfOrder
 from contractcourt.events import ForceCloseRequested, PublishOutcome, SpendConfirmed
 from contractcourt.policy import Policy
 from contractcourt.record import Record
@@ -100,19 +108,22 @@ class FundingSpend(Record, frozen=True):
 class Funding(Record, frozen=True):
     """An output that funds the channel, did, or may do so once it is mined.
 
-    `local_commitment` is our newest one that spends it.
+    `local_commitment` is our newest one that spends it. `funding_pubkeys` is None where the keys
+    are those that the channel was opened with.
     """
 
     funding_outpoint: OutPoint
     capacity_sat: Satoshi | None = None
     local_commitment: LocalCommitment | None = None
+    funding_pubkeys: FundingPubkeys | None = None
 
 
 class Splice(Record, frozen=True):
     """Transactions that may replace the funding output without closing the channel.
 
-    `funding_outpoint` is the new one as told last; `local_commitment` spends it. `earlier` are
-    those that were told before it: of a splice and its RBFs any may be mined.
+    `funding_outpoint` is the new one as told last; `local_commitment` spends it, `funding_pubkeys`
+    are its own. `earlier` are those that were told before it: of a splice and its RBFs any may be
+    mined.
     """
 
     funding_txid_candidates: tuple[Txid, ...] = ()
@@ -120,13 +131,16 @@ class Splice(Record, frozen=True):
     capacity_sat: Satoshi | None = None
     local_commitment: LocalCommitment | None = None
     earlier: tuple[Funding, ...] = ()
+    funding_pubkeys: FundingPubkeys | None = None
 
     @property
     def told(self) -> tuple[Funding, ...]:
         """Every new funding output that was told, the newest last."""
         if self.funding_outpoint is None:
             return ()
-        newest = Funding(self.funding_outpoint, self.capacity_sat, self.local_commitment)
+        newest = Funding(
+            self.funding_outpoint, self.capacity_sat, self.local_commitment, self.funding_pubkeys
+        )
         return (*self.earlier, newest)
 
     def find(self, outpoint: OutPoint) -> Funding | None:
@@ -143,6 +157,7 @@ class Splice(Record, frozen=True):
             told[-1].capacity_sat,
             told[-1].local_commitment,
             told[:-1],
+            told[-1].funding_pubkeys,
         )
 
     def replacing(self, changed: Funding) -> Splice:
@@ -162,11 +177,14 @@ class RetiredFunding(Record, frozen=True):
     capacity_sat: Satoshi
     replaced_by: Txid
     local_commitment: LocalCommitment | None
+    funding_pubkeys: FundingPubkeys | None = None
 
     @property
     def funding(self) -> Funding:
         """As it was, and is again after a reorg."""
-        return Funding(self.funding_outpoint, self.capacity_sat, self.local_commitment)
+        return Funding(
+            self.funding_outpoint, self.capacity_sat, self.local_commitment, self.funding_pubkeys
+        )
 
 
 class KnownPreimage(Record, frozen=True):
@@ -252,11 +270,26 @@ class Case(Record, frozen=True):
     def funding(self) -> Funding:
         """The present one."""
         channel = self.channel
-        return Funding(channel.funding_outpoint, channel.capacity_sat, self.local_commitment)
+        return Funding(
+            channel.funding_outpoint,
+            channel.capacity_sat,
+            self.local_commitment,
+            channel.funding_pubkeys,
+        )
 
     def funding_at(self, outpoint: OutPoint) -> Funding | None:
         """What is known of the funding at `outpoint`; None where that is none of this channel."""
         return next((one for one in self.fundings if one.funding_outpoint == outpoint), None)
+
+    def channel_on(self, funding: Funding) -> Channel:
+        """The channel as that funding makes it. Raises OutOfOrder while its capacity is unknown."""
+        if funding.capacity_sat is None:
+            raise OutOfOrder(
+                "send capacity_sat of the new funding in channel.funding_replaced first"
+            )
+        return self.channel.funded_by(
+            funding.funding_outpoint, funding.capacity_sat, funding.funding_pubkeys
+        )
 
     @property
     def fundings(self) -> tuple[Funding, ...]:

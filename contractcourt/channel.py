@@ -70,6 +70,13 @@ class ChannelSide(Record, frozen=True):
     dust_limit_sat: Satoshi
 
 
+class FundingPubkeys(Record, frozen=True):
+    """Both sides' keys in the 2-of-2 of one funding output; a splice may bring new ones (S2)."""
+
+    local: PublicKey
+    remote: PublicKey
+
+
 class KeyRef(Record, frozen=True):
     """How the signer finds our secrets: `raw`, imported by channel point; or `lnd`, by index."""
 
@@ -81,6 +88,8 @@ class Channel(Record, frozen=True):
     """The lasting facts of one channel.
 
     `channel_point` names it for ever; `funding_outpoint` moves when a splice replaces it.
+    `funding_pubkeys` are those of the present funding, None while they are those of `local` and
+    `remote`, with which it was opened.
     """
 
     channel_point: OutPoint
@@ -93,12 +102,28 @@ class Channel(Record, frozen=True):
     remote: ChannelSide
     sweep_script: Script
     key_ref: KeyRef
+    funding_pubkeys: FundingPubkeys | None = None
 
-    def funded_by(self, funding_outpoint: OutPoint, capacity_sat: Satoshi) -> Channel:
-        """The same channel on another funding output."""
+    def funded_by(
+        self,
+        funding_outpoint: OutPoint,
+        capacity_sat: Satoshi,
+        funding_pubkeys: FundingPubkeys | None,
+    ) -> Channel:
+        """The same channel on another funding output; None are the keys that it was opened with."""
         return msgspec.structs.replace(
-            self, funding_outpoint=funding_outpoint, capacity_sat=capacity_sat
+            self,
+            funding_outpoint=funding_outpoint,
+            capacity_sat=capacity_sat,
+            funding_pubkeys=funding_pubkeys,
         )
+
+    def funding_pubkey(self, side: Side) -> PublicKey:
+        """That side's key in the present funding output, and in its anchors (B10)."""
+        keys = self.funding_pubkeys
+        if keys is None:
+            return self.side(side).funding_pubkey
+        return keys.local if side is Side.LOCAL else keys.remote
 
     @property
     def anchors(self) -> bool:

@@ -114,7 +114,7 @@ def _claim(channel: Channel, contract: Contract, spent: SigningInput) -> Claim:
         case ContractKind.TO_REMOTE if owner is Side.REMOTE:
             return _to_remote(channel)
         case ContractKind.ANCHOR:
-            key = channel.local.funding_pubkey
+            key = channel.funding_pubkey(Side.LOCAL)
             return Claim(SpendPath.ANCHOR, KeyRole.FUNDING, key, scripts.anchor(key))
         case ContractKind.OFFERED_HTLC if owner is Side.LOCAL:
             return _second_level(channel, contract, SpendPath.HTLC_TIMEOUT)

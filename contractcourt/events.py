@@ -11,6 +11,7 @@ from enum import StrEnum
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import (
     Channel,
+    FundingPubkeys,
     Htlc,
     LocalCommitment,
     RemoteCommitment,
@@ -97,6 +98,8 @@ class FundingReplaced(Record, frozen=True, tag="funding_replaced"):
     funding_txid_candidates: tuple[Txid, ...]
     #: Of the new funding output; needed before commitments that spend it can be checked.
     capacity_sat: Satoshi | None = None
+    #: Of the new funding output; None while the keys are those that the channel was opened with.
+    funding_pubkeys: FundingPubkeys | None = None
 
 
 class SpendConfirmed(Record, frozen=True, tag="spend_confirmed"):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from contractcourt.bitcoin.script import multisig_2of2, p2wsh
+from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import MAX_MONEY_SAT, Transaction
 from contractcourt.bolt3 import numbers
-from contractcourt.bolt3.commitment import build_commitment
+from contractcourt.bolt3.commitment import build_commitment, funding_script
 from contractcourt.bolt3.points import parse_point, verify
-from contractcourt.channel import Channel, ChannelSide, LocalCommitment, Side
+from contractcourt.channel import Channel, LocalCommitment, Side
 from contractcourt.errors import LawError, MalformedTransaction
 from contractcourt.signing import (
     RefusalReason,
@@ -67,7 +67,7 @@ def _check_channel(request: SigningRequest, channel: Channel) -> None:
             RefusalReason.WRONG_NODE,
             f"channel {channel.channel_point} is of node {channel.node}, not {request.node}",
         )
-    _check_points(channel.remote)
+    _check_peers_points(channel)
 
 
 def is_number(number: int) -> bool:
@@ -109,7 +109,7 @@ def check_bumped(request: SigningRequest, own_point: Callable[[int], PublicKey])
     if commitment is None or not request.channels:
         raise malformed("a bump spends an anchor and names its commitment")
     channel = request.channels[0]
-    script = multisig_2of2(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+    script = funding_script(channel)
     _check_is_signed(channel, commitment, Transaction.parse(commitment.tx), script, own_point)
 
 
@@ -125,7 +125,7 @@ def _check_is_signed(
         raise malformed("the commitment's number is not of 48 bits")
     check_is_commitment(channel, commitment, tx, own_point(commitment.number))
     digest = segwit_v0(tx, 0, script, channel.capacity_sat, SIGHASH_ALL)
-    if not verify(channel.remote.funding_pubkey, digest, commitment.remote_signature):
+    if not verify(channel.funding_pubkey(Side.REMOTE), digest, commitment.remote_signature):
         raise SigningRefused(
             RefusalReason.BAD_REMOTE_SIGNATURE,
             f"the peer's signature of commitment {commitment.number} does not verify",
@@ -171,7 +171,7 @@ def check_is_commitment(
 
 
 def _check_funding(channel: Channel, spent: SigningInput) -> Script:
-    script = multisig_2of2(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+    script = funding_script(channel)
     if spent.contract is not None or spent.outpoint != channel.funding_outpoint:
         raise malformed("a commitment spends the funding output and no contract")
     if spent.value_sat != channel.capacity_sat:
@@ -183,9 +183,10 @@ def _check_funding(channel: Channel, spent: SigningInput) -> Script:
     return script
 
 
-def _check_points(side: ChannelSide) -> None:
+def _check_peers_points(channel: Channel) -> None:
+    side = channel.remote
     for point in (
-        side.funding_pubkey,
+        channel.funding_pubkey(Side.REMOTE),
         side.revocation_basepoint,
         side.payment_basepoint,
         side.delayed_payment_basepoint,

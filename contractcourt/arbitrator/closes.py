@@ -24,7 +24,9 @@ from contractcourt.arbitrator.depth import (
     final_height,
 )
 from contractcourt.arbitrator.hearing import Hearing
+from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3.recognition import OutputKind
 from contractcourt.case import Case, FundingSpend
 from contractcourt.channel import Htlc, Side
 from contractcourt.contract import Contract, ContractKind
@@ -59,6 +61,8 @@ _ALARMS = {
 
 #: Closes by a commitment that we do not hold, and whose it is.
 _OWNER_OF_AN_UNKNOWN = {CloseKind.DATA_LOSS: Side.REMOTE, CloseKind.LOCAL_UNKNOWN: Side.LOCAL}
+
+_ANCHORS = {OutputKind.ANCHOR_LOCAL, OutputKind.ANCHOR_REMOTE}
 
 #: Closes by one commitment of theirs, before and after the one that it follows is revoked.
 _SAME_CLOSE = {CloseKind.REMOTE, CloseKind.REMOTE_PENDING}
@@ -161,10 +165,17 @@ def reclassify(hearing: Hearing) -> None:
 
 
 def _reads_otherwise(case: Case, spend: FundingSpend, found: Classified, tx: Transaction) -> bool:
-    """The signatures of our commitment's HTLC transactions were told since it closed."""
-    if not case.closed or found.kind is not CloseKind.LOCAL:
+    """What tells its outputs apart was told since it closed.
+
+    The signatures of our commitment's HTLC transactions; or a splice's keys: without them the
+    anchors of a revoked commitment may be HTLCs.
+    """
+    if not case.closed or found.kind not in (CloseKind.LOCAL, CloseKind.BREACH):
         return False
     outputs = contracts.recognised(case.channel, found, tx)
+    if found.kind is CloseKind.BREACH:
+        anchors = {OutPoint.of(spend.txid, o.index) for o in outputs if o.kind in _ANCHORS}
+        return any(contract.outpoint in anchors for contract in case.contracts)
     anew = contracts.build_contracts(case.channel, found, tx, spend.height, outputs)
     held = (c for c in case.contracts if c.outpoint.txid == spend.txid)
     return [_as_told(c) for c in anew] != [_as_told(c) for c in held]

@@ -10,9 +10,13 @@ from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3.commitment import funding_script
 from contractcourt.case import Case, Funding, RetiredFunding, Splice
+from contractcourt.channel import FundingPubkeys
 from contractcourt.effects import UnwatchOutpoint, WatchOutpoint
+from contractcourt.errors import CommitmentMismatch
 from contractcourt.events import FundingReplaced, SpendConfirmed, SpendUnconfirmed
 from contractcourt.units import Blocks, Satoshi, Script
 
@@ -36,8 +40,10 @@ def hear_replacement(hearing: Hearing, event: FundingReplaced) -> None:
             capacity_sat = event.capacity_sat or splice.capacity_sat
             splice = msgspec.structs.replace(splice, capacity_sat=capacity_sat)
     elif _may_be_new(hearing.case, event.funding_outpoint):
-        splice = _told(splice, event.funding_outpoint, event.capacity_sat)
+        splice = _told(splice, event.funding_outpoint, event)
         hearing.want(WatchOutpoint(event.funding_outpoint, Script(b"")))
+    elif event.funding_pubkeys is not None:
+        _learn_pubkeys(hearing, event.funding_outpoint, event.funding_pubkeys)
     hearing.change(splice=msgspec.structs.replace(splice, funding_txid_candidates=candidates))
 
 
@@ -46,12 +52,44 @@ def _may_be_new(case: Case, outpoint: OutPoint) -> bool:
     return case.splice.find(outpoint) is not None or case.funding_at(outpoint) is None
 
 
-def _told(splice: Splice, outpoint: OutPoint, capacity_sat: Satoshi | None) -> Splice:
+def _told(splice: Splice, outpoint: OutPoint, event: FundingReplaced) -> Splice:
     """One new funding more, or the same with more known of it; the others stay possible."""
     untold = None if splice.told else splice.capacity_sat  # Else that is of the one told last.
     known = splice.find(outpoint) or Funding(outpoint, untold)
-    new = msgspec.structs.replace(known, capacity_sat=capacity_sat or known.capacity_sat)
+    new = msgspec.structs.replace(
+        known,
+        capacity_sat=event.capacity_sat or known.capacity_sat,
+        funding_pubkeys=_pubkeys(known, event.funding_pubkeys),
+    )
     return splice.telling(*splice.without(outpoint).told, new)
+
+
+def _pubkeys(known: Funding, told: FundingPubkeys | None) -> FundingPubkeys | None:
+    """Raises CommitmentMismatch for others than those that a commitment was checked with."""
+    if told is None or told == known.funding_pubkeys:
+        return known.funding_pubkeys
+    ours = known.local_commitment
+    if ours is not None and ours.spends == known.funding_outpoint:
+        raise CommitmentMismatch(
+            f"commitment {ours.number} on {known.funding_outpoint} is signed for other "
+            "funding_pubkeys"
+        )
+    return told
+
+
+def _learn_pubkeys(hearing: Hearing, outpoint: OutPoint, told: FundingPubkeys) -> None:
+    """Of a funding whose splice was heard before its keys were told."""
+    case = hearing.case
+    if outpoint == case.channel.funding_outpoint:
+        pubkeys = _pubkeys(case.funding, told)
+        hearing.change(channel=msgspec.structs.replace(case.channel, funding_pubkeys=pubkeys))
+    retired = (
+        msgspec.structs.replace(old, funding_pubkeys=_pubkeys(old.funding, told))
+        if old.funding_outpoint == outpoint
+        else old
+        for old in case.retired_fundings
+    )
+    hearing.change(retired_fundings=tuple(retired))
 
 
 def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
@@ -73,12 +111,23 @@ def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
         )
         return
     retired = RetiredFunding(
-        case.channel.funding_outpoint, case.channel.capacity_sat, event.txid, case.local_commitment
+        case.channel.funding_outpoint,
+        case.channel.capacity_sat,
+        event.txid,
+        case.local_commitment,
+        case.channel.funding_pubkeys,
     )
     new = told.funding_outpoint
     output = Transaction.parse(event.tx).outputs[new.vout]
+    channel = case.channel.funded_by(new, Satoshi(output.value), told.funding_pubkeys)
+    if channel.known_type and output.script_pubkey != p2wsh(funding_script(channel)):
+        hearing.alarm(
+            AlarmKind.SPLICE_WITH_OTHER_KEYS,
+            f"the funding output {new} of splice {event.txid} does not pay the funding_pubkeys "
+            "that are known; send channel.funding_replaced with those of this splice",
+        )
     hearing.change(
-        channel=case.channel.funded_by(new, Satoshi(output.value)),
+        channel=channel,
         retired_fundings=(*case.retired_fundings, retired),
         local_commitment=told.local_commitment or case.local_commitment,
         splice=case.splice.without(new),
@@ -160,7 +209,7 @@ def _adopt(hearing: Hearing, new: Funding, capacity_sat: Satoshi) -> None:
     hearing.want(WatchOutpoint(new.funding_outpoint, Script(b"")))
     others = case.splice.without(new.funding_outpoint).told
     hearing.change(
-        channel=case.channel.funded_by(new.funding_outpoint, capacity_sat),
+        channel=case.channel.funded_by(new.funding_outpoint, capacity_sat, new.funding_pubkeys),
         local_commitment=new.local_commitment or case.local_commitment,
         splice=case.splice.telling(case.funding, *others),
     )
@@ -178,7 +227,11 @@ def retire_what_led_here(hearing: Hearing) -> None:
         # Before what its splice led to, in the order in which they follow each other.
         at = txids.index(spend.txid) if spend.txid in txids else len(retired)
         new = RetiredFunding(
-            old.funding_outpoint, old.capacity_sat, spend.txid, old.local_commitment
+            old.funding_outpoint,
+            old.capacity_sat,
+            spend.txid,
+            old.local_commitment,
+            old.funding_pubkeys,
         )
         hearing.change(
             retired_fundings=(*retired[:at], new, *retired[at:]),
@@ -244,7 +297,7 @@ def _return_to(hearing: Hearing, position: int) -> None:
     for new in undone:
         hearing.want(UnwatchOutpoint(new.funding_outpoint))
     hearing.change(
-        channel=case.channel.funded_by(revived.funding_outpoint, revived.capacity_sat),
+        channel=case.channel_on(revived.funding),
         retired_fundings=case.retired_fundings[:position],
         local_commitment=revived.local_commitment,
         splice=case.splice.telling(*case.splice.told, *undone),

@@ -20,8 +20,8 @@ from contractcourt.bolt3.commitment import (
     CommitmentOutput,
     build_commitment,
     check_numbers,
+    funding_script,
 )
-from contractcourt.bolt3.scripts import funding_script
 from contractcourt.case import Case
 from contractcourt.channel import Channel, Htlc, LocalCommitment, RemoteCommitment, Side
 from contractcourt.errors import CommitmentMismatch, InvalidSignature
@@ -32,9 +32,9 @@ def checked(case: Case, commitment: LocalCommitment) -> LocalCommitment:
     channel = case.channel
     check_commitment_numbers(channel, commitment)
     tx = Transaction.parse(commitment.tx)
-    script = funding_script(channel.local.funding_pubkey, channel.remote.funding_pubkey)
+    script = funding_script(channel)
     digest = segwit_v0(tx, 0, script, channel.capacity_sat, SIGHASH_ALL)
-    if not points.verify(channel.remote.funding_pubkey, digest, commitment.remote_signature):
+    if not points.verify(channel.funding_pubkey(Side.REMOTE), digest, commitment.remote_signature):
         raise InvalidSignature(
             "remote_signature does not verify over tx under the peer's funding_pubkey"
         )

@@ -154,10 +154,7 @@ def _check_shape(case: Case, commitment: LocalCommitment) -> Funding:
 
 def _with_funding(case: Case, funding: Funding) -> Case:
     """The case as that funding makes it. Raises OutOfOrder while its capacity is not known."""
-    if funding.capacity_sat is None:
-        raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
-    channel = case.channel.funded_by(funding.funding_outpoint, funding.capacity_sat)
-    return msgspec.structs.replace(case, channel=channel)
+    return msgspec.structs.replace(case, channel=case.channel_on(funding))
 
 
 def _hear_remote(hearing: Hearing, commitment: RemoteCommitment) -> None:
@@ -212,7 +209,7 @@ def _largest(case: Case) -> Channel:
     see, the node may tell the peer's commitment with the balances of either.
     """
     capacities = (one.capacity_sat for one in case.fundings if one.capacity_sat is not None)
-    return case.channel.funded_by(case.channel.funding_outpoint, max(capacities))
+    return msgspec.structs.replace(case.channel, capacity_sat=max(capacities))
 
 
 def _hear_secret(hearing: Hearing, revoked: RevokedSecret) -> None:

@@ -95,6 +95,13 @@ def htlc_script(channel: Channel, keys: CommitmentKeys, htlc: Htlc) -> Script:
     )
 
 
+def funding_script(channel: Channel) -> Script:
+    """The 2-of-2 of the present funding output (rule B1)."""
+    return scripts.funding_script(
+        channel.funding_pubkey(Side.LOCAL), channel.funding_pubkey(Side.REMOTE)
+    )
+
+
 def to_local_script(channel: Channel, keys: CommitmentKeys) -> Script:
     """The witness script of to_local and of second-level outputs."""
     delay = channel.side(keys.owner.other).to_self_delay
@@ -249,6 +256,6 @@ def _main_drafts(
 
 
 def _anchor_draft(channel: Channel, side: Side) -> _Draft:
-    script = scripts.anchor(channel.side(side).funding_pubkey)
+    script = scripts.anchor(channel.funding_pubkey(side))
     kind = OutputKind.ANCHOR_LOCAL if side is Side.LOCAL else OutputKind.ANCHOR_REMOTE
     return _Draft(kind, weights.ANCHOR_SAT, p2wsh(script), script)

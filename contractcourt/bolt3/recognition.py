@@ -118,7 +118,7 @@ def _static(channel: Channel, owner: Side) -> list[_Expected]:
             (Side.LOCAL, OutputKind.ANCHOR_LOCAL),
             (Side.REMOTE, OutputKind.ANCHOR_REMOTE),
         ):
-            script = scripts.anchor(channel.side(side).funding_pubkey)
+            script = scripts.anchor(channel.funding_pubkey(side))
             expected.append(_Expected(kind, p2wsh(script), script))
     return expected
 

@@ -67,7 +67,7 @@ def bump(hearing: Hearing) -> None:
 
 
 def _anchor_of(case: Case, commitment: LocalCommitment) -> Contract | None:
-    pays: Script = p2wsh(scripts.anchor(case.channel.local.funding_pubkey))
+    pays: Script = p2wsh(scripts.anchor(case.channel.funding_pubkey(Side.LOCAL)))
     outputs = Transaction.parse(commitment.tx).outputs
     index = next((i for i, o in enumerate(outputs) if o.script_pubkey == pays), None)
     if index is None:

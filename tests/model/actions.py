@@ -106,7 +106,7 @@ ACTIONS: dict[str, Action] = {
     "propose": _tell("propose"),
     "revoke": _tell("revoke"),
     "accept": _tell("accept"),
-    "splice told": lambda court, could: court.tell_splice(could.splice[0]),
+    "splice told": lambda court, could: court.tell_splice(could.splice[0], could.splice_pubkeys),
     "splice signed": _tell("spliced"),
     "splice": _publish("splice"),
     "theirs": _publish("theirs"),

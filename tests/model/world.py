@@ -13,7 +13,7 @@ import msgspec
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import Case
-from contractcourt.channel import Direction
+from contractcourt.channel import Direction, FundingPubkeys
 from contractcourt.effects import CloseKind, Effect
 from contractcourt.errors import LawError
 from contractcourt.events import ChannelUpdate, TransactionPublished
@@ -71,6 +71,8 @@ class Prepared:
     cooperative: tuple[Transaction, ...]
     rogue: tuple[Transaction, ...]
     splice: tuple[Transaction, ...]
+    #: It brings new funding keys.
+    splice_pubkeys: FundingPubkeys | None
     #: With the preimage of what we offered.
     claims: tuple[Transaction, ...]
     #: Of what the peer offered, once it has expired.
@@ -89,10 +91,11 @@ class Prepared:
     def of(cls, sim: SimulatedChannel, height: int) -> Prepared:
         """Of a channel at commitment 1 with HTLC 1 offered and HTLC 2 received."""
         held = sim.history[-1].htlcs
-        cooperative, rogue, splice = sim.cooperative_tx(), sim.rogue_tx(), sim.splice_tx()
+        cooperative, rogue = sim.cooperative_tx(), sim.rogue_tx()
+        splice = sim.splice_tx(funding_keys=1)
         third = sim.htlc(3, Direction.OFFERED, _LARGE_MSAT, height + 40)
         propose, revoke, accept = sim.whole_move(0, *held, third)
-        after = after_splice(sim, splice)
+        after = after_splice(sim, splice, funding_keys=1)
         by_number = {
             number: (sim.their_commitment_tx(number), after.their_commitment_tx(number))
             for number in (0, 1, 2, _FUTURE)
@@ -114,6 +117,7 @@ class Prepared:
             cooperative=(cooperative,),
             rogue=(rogue,),
             splice=(splice,),
+            splice_pubkeys=after.funding_pubkeys,
             claims=_of_the_peer(sim, after, 1, sim.preimage(1)),
             timeouts=_of_the_peer(sim, after, 2, None),
             expiry=held[1].cltv_expiry,
@@ -133,7 +137,9 @@ def _kind_of_theirs(number: int, case: Case) -> CloseKind:
     return CloseKind.BREACH if number < valid[0] else CloseKind.DATA_LOSS
 
 
-def after_splice(sim: SimulatedChannel, splice: Transaction) -> SimulatedChannel:
+def after_splice(
+    sim: SimulatedChannel, splice: Transaction, funding_keys: int = 0
+) -> SimulatedChannel:
     """The same channel on its new funding; our side paid the splice's fee."""
     fee_msat = (sim.capacity_sat - splice.outputs[0].value) * 1000
     history = [Balances(h.to_local_msat - fee_msat, h.to_remote_msat, h.htlcs) for h in sim.history]
@@ -142,6 +148,7 @@ def after_splice(sim: SimulatedChannel, splice: Transaction) -> SimulatedChannel
         funding_outpoint=OutPoint.of(splice.txid(), 0),
         capacity_sat=Satoshi(splice.outputs[0].value),
         history=history,
+        funding_keys=funding_keys,
     )
 
 

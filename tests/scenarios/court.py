@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.channel import FundingPubkeys
 from contractcourt.events import ChannelUpdate
 from contractcourt.units import Secret, Txid
 from workers.simulation.channel import SimulatedChannel
@@ -20,8 +21,11 @@ class Court(Protocol):
     def tell(self, *updates: ChannelUpdate) -> None:
         """The node tells these steps, in one webhook."""
 
-    def tell_splice(self, splice: Transaction) -> None:
-        """The node tells of a splice that pays the new funding at output 0."""
+    def tell_splice(self, splice: Transaction, pubkeys: FundingPubkeys | None = None) -> None:
+        """The node tells of a splice that pays the new funding at output 0, and its own keys."""
+
+    def import_splice_key(self, spliced: SimulatedChannel) -> None:
+        """Hand the signer the funding key that the splice brought."""
 
     def tell_splice_txid(self, splice: Transaction) -> None:
         """The node tells of a splice, and not yet which output the new funding is."""

@@ -19,7 +19,7 @@ from contractcourt.arbitrator.offer import on_offer
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.case import Case
-from contractcourt.channel import Htlc
+from contractcourt.channel import FundingPubkeys, Htlc
 from contractcourt.effects import (
     AskLocalPoint,
     BumpCommitment,
@@ -109,10 +109,13 @@ class MemoryCourt:
     def tell(self, *updates: ChannelUpdate) -> None:
         self.hear(ChannelUpdated(updates, forgets=True))
 
-    def tell_splice(self, splice: Transaction) -> None:
+    def tell_splice(self, splice: Transaction, pubkeys: FundingPubkeys | None = None) -> None:
         outpoint = OutPoint.of(splice.txid(), 0)
         capacity = Satoshi(splice.outputs[0].value)
-        self.hear(FundingReplaced(outpoint, (splice.txid(),), capacity))
+        self.hear(FundingReplaced(outpoint, (splice.txid(),), capacity, pubkeys))
+
+    def import_splice_key(self, spliced: SimulatedChannel) -> None:
+        """Nobody signs here."""
 
     def tell_splice_txid(self, splice: Transaction) -> None:
         self.hear(FundingReplaced(None, (splice.txid(),)))

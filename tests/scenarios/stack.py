@@ -8,11 +8,12 @@ from typing import Any
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.channel import FundingPubkeys
 from contractcourt.events import ChannelUpdate
 from contractcourt.units import Secret, Txid
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.court import RunningCourt
-from workers.simulation.feed import opened_data, update_data
+from workers.simulation.feed import opened_data, pubkeys_data, update_data
 
 _REFUSAL = {"code": -26, "message": "scriptsig-not-pushonly"}
 
@@ -48,13 +49,18 @@ class StackCourt:
         steps = [update_data(update) for update in updates]
         self._send("channel.updated", updates=steps)
 
-    def tell_splice(self, splice: Transaction) -> None:
+    def tell_splice(self, splice: Transaction, pubkeys: FundingPubkeys | None = None) -> None:
+        keys = {} if pubkeys is None else pubkeys_data(pubkeys)
         self._send(
             "channel.funding_replaced",
             funding_outpoint=f"{splice.txid()}:0",
             funding_txid_candidates=[str(splice.txid())],
             capacity_sat=splice.outputs[0].value,
+            **keys,
         )
+
+    def import_splice_key(self, spliced: SimulatedChannel) -> None:
+        self._client.import_keys(spliced.splice_key_document(OutPoint.parse(self._point)))
 
     def tell_splice_txid(self, splice: Transaction) -> None:
         self._send("channel.funding_replaced", funding_txid_candidates=[str(splice.txid())])

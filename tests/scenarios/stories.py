@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from contractcourt.channel import Direction
+from contractcourt.events import ChannelUpdate
 from tests.model.world import after_splice
 from tests.scenarios.court import Court
 from workers.simulation.channel import SimulatedChannel
@@ -562,6 +563,28 @@ def breach_on_a_splice_told_late(court: Court, sim: SimulatedChannel) -> None:
     assert court.state == "FULLY_RESOLVED"
 
 
+def force_close_on_new_funding_keys(court: Court, sim: SimulatedChannel) -> None:
+    """A splice brought new funding keys: with them its commitment and its anchor are signed."""
+    court.begin(sim)
+    splice = sim.splice_tx(funding_keys=1)
+    there = after_splice(sim, splice, funding_keys=1)
+    court.tell_splice(splice, there.funding_pubkeys)
+    court.import_splice_key(there)
+    court.broadcast(splice)
+    court.mine()
+    court.tell(ChannelUpdate(local_commitment=there.local_commitment()))
+    ours = court.force_close()
+    assert ours == there.local_commitment().txid
+    assert court.in_mempool(ours)
+    court.mine()
+    _bury(court)
+    assert court.close_kind == "local"
+    assert ("anchor" in court.contract_stages) == sim.channel.anchors
+    _resolve(court)
+    assert court.state == "FULLY_RESOLVED"
+    assert court.alarms() == set()
+
+
 STORIES: tuple[Story, ...] = (
     cooperative_close,
     remote_force_close,
@@ -595,5 +618,6 @@ STORIES: tuple[Story, ...] = (
     late_and_doubled_updates,
     data_loss_after_a_force_close,
     splice_taken_back_under_a_force_close,
+    force_close_on_new_funding_keys,
     breach_on_a_splice_told_late,
 )

@@ -189,7 +189,7 @@ def test_a_secret_is_shown_by_no_repr() -> None:
 def test_keys_of_another_channel_are_wrong_keys() -> None:
     ours, other = Recording("static_2_local_close"), Recording("static_3_remote_close")
     with pytest.raises(SigningRefused, match="wrong key") as caught:
-        ours.keys.check_belongs_to(other.channel.local)
+        ours.keys.check_belongs_to(other.channel)
     assert caught.value.reason is RefusalReason.WRONG_KEY
 
 

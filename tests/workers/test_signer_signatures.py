@@ -42,7 +42,7 @@ def signed_sweep(recording: Recording, request: SigningRequest) -> Transaction:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_keys_of_a_recording_are_its_channels(name: str) -> None:
     recording = Recording(name)
-    recording.keys.check_belongs_to(recording.channel.local)
+    recording.keys.check_belongs_to(recording.channel)
 
 
 @pytest.mark.parametrize("name", NAMES)

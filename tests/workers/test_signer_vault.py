@@ -18,6 +18,7 @@ from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import points, scripts
 from contractcourt.bolt3.commitment import build_commitment
 from contractcourt.channel import Channel, ChannelSide, KeyRef, LocalCommitment, Side
+from contractcourt.claims import KeyRole
 from contractcourt.signing import (
     PointRequest,
     RefusalReason,
@@ -370,7 +371,7 @@ def test_a_refused_commitment_takes_no_ones_place(signer: Signer, recording: Rec
 def lnd_channel(recording: Recording, keys: ChannelKeys) -> Channel:
     """The recording's channel, had our node been an lnd."""
     local = ChannelSide(
-        funding_pubkey=points.public_key(keys.funding_key),
+        funding_pubkey=points.public_key(keys.private_key(KeyRole.FUNDING, None, None)),
         revocation_basepoint=points.public_key(keys.revocation_base_key),
         payment_basepoint=points.public_key(keys.payment_key),
         delayed_payment_basepoint=points.public_key(keys.delayed_payment_base_key),

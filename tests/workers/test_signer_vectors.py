@@ -73,7 +73,7 @@ def candidates(case: vectors.CommitmentCase, at: vectors.HtlcTransactionCase) ->
 def test_every_second_level_transaction_is_signed_as_printed(
     case: vectors.CommitmentCase,
 ) -> None:
-    vector_keys().check_belongs_to(case.channel.local)
+    vector_keys().check_belongs_to(case.channel)
     for at in case.htlc_transactions:
         printed = Transaction.parse(at.tx)
         unsigned = HexBytes(printed.serialize(with_witness=False))

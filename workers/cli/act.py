@@ -168,7 +168,8 @@ def import_keys(
     """Hand the signer the secrets in FILE (JSON), which it seals at rest. Delete FILE afterwards.
 
     Of a channel: channel_point, funding_key, revocation_base_key, payment_key,
-    delayed_payment_base_key, htlc_base_key, commitment_seed. Of an lnd node: node, lnd_root_key.
+    delayed_payment_base_key, htlc_base_key, commitment_seed. Of a splice that brought a new funding
+    key: channel_point, splice_funding_key. Of an lnd node: node, lnd_root_key.
     Of a node's fee wallet: node, fee_wallet (a descriptor, as bitcoin-cli listdescriptors true
     prints one: wpkh(xprv.../0/*)#checksum).
     """

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
+from contractcourt.bolt3.commitment import funding_script
 from contractcourt.bolt3.points import from_der, verify
-from contractcourt.bolt3.scripts import funding_script
 from contractcourt.case import Case
-from contractcourt.channel import Channel, LocalCommitment
-from contractcourt.errors import CommitmentMismatch, InvalidSignature, OutOfOrder
-from contractcourt.units import FeeratePerKw, HexBytes, Millisatoshi, Satoshi, Signature
+from contractcourt.channel import Channel, LocalCommitment, Side
+from contractcourt.errors import CommitmentMismatch, InvalidSignature
+from contractcourt.units import FeeratePerKw, HexBytes, Millisatoshi, Signature
 from workers.gateway.parts import LocalCommitmentData
 
 #: Of a 2-of-2 spend: the empty item, two signatures, the script (BOLT 3 B1).
@@ -33,14 +33,15 @@ def normalise(data: LocalCommitmentData, case: Case) -> LocalCommitment:
     """
     tx = Transaction.parse(data.tx)
     unsigned = replace(tx, inputs=tuple(replace(item, witness=()) for item in tx.inputs))
-    digest = _digest(unsigned, case)
+    channel = _channel(unsigned, case)
+    digest = segwit_v0(unsigned, 0, funding_script(channel), channel.capacity_sat, SIGHASH_ALL)
     sent = data.remote_signature
     signatures = _signatures_in(tx) if sent is None else (sent,)
     return LocalCommitment(
         number=data.number,
         txid=unsigned.txid(),
         tx=HexBytes(unsigned.serialize()),
-        remote_signature=_verified(case.channel, digest, signatures),
+        remote_signature=_verified(channel, digest, signatures),
         feerate_per_kw=FeeratePerKw(data.feerate_per_kw),
         to_local_msat=Millisatoshi(data.to_local_msat),
         to_remote_msat=Millisatoshi(data.to_remote_msat),
@@ -49,24 +50,17 @@ def normalise(data: LocalCommitmentData, case: Case) -> LocalCommitment:
     )
 
 
-def _digest(tx: Transaction, case: Case) -> bytes:
-    channel = case.channel
+def _channel(tx: Transaction, case: Case) -> Channel:
+    """On the funding that `tx` spends."""
     if len(tx.inputs) != 1 or tx.inputs[0].script_sig:
         raise CommitmentMismatch("a commitment has one input, and a witness instead of scriptSig")
-    script = funding_script(channel.local.funding_pubkey, channel.remote.funding_pubkey)
-    return segwit_v0(tx, 0, script, _capacity(tx, case), SIGHASH_ALL)
-
-
-def _capacity(tx: Transaction, case: Case) -> Satoshi:
     spends = tx.inputs[0].outpoint
     funding = case.funding_at(spends)
     if funding is None:
         raise CommitmentMismatch(
             f"tx spends {spends}, but the channel is funded by {case.channel.funding_outpoint}"
         )
-    if funding.capacity_sat is None:
-        raise OutOfOrder("send capacity_sat of the new funding in channel.funding_replaced first")
-    return funding.capacity_sat
+    return case.channel_on(funding)
 
 
 def _signatures_in(tx: Transaction) -> tuple[Signature, ...]:
@@ -88,9 +82,10 @@ def _signatures_in(tx: Transaction) -> tuple[Signature, ...]:
 
 def _verified(channel: Channel, digest: bytes, signatures: tuple[Signature, ...]) -> Signature:
     for signature in signatures:
-        if verify(channel.remote.funding_pubkey, digest, signature):
+        if verify(channel.funding_pubkey(Side.REMOTE), digest, signature):
             return signature
     raise InvalidSignature(
-        "the peer's signature does not verify over tx under remote.funding_pubkey and the "
-        "channel's capacity: send the commitment_signed signature of this very transaction"
+        "the peer's signature does not verify over tx under its funding_pubkey and the channel's "
+        "capacity: send the commitment_signed signature of this very transaction, and where a "
+        "splice brought new keys, those first in channel.funding_replaced"
     )

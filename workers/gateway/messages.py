@@ -197,7 +197,7 @@ def _opened_as(conn: Connection, row: ChannelRow, channel: Channel) -> bool:
         return first[0].event == ChannelOpened(channel)
     stored = cases.read(conn, row.id)
     return stored is not None and channel == stored.case.channel.funded_by(
-        channel.funding_outpoint, channel.capacity_sat
+        channel.funding_outpoint, channel.capacity_sat, None
     )
 
 

@@ -10,13 +10,14 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from contractcourt.channel import Channel, KeyRef, Side
+from contractcourt.channel import Channel, FundingPubkeys, KeyRef, Side
 from contractcourt.events import FundingReplaced, PreimageLearned
 from contractcourt.units import Satoshi
 from workers.gateway.fields import (
     MAX_SAT,
     OutPointField,
     PaymentHashField,
+    PointField,
     ReasonField,
     ScriptField,
     SecretField,
@@ -187,6 +188,10 @@ class FundingReplacedData(Part):
     """Every transaction that may replace the funding: a spend by one is no close."""
     capacity_sat: Annotated[int, Field(gt=0, le=MAX_SAT)] | None = None
     """Satoshi in the new funding output; needed before commitments on it can be checked."""
+    local_funding_pubkey: PointField | None = None
+    """Ours in the new funding output, where it is not the one that the channel was opened with."""
+    remote_funding_pubkey: PointField | None = None
+    """The peer's, likewise; both or neither."""
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
@@ -196,10 +201,28 @@ class FundingReplacedData(Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_both_keys_of_a_funding(self) -> Self:
+        keys = (self.local_funding_pubkey, self.remote_funding_pubkey)
+        if keys == (None, None):
+            return self
+        if None in keys or self.funding_outpoint is None:
+            raise PydanticCustomError(
+                "keys_incomplete",
+                "send local_funding_pubkey and remote_funding_pubkey together, with the "
+                "funding_outpoint that they are of",
+            )
+        return self
+
     def to_event(self) -> FundingReplaced:
         """The law's form."""
         capacity = None if self.capacity_sat is None else Satoshi(self.capacity_sat)
-        return FundingReplaced(self.funding_outpoint, self.funding_txid_candidates, capacity)
+        pubkeys = None
+        if self.local_funding_pubkey is not None and self.remote_funding_pubkey is not None:
+            pubkeys = FundingPubkeys(self.local_funding_pubkey, self.remote_funding_pubkey)
+        return FundingReplaced(
+            self.funding_outpoint, self.funding_txid_candidates, capacity, pubkeys
+        )
 
 
 class _Webhook(BaseModel):

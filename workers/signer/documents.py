@@ -1,4 +1,4 @@
-"""What `contractcourt keys import FILE` may hold: secrets of a channel, a node or a fee wallet.
+"""What `contractcourt keys import FILE` may hold: secrets of a channel, a splice, node or wallet.
 
 The reader never repeats a value in an error: every one of them is a secret or may be one, and a
 field's name may be a secret pasted at the wrong place.
@@ -21,7 +21,9 @@ from workers.signer.fee_wallet import FeeWalletKeys, parse_fee_wallet
 from workers.signer.lnd_keys import LndKeyRing
 
 _SECRET_FIELDS = tuple(f.name for f in fields(ChannelKeys))
+_SEED = "commitment_seed"
 _RAW_FIELDS = frozenset({"channel_point", *_SECRET_FIELDS})
+_SPLICE_FIELDS = frozenset({"channel_point", "splice_funding_key"})
 _LND_FIELDS = frozenset({"node", "lnd_root_key"})
 _WALLET_FIELDS = frozenset({"node", "fee_wallet"})
 
@@ -32,6 +34,14 @@ class ChannelKeyDocument:
 
     channel_point: OutPoint
     keys: ChannelKeys = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SpliceKeyDocument:
+    """The funding key that a splice of one channel brought."""
+
+    channel_point: OutPoint
+    funding_key: Secret = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class FeeWalletDocument:
     keys: FeeWalletKeys = field(repr=False)
 
 
-KeyDocument = ChannelKeyDocument | LndRootDocument | FeeWalletDocument
+KeyDocument = ChannelKeyDocument | SpliceKeyDocument | LndRootDocument | FeeWalletDocument
 
 
 def parse_key_document(raw: bytes, *, mainnet: bool) -> KeyDocument:
@@ -66,6 +76,9 @@ def parse_key_document(raw: bytes, *, mainnet: bool) -> KeyDocument:
     names = frozenset(document)
     if names == _RAW_FIELDS:
         return ChannelKeyDocument(_channel_point(document), _channel_keys(document))
+    if names == _SPLICE_FIELDS:
+        key = _private_key(document, "splice_funding_key")
+        return SpliceKeyDocument(_channel_point(document), key)
     if names == _LND_FIELDS:
         return LndRootDocument(_node(document), _lnd_ring(document, mainnet=mainnet))
     if names == _WALLET_FIELDS:
@@ -84,7 +97,7 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 def _what_is_amiss(names: frozenset[str]) -> str:
-    wanted = _RAW_FIELDS
+    wanted = _SPLICE_FIELDS if "splice_funding_key" in names else _RAW_FIELDS
     if names & _LND_FIELDS:
         wanted = _WALLET_FIELDS if "fee_wallet" in names else _LND_FIELDS
     missing = sorted(wanted - names)
@@ -101,11 +114,19 @@ def _channel_point(document: dict[str, Any]) -> OutPoint:
 
 
 def _channel_keys(document: dict[str, Any]) -> ChannelKeys:
-    secrets = {name: _secret(document, name) for name in _SECRET_FIELDS}
-    for name, secret in secrets.items():
-        if name != "commitment_seed" and not _is_private_key(secret):
-            raise MalformedKeyDocument(f"{name} is not a private key of secp256k1")
-    return ChannelKeys(**secrets)
+    return ChannelKeys(
+        **{
+            name: _secret(document, name) if name == _SEED else _private_key(document, name)
+            for name in _SECRET_FIELDS
+        }
+    )
+
+
+def _private_key(document: dict[str, Any], name: str) -> Secret:
+    secret = _secret(document, name)
+    if not _is_private_key(secret):
+        raise MalformedKeyDocument(f"{name} is not a private key of secp256k1")
+    return secret
 
 
 def _secret(document: dict[str, Any], name: str) -> Secret:

@@ -11,12 +11,14 @@ against him the signer's own settings name the scripts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import Channel
+from contractcourt.bolt3.points import public_key
+from contractcourt.channel import Channel, Side
 from contractcourt.codec import decode, encode
 from contractcourt.signing import RefusalReason, SigningRefused
-from contractcourt.units import Script
+from contractcourt.units import PublicKey, Script, Secret
 from storage import channels, fee_wallets, nodes, vault
 from storage.database import Connection
 from storage.errors import WrongSealKey
@@ -27,6 +29,7 @@ from workers.signer.documents import (
     FeeWalletDocument,
     KeyDocument,
     LndRootDocument,
+    SpliceKeyDocument,
 )
 from workers.signer.errors import ForeignKeyDocument, KeysMissing, UnknownNode
 from workers.signer.extended_key import ExtendedKey
@@ -82,6 +85,10 @@ class KeyRing:
                 if node is not None:
                     self._first(conn, _owner_record(channel_point), node.encode())
                 return f"channel {channel_point}"
+            case SpliceKeyDocument(channel_point, secret):
+                pubkey = public_key(secret)
+                self._keep(conn, _funding_record(channel_point, pubkey), secret)
+                return f"funding key {pubkey} of a splice of channel {channel_point}"
             case LndRootDocument(name, ring):
                 packed = ring.root.secret + ring.root.chain_code
                 self._keep(conn, _root_record(name), packed)
@@ -129,7 +136,8 @@ class KeyRing:
                 candidates = self._lnd_candidates(channel, rings, sealed)
             else:
                 candidates = (self._raw_keys(conn, channel, sealed),)
-            candidates[0].check_belongs_to(channel.local)
+            candidates = self._on_present_funding(channel, candidates, sealed)
+            candidates[0].check_belongs_to(channel)
             found[channel.channel_point] = candidates
         return found
 
@@ -208,6 +216,17 @@ class KeyRing:
             )
         return fitting
 
+    def _on_present_funding(
+        self, channel: Channel, candidates: tuple[ChannelKeys, ...], sealed: Mapping[str, bytes]
+    ) -> tuple[ChannelKeys, ...]:
+        """With the key that a splice brought, where it did. All else of the channel goes on."""
+        pubkey = channel.funding_pubkey(Side.LOCAL)
+        if pubkey == channel.local.funding_pubkey:
+            return candidates
+        opened = self._opened(_funding_record(channel.channel_point, pubkey), sealed)
+        secret = None if opened is None else Secret(opened)
+        return tuple(replace(keys, funding_key=secret) for keys in candidates)
+
     def _keep(self, conn: Connection, name: str, plain: bytes) -> None:
         if self._first(conn, name, plain) != plain:
             raise ForeignKeyDocument(
@@ -233,15 +252,21 @@ class KeyRing:
         return self._seal.open(name, sealed[name]) if name in sealed else None
 
 
-def _records(channel: Channel) -> tuple[str, str]:
-    """The two that tell a channel's keys."""
+def _records(channel: Channel) -> tuple[str, str, str]:
+    """Those that tell a channel's keys."""
+    point = channel.channel_point
+    of_funding = _funding_record(point, channel.funding_pubkey(Side.LOCAL))
     if channel.key_ref.kind == "lnd":
-        return _root_record(channel.node), _seed_record(channel.channel_point)
-    return _channel_record(channel.channel_point), _owner_record(channel.channel_point)
+        return _root_record(channel.node), _seed_record(point), of_funding
+    return _channel_record(point), _owner_record(point), of_funding
 
 
 def _channel_record(channel_point: OutPoint) -> str:
     return f"channel/{channel_point}"
+
+
+def _funding_record(channel_point: OutPoint, funding_pubkey: PublicKey) -> str:
+    return f"funding/{channel_point}/{funding_pubkey}"
 
 
 def _root_record(node: str) -> str:

@@ -13,7 +13,8 @@ from contractcourt.bitcoin.script import p2wpkh_script_code
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction, TxIn
 from contractcourt.bolt3 import points, witness
-from contractcourt.claims import Claim, witness_of
+from contractcourt.channel import Side
+from contractcourt.claims import Claim, KeyRole, witness_of
 from contractcourt.fee_rules import FeePolicy, check_feerate
 from contractcourt.signing import (
     RefusalReason,
@@ -34,11 +35,13 @@ def sign_commitment(keys: ChannelKeys, request: SigningRequest, tx: Transaction)
 
     Raises:
         SigningRefused: any rule of `check_commitment`.
+        KeysMissing: the funding key of a splice.
     """
     channel = request.inputs[0].owner
     commitment, script = check_commitment(request, tx, keys.per_commitment_point)
-    local, remote = channel.local.funding_pubkey, channel.remote.funding_pubkey
-    ours = _signature(keys.funding_key, local, tx, 0, request.inputs[0], script)
+    local, remote = channel.funding_pubkey(Side.LOCAL), channel.funding_pubkey(Side.REMOTE)
+    secret = keys.private_key(KeyRole.FUNDING, None, None)
+    ours = _signature(secret, local, tx, 0, request.inputs[0], script)
     theirs = witness.encoded(commitment.remote_signature)
     return _with_witnesses(tx, [witness.funding((local, ours), (remote, theirs), script)])
 
@@ -60,6 +63,7 @@ def sign_sweep(
     Raises:
         SigningRefused, ValueUnproved: any rule of `check_sweep`, `check_bumped` and
             `check_feerate`.
+        KeysMissing: the funding key of a splice, for its anchor.
     """
     claims = check_sweep(request, tx, allowed, policy)
     if request.purpose is SigningPurpose.BUMP:

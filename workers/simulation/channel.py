@@ -21,6 +21,7 @@ from contractcourt.channel import (
     ANCHORS_ZERO_FEE_HTLC,
     Channel,
     Direction,
+    FundingPubkeys,
     Htlc,
     KeyRef,
     LocalCommitment,
@@ -72,6 +73,8 @@ class SimulatedChannel:
     #: Our node's own, where they do not follow from the seed, and how the signer finds them.
     own_keys: Keys | None = None
     key_ref: KeyRef = _IMPORTED
+    #: Which keys its funding has: 0, those that it was opened with, or those of a splice.
+    funding_keys: int = 0
 
     def __post_init__(self) -> None:
         if not self.history:
@@ -116,11 +119,21 @@ class SimulatedChannel:
     @property
     def funding_script_pubkey(self) -> Script:
         """What the funding transaction pays."""
-        return funding_script_pubkey(*self._funding_keys())
+        return funding_script_pubkey(*self._funding_pubkeys())
 
-    def _funding_keys(self) -> tuple[PublicKey, PublicKey]:
-        ours, theirs = self.ours.secret("funding"), self.theirs.secret("funding")
-        return public_key(ours), public_key(theirs)
+    def _funding_pubkeys(self) -> tuple[PublicKey, PublicKey]:
+        return public_key(self.funding_secret(self.ours)), public_key(
+            self.funding_secret(self.theirs)
+        )
+
+    def funding_secret(self, keys: Keys) -> Secret:
+        """That side's key in the present funding."""
+        return keys.secret(f"funding {self.funding_keys}" if self.funding_keys else "funding")
+
+    @property
+    def funding_pubkeys(self) -> FundingPubkeys | None:
+        """As `channel.funding_replaced` tells them; None for those it was opened with."""
+        return FundingPubkeys(*self._funding_pubkeys()) if self.funding_keys else None
 
     def funded(self, outpoint: OutPoint) -> SimulatedChannel:
         """The funding transaction exists."""
@@ -143,6 +156,7 @@ class SimulatedChannel:
             remote=self.theirs.side(self._announced(by_peer=not self.from_the_peer), _DUST_SAT),
             sweep_script=self.sweep_script,
             key_ref=self.key_ref,
+            funding_pubkeys=self.funding_pubkeys,
         )
 
     def _announced(self, *, by_peer: bool) -> int:
@@ -154,6 +168,11 @@ class SimulatedChannel:
         named = {f"{name}_key": str(self.ours.secret(name)) for name in BASE_SECRETS}
         seed = str(self.ours.secret("commitment_seed"))
         return {"channel_point": str(self.funding_outpoint), "commitment_seed": seed, **named}
+
+    def splice_key_document(self, channel_point: OutPoint) -> dict[str, str]:
+        """What `keys import` takes of a splice with new keys."""
+        key = str(self.funding_secret(self.ours))
+        return {"channel_point": str(channel_point), "splice_funding_key": key}
 
     # -- commitments --
 
@@ -172,14 +191,14 @@ class SimulatedChannel:
         )
 
     def _sign(self, keys: Keys, tx: Transaction) -> Signature:
-        script = funding_script(*self._funding_keys())
+        script = funding_script(*self._funding_pubkeys())
         return points.sign(
-            keys.secret("funding"), segwit_v0(tx, 0, script, self.capacity_sat, SIGHASH_ALL)
+            self.funding_secret(keys), segwit_v0(tx, 0, script, self.capacity_sat, SIGHASH_ALL)
         )
 
     def sign_by_both(self, tx: Transaction) -> Transaction:
         """A spend of the funding output with both signatures."""
-        ours, theirs = self._funding_keys()
+        ours, theirs = self._funding_pubkeys()
         signed = [
             (bytes(ours), self._sign(self.ours, tx)),
             (bytes(theirs), self._sign(self.theirs, tx)),
@@ -305,9 +324,10 @@ class SimulatedChannel:
         ]
         return self.sign_by_both(build_closing(self.channel.funding_outpoint, outputs))
 
-    def splice_tx(self, fee_sat: int = 500) -> Transaction:
-        """A splice that moves the channel, less a fee, to a new funding output."""
-        output = TxOut(self.capacity_sat - fee_sat, bytes(self.funding_script_pubkey))
+    def splice_tx(self, fee_sat: int = 500, funding_keys: int = 0) -> Transaction:
+        """A splice that moves the channel, less a fee, to a new funding output with these keys."""
+        pays = replace(self, funding_keys=funding_keys).funding_script_pubkey
+        output = TxOut(self.capacity_sat - fee_sat, bytes(pays))
         spends = TxIn(self.channel.funding_outpoint, sequence=0xFFFFFFFD)
         return self.sign_by_both(Transaction(2, (spends,), (output,), 0))
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from contractcourt import codec
-from contractcourt.channel import Channel
+from contractcourt.channel import Channel, FundingPubkeys
 from contractcourt.events import ChannelUpdate
 
 
 def opened_data(channel: Channel) -> dict[str, Any]:
     """The data of `channel.opened`."""
     data: dict[str, Any] = codec.to_builtins(channel)
-    # The webhook's path names the node; at opening both outpoints are one.
-    del data["node"], data["funding_outpoint"]
+    # The webhook's path names the node; at opening both outpoints are one, and so are the keys.
+    del data["node"], data["funding_outpoint"], data["funding_pubkeys"]
     data["key_ref"] = _given(data["key_ref"])
     return data
+
+
+def pubkeys_data(pubkeys: FundingPubkeys) -> dict[str, str]:
+    """What `channel.funding_replaced` says of a funding with keys of its own."""
+    return {
+        "local_funding_pubkey": str(pubkeys.local),
+        "remote_funding_pubkey": str(pubkeys.remote),
+    }
 
 
 def update_data(update: ChannelUpdate) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from tests.tasks.opened import (
 )
 from tests.workers.gateway.serving import GatewayClient, channel_of, updates_of
 from workers.simulation.channel import SimulatedChannel
-from workers.simulation.feed import opened_data, update_data
+from workers.simulation.feed import opened_data, pubkeys_data, update_data
 
 
 def case_of(gateway: GatewayClient, sim: SimulatedChannel) -> Case:
@@ -396,6 +396,51 @@ def test_our_commitment_on_any_candidate_of_a_splice_is_taken(
         answer = gateway.update(opened, ChannelUpdate(local_commitment=ours))
         assert answer.status_code == 202
         assert ours.txid in {held.txid for held in case_of(gateway, opened).held}
+
+
+def test_s2_a_commitment_on_new_funding_keys_is_taken_once_they_are_told(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    splice = opened.splice_tx(funding_keys=1)
+    there = after_splice(opened, splice, funding_keys=1)
+    assert there.funding_pubkeys is not None
+    data = {
+        "channel_point": str(opened.funding_outpoint),
+        "funding_outpoint": f"{splice.txid()}:0",
+        "capacity_sat": splice.outputs[0].value,
+    }
+    assert gateway.send("channel.funding_replaced", data).status_code == 202
+    update = ChannelUpdate(local_commitment=there.local_commitment(0))
+    refused = gateway.update(opened, update)
+    assert refused.status_code == 422
+    assert "channel.funding_replaced" in refused.json()["detail"]
+    keys = pubkeys_data(there.funding_pubkeys)
+    told = gateway.send("channel.funding_replaced", {**data, **keys})
+    assert told.status_code == 202
+    assert gateway.update(opened, update).status_code == 202
+    case = case_of(gateway, opened)
+    held = case.splice.told[-1].local_commitment
+    assert held is not None
+    assert held.txid == there.local_commitment(0).txid
+
+
+@pytest.mark.parametrize("left_out", ["local_funding_pubkey", "funding_outpoint"])
+def test_funding_keys_come_both_and_with_their_outpoint(
+    gateway: GatewayClient, opened: SimulatedChannel, left_out: str
+) -> None:
+    splice = opened.splice_tx(funding_keys=1)
+    pubkeys = after_splice(opened, splice, funding_keys=1).funding_pubkeys
+    assert pubkeys is not None
+    data = {
+        "channel_point": str(opened.funding_outpoint),
+        "funding_outpoint": f"{splice.txid()}:0",
+        "funding_txid_candidates": [str(splice.txid())],
+        **pubkeys_data(pubkeys),
+    }
+    del data[left_out]
+    refused = gateway.send("channel.funding_replaced", data)
+    assert refused.status_code == 422
+    assert "together" in refused.json()["detail"]
 
 
 def test_a_clock_may_be_a_little_wrong(gateway: GatewayClient, sim: SimulatedChannel) -> None:
