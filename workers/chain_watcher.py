@@ -14,14 +14,12 @@ from uuid import UUID
 
 import structlog
 
-from chain import readiness
-from chain.errors import ChainError, WrongNetwork
-from chain.readiness import Finding, Trouble
+from chain.errors import ChainError
 from chain.view import ChainState, ChainView
 from contractcourt.alarms import AlarmKind
-from storage import alarms, blocks, lease
+from storage import alarms
 from storage.blocks import Cursor
-from storage.database import Connection, Database
+from storage.database import Database
 from storage.errors import CursorMismatch
 from tasks import wakeups
 from tasks.crash_points import CrashPoint, reach
@@ -35,6 +33,7 @@ from workers.watcher.look_back import LookBack
 from workers.watcher.mempool_look import MempoolLook
 from workers.watcher.progress import NotFollowed, Progress
 from workers.watcher.second_source import SecondSource
+from workers.watcher.standing import Standing, cursor_of
 from workers.watcher.tidings import Tidings
 from workers.watcher.unreadable import Obstacle, UnreadableBlock
 from workers.watcher.wallet_coins import WalletScan
@@ -104,7 +103,6 @@ class ChainWatcher:
     ) -> None:
         self._db = db
         self._chain = chain
-        self._network = network
         self._wake = wake
         self._tidings = Tidings(new_block)
         self._stopping = stopping
@@ -112,10 +110,10 @@ class ChainWatcher:
         self._grace_ends = time.monotonic() + grace_seconds
         self._watchlist = Watchlist()
         self._obstacle = Obstacle(db, chain, AlarmKind.BLOCK_UNAVAILABLE)
-        self._said: list[Trouble] = []
         self._second_source = SecondSource(db, chain, second)
         self._progress = progress
         self._not_followed = NotFollowed()
+        self._standing = Standing(db, chain, network, self._not_followed, depth=_ANCESTORS)
         self._wallet_scan = WalletScan(db, chain)
         self._coin_parents = CoinParents(db, chain)
         self._mempool_look = MempoolLook(db, chain, wake=self._wake_up)
@@ -182,64 +180,12 @@ class ChainWatcher:
         if self._progress is not None:
             self._progress.step(self._not_followed.long_since())
 
-    # -- where to stand --
-
-    def _stand_on(self, state: ChainState, epoch: int) -> Cursor | None:
-        """The cursor to go on from; None while the node is not ready for it."""
-        with self._db.transaction() as conn:
-            cursor = blocks.cursor(conn)
-        height = None if cursor is None else cursor.height
-        found = readiness.troubles(state, self._network, height)
-        self._say(found)
-        kinds = {finding.trouble for finding in found}
-        if Trouble.WRONG_NETWORK in kinds:
-            raise WrongNetwork(found[0].words)
-        if cursor is None:
-            waits = Trouble.SYNCING in kinds
-        else:
-            waits = Trouble.BEHIND in kinds and (
-                Trouble.SYNCING in kinds or self._only_lags(state, cursor)
-            )
-        if waits:
-            self._not_followed.because("; ".join(finding.words for finding in found))
-            return None
-        return self._begin(state, epoch) if cursor is None else cursor
-
-    def _say(self, found: list[Finding]) -> None:
-        """Once, not with every poll."""
-        said, self._said = self._said, [finding.trouble for finding in found]
-        for finding in found:
-            if finding.trouble not in said:
-                _log.warning("the Bitcoin node is not as it should be", words=finding.words)
-
-    def _begin(self, state: ChainState, epoch: int) -> Cursor | None:
-        """The first cursor is the tip; what was spent earlier is looked back for."""
-        hashes = deep_reorg.tip_and_ancestors(self._chain, state, _ANCESTORS)
-        if hashes is None:
-            return None
-        with self._db.transaction() as conn:
-            lease.hold(conn, lease.CHAIN_WATCHER, epoch)
-            _log.info("beginning to follow", height=state.height, hash=str(state.best_hash))
-            return blocks.init_cursor(conn, state.height, state.best_hash, hashes[1:])
-
-    def _only_lags(self, state: ChainState, cursor: Cursor) -> bool:
-        """The node's lower tip is a block of the chain that we followed: no reorg, it is late.
-
-        A node that was restored from a copy may lag so far that its tip is forgotten here.
-        """
-        lag = cursor.height - state.height
-        if lag >= blocks.KEPT_BLOCKS:
-            return True
-        with self._db.transaction() as conn:
-            known = blocks.recent_hashes(conn, lag + 1)
-        return (state.height, state.best_hash) in known
-
     # -- following --
 
     def _follow_the_node(self, epoch: int) -> tuple[Cursor, Cursor] | None:
         """The cursor before and after; None while the node is not ready, or may not be followed."""
         state = self._chain.state()
-        standing = self._stand_on(state, epoch)
+        standing = self._standing.cursor(state, epoch)
         if standing is None or not self._second_source.allows(state):
             return None
         cursor = self._follow(standing, epoch, state)
@@ -272,7 +218,7 @@ class ChainWatcher:
                 woken = following.connect(
                     conn, block, self._watchlist, epoch, in_grace=self._in_grace()
                 )
-                above = _standing(conn)
+                above = cursor_of(conn)
                 reach(CrashPoint.BLOCK_BEFORE_COMMIT)
         except UnreadableBlock as error:
             self._obstacle.met(error)
@@ -295,7 +241,7 @@ class ChainWatcher:
         try:
             with self._db.transaction() as conn:
                 woken = following.disconnect(conn, cursor, self._watchlist, epoch)
-                below = _standing(conn)
+                below = cursor_of(conn)
                 reach(CrashPoint.REORG_BEFORE_COMMIT)
         except CursorMismatch:
             return self._leap(cursor, epoch)
@@ -348,10 +294,3 @@ class ChainWatcher:
         """The commit stands; without the broker the wake-up is only late."""
         if channel_ids:
             self._wake(sorted(channel_ids))
-
-
-def _standing(conn: Connection) -> Cursor:
-    cursor = blocks.cursor(conn)
-    if cursor is None:
-        raise CursorMismatch("the chain cursor is gone")
-    return cursor
