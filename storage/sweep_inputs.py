@@ -48,9 +48,13 @@ KEEP_ONLY = """
     SET state = 'dropped', reason = NULL, alone = false, changed_in = pg_current_xact_id()
     WHERE channel_id = ANY(%(channel_ids)s) AND outpoint <> ALL(%(kept)s) AND state <> 'dropped'
 """
+#: Whoever took a part of what spent it could take a part of the next one too, block by block.
 _SELECT = """
     SELECT w.outpoint, w.channel_id, w.want, w.state, w.feerate_per_kw, w.started_height,
-           w.alone, w.reason, w.created_at
+           w.alone OR EXISTS (
+               SELECT 1 FROM broadcast_inputs AS i JOIN broadcasts AS b ON b.id = i.broadcast_id
+               WHERE i.outpoint = w.outpoint AND b.state = 'conflicted'),
+           w.reason, w.created_at
     FROM sweep_inputs AS w
 """
 _UNSPENT = """
@@ -137,7 +141,7 @@ class Wish(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StoredSweep:
-    """One row."""
+    """One row. `alone`: it travels with no other, for somebody else spends of what it was in."""
 
     outpoint: OutPoint
     channel_id: int

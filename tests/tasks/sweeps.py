@@ -225,10 +225,13 @@ class Closed:
         tx = Peer(sim).second_level(sim.number, htlc_id, sim.preimage(htlc_id))
         self._sweeps.rpc("sendrawtransaction", tx.serialize().hex())
 
-    def mined_by_the_peer(self, htlc_id: int) -> None:
-        """What it takes from our commitment by the preimage, in a block."""
+    def mined_by_the_peer(self, htlc_id: int) -> Transaction:
+        """What it takes by the preimage, in a block: from our commitment, or its own."""
         sim = self.sim
-        self._sweeps.mine(Peer(sim).claim(sim.number, htlc_id, sim.preimage(htlc_id)))
+        spend = Peer(sim).claim if self._owner is Side.LOCAL else Peer(sim).second_level
+        tx = spend(sim.number, htlc_id, sim.preimage(htlc_id))
+        self._sweeps.mine(tx)
+        return tx
 
     def spent_by(self, tx: Transaction, outpoint: OutPoint) -> None:
         """What the watcher stores of a block with this transaction."""

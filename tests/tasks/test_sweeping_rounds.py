@@ -42,6 +42,25 @@ def test_l7_a_contest_found_in_the_last_block_is_regrouped_in_it(
     assert len(alone.inputs) == 1
 
 
+def test_l7_what_a_block_took_a_part_of_never_travels_together_again(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """Else a peer that has one mined with every block would keep the others from it for ever."""
+    world = Sweeps(sweeper, devnet)
+    closed = world.closed("mined", Side.REMOTE, [60_000, 50_000, 40_000])
+    taken, *left = (closed.want(n, deadline=_DEADLINE, budget_sat=30_000) for n in (1, 2, 3))
+    world.round(STARTED, price=1_000)
+    together = world.in_mempool(taken)
+    assert together is not None
+    assert all(world.in_mempool(one) == together for one in left)
+    closed.spent_by(closed.mined_by_the_peer(1), taken)
+    world.round(STARTED + 1, price=1_000)
+    for one in left:
+        alone = world.in_mempool(one)
+        assert alone is not None
+        assert len(alone.inputs) == 1
+
+
 def test_l8_whoever_is_left_out_of_a_better_offer_gets_a_coin_in_the_same_block(
     sweeper: Resources, devnet: DevnetProcess
 ) -> None:
