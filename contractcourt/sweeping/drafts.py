@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import msgspec
 
@@ -238,20 +239,16 @@ class _Funded:
 
 
 def shares_of(fee_sat: Satoshi, own_weights: Sequence[WeightUnits]) -> tuple[Satoshi, ...]:
-    """A fee shared by weight, to the satoshi: the first one bears what does not divide."""
+    """A fee shared by weight, to the satoshi: nobody bears more than one that does not divide."""
     total = sum(own_weights)
-    shares = [fee_sat * weight // total for weight in own_weights]
-    shares[0] += fee_sat - sum(shares)
-    return tuple(Satoshi(share) for share in shares)
+    borne = [fee_sat * weight // total for weight in accumulate(own_weights, initial=0)]
+    return tuple(Satoshi(after - before) for before, after in pairwise(borne))
 
 
 def most_shared(budgets_sat: Sequence[Satoshi], own_weights: Sequence[WeightUnits]) -> Satoshi:
     """The largest fee of which nobody's share passes its budget."""
     total = sum(own_weights)
-    first, *others = budgets_sat
-    # What does not divide is less than a satoshi for each.
-    bearable = (max(first - len(others), 0), *others)
-    shared = zip(bearable, own_weights, strict=True)
+    shared = zip(budgets_sat, own_weights, strict=True)
     return Satoshi(min(budget * total // weight for budget, weight in shared))
 
 

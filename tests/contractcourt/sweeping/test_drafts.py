@@ -10,11 +10,11 @@ from contractcourt.channel import Side
 from contractcourt.contract import ContractKind
 from contractcourt.effects import BumpCommitment
 from contractcourt.sweeping.drafts import Draft, Shortfall, draft, most_shared, shares_of
-from contractcourt.sweeping.groups import Group, GroupKind
+from contractcourt.sweeping.groups import Group, GroupKind, gather
 from contractcourt.sweeping.inputs import dust_threshold, fee_for, parent_fee, parent_weight
 from contractcourt.sweeping.replacing import Replaced
-from contractcourt.units import FeeratePerKw, Satoshi, Script, WeightUnits
-from tests.contractcourt.sweeping.wanted import SIM, Wanted, bump, second_level, wallet
+from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi, Script, Txid, WeightUnits
+from tests.contractcourt.sweeping.wanted import SIM, Wanted, bump, market, second_level, wallet
 
 FLOOR = FeeratePerKw(25)
 DIRECT = [
@@ -254,6 +254,19 @@ def test_the_most_that_is_shared_passes_no_budget(members: list[tuple[int, int]]
     # No more than one satoshi each is left unused.
     more = shares_of(Satoshi(most + sum(own)), own)
     assert any(a > b for a, b in zip(more, budgets, strict=True))
+
+
+def test_l25_of_many_small_ones_none_pays_more_than_its_budget() -> None:
+    """A few satoshi that do not divide among 64 were more than half of one's budget."""
+    revoked, one_close = ContractKind.REVOKED_HTLC, Txid(b"\x01" * 32)
+    items = [
+        Wanted(n, revoked, 600, deadline=104, budget_percent=10, txid=one_close).item()
+        for n in range(64)
+    ]
+    [group] = gather(items, market(floor=25), BlockHeight(100)).groups
+    drafted = draft(group, wallet(), FeeratePerKw(25))
+    assert isinstance(drafted, Draft)
+    assert max(drafted.shares) <= 60 == items[0].want.budget_sat
 
 
 @given(st.integers(0, 10**7), st.lists(st.integers(100, 2_000), min_size=1, max_size=64))
