@@ -60,9 +60,7 @@ def _rising(
     item: SweepInput, market: Market, height: BlockHeight, most: FeeratePerKw
 ) -> FeeratePerKw:
     last = (deadline(item) or height) - 1
-    if height >= last:
-        return most
-    gone = max(height - item.started_height, 0)
+    gone = height - item.started_height
     straight = market.floor + (most - market.floor) * gone // (last - item.started_height)
     estimate = market.estimate(last + 1 - height) or market.floor
     return FeeratePerKw(max(straight, estimate, market.floor))

@@ -105,13 +105,20 @@ def test_one_block_before_its_deadline_the_whole_budget_is_offered(
 ) -> None:
     item = Wanted(1, ContractKind.OFFERED_HTLC, deadline=deadline, started=started).item()
     by = curve.deadline(item)
-    assert by == max(deadline, started + curve.RACE)
+    assert by == max(deadline, started + 3)
     assert curve.offer(item, market(), BlockHeight(by - 1)) == limit(item)
+    assert curve.offer(item, market(), BlockHeight(by + 9)) == limit(item)
+    # A reorg took the block in which it was asked for.
+    assert curve.offer(item, market(), BlockHeight(started - 2)) == 253
 
 
 def test_what_cannot_pay_the_floor_waits() -> None:
     for item in (Wanted(1, value_sat=400).item(), Wanted(2, value_sat=400, deadline=101).item()):
         assert curve.offer(item, market(floor=5_000, price=6_000), BlockHeight(200)) is None
+        # To the satoshi: what is never offered is given up in the end.
+        most = limit(item)
+        assert curve.offer(item, market(floor=most, price=most), BlockHeight(200)) == most
+        assert curve.offer(item, market(floor=most + 1, price=most), BlockHeight(200)) is None
 
 
 def grouped(items: list[SweepInput], alone: tuple[OutPoint, ...] = ()) -> list[set[OutPoint]]:
