@@ -56,6 +56,15 @@ TO_TEND_OF_CHANGED = f"""{_SELECT}
         WHERE w.node = %(node)s AND w.changed_in >= %(since)s::bigint::text::xid8))
     {_LONGEST_AGO}
 """
+_HURRY = """
+    UPDATE broadcasts SET urgent = true
+    WHERE state = 'open' AND NOT urgent AND id = ANY(ARRAY(
+        SELECT i.broadcast_id FROM sweep_inputs AS w
+        JOIN broadcast_inputs AS i ON i.outpoint = w.outpoint
+        WHERE w.node = %(node)s AND w.urgent AND w.state = 'wanted'
+"""
+HURRY = f"{_HURRY}))"
+HURRY_CHANGED = f"{_HURRY} AND w.changed_in >= %(since)s::bigint::text::xid8))"
 OF_CHANNEL = f"""{_SELECT}
     WHERE b.id IN (SELECT id FROM broadcasts WHERE channel_id = %(channel_id)s
                    UNION
@@ -212,6 +221,11 @@ def to_tend(
     query = TO_TEND if since is None else TO_TEND_OF_CHANGED
     with conn.cursor(row_factory=args_row(_broadcast)) as cursor:
         return cursor.execute(query, facts).fetchall()
+
+
+def hurry(conn: Connection, node: str, *, since: int | None = None) -> None:
+    """What went out before it had a deadline is tended with what has one; `since` as above."""
+    conn.execute(HURRY if since is None else HURRY_CHANGED, {"node": node, "since": since})
 
 
 def for_channel(conn: Connection, channel_id: int) -> list[Broadcast]:

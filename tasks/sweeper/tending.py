@@ -41,11 +41,7 @@ class Tending:
 
         A signer that is away keeps none of it back. `signs`: whether it may be there.
         """
-        out = self._desk.held.db.run(
-            lambda conn: broadcasts.to_tend(
-                conn, self._desk.node, urgent=self._desk.urgent, since=since
-            )
-        )
+        out = self._desk.held.db.run(lambda conn: self._out(conn, since))
         out = [broadcast for broadcast in out if broadcast.id not in self._desk.outgoing.sent]
         away: SignerUnavailable | None = None
         for start in range(0, len(out), AT_ONCE):
@@ -70,6 +66,12 @@ class Tending:
         self._reserved = []
         if away is not None:
             raise away
+
+    def _out(self, conn: Connection, since: int | None) -> list[Broadcast]:
+        node, urgent = self._desk.node, self._desk.urgent
+        if urgent:
+            broadcasts.hurry(conn, node, since=since)
+        return broadcasts.to_tend(conn, node, urgent=urgent, since=since)
 
     def _still_good(self, out: Sequence[Out], *, signs: bool) -> list[Out]:
         """Without those of which nothing is wanted any more or can confirm; they are taken back.

@@ -136,11 +136,11 @@ class Sweeps:
         closed.spent_by(tx, sim.channel.funding_outpoint)
         return closed
 
-    def round(self, height: int, price: int, *, floor: int = 253) -> None:
-        """The urgent round of this block, when each target costs `price`."""
+    def round(self, height: int, price: int, *, floor: int = 253, urgent: bool = True) -> None:
+        """One lane's round of this block, when each target costs `price`."""
         position = self.held.db.run(_position)
         told = market(floor=floor, price=price)
-        one = SweepRound(self.held, NODE, BlockHeight(height), told, urgent=True)
+        one = SweepRound(self.held, NODE, BlockHeight(height), told, urgent=urgent)
         one.run(since=None, position=position)
 
     def in_mempool(self, outpoint: OutPoint) -> Transaction | None:
@@ -205,14 +205,14 @@ class Closed:
         return next(one for one in contracts if one.htlc is not None and one.htlc.id == htlc_id)
 
     def want(
-        self, htlc_id: int, *, deadline: int, budget_sat: int, policy: Policy = _USUAL
+        self, htlc_id: int, *, deadline: int | None, budget_sat: int, policy: Policy = _USUAL
     ) -> OutPoint:
-        """Have it swept by then, for no more than this; the output."""
+        """Have it swept by then, if ever, for no more than this; the output."""
         contract = self._contract(htlc_id)
         effect = SweepOutput(
             contract,
             self.sim.sweep_script,
-            deadline=BlockHeight(deadline),
+            deadline=None if deadline is None else BlockHeight(deadline),
             budget_sat=Satoshi(budget_sat),
         )
         wish = Wish(self.sim.channel, effect, policy)

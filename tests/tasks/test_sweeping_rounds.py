@@ -61,6 +61,20 @@ def test_l7_what_a_block_took_a_part_of_never_travels_together_again(
         assert len(alone.inputs) == 1
 
 
+def test_c7_what_was_out_before_it_had_a_deadline_is_raised_by_urgent_rounds(
+    sweeper: Resources, devnet: DevnetProcess
+) -> None:
+    """As our commitment's child, when a preimage is learned while the commitment waits."""
+    world = Sweeps(sweeper, devnet)
+    closed = world.closed("hurries", Side.REMOTE, [60_000])
+    htlc = closed.want(1, deadline=None, budget_sat=30_000)
+    world.round(STARTED, price=1_000, urgent=False)
+    assert world.feerate(htlc) >= 1_000
+    closed.want(1, deadline=_DEADLINE, budget_sat=30_000)
+    world.round(_LAST, price=1_000)
+    assert world.feerate(htlc) > 20_000
+
+
 def test_l8_whoever_is_left_out_of_a_better_offer_gets_a_coin_in_the_same_block(
     sweeper: Resources, devnet: DevnetProcess
 ) -> None:
