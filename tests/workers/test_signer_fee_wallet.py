@@ -22,6 +22,7 @@ from contractcourt.fee_rules import DEFAULT_FEE_POLICY, FeePolicy
 from contractcourt.signing import (
     RefusalReason,
     SigningInput,
+    SigningPurpose,
     SigningRefused,
     SigningRequest,
     bump_request,
@@ -351,6 +352,11 @@ def test_coins_alone_are_nothing_to_sweep() -> None:
     tx = replace(made.tx, inputs=made.tx.inputs[1:])
     alone = with_fields(with_tx(request, tx), inputs=request.inputs[1:])
     assert reason_of(sim, alone) is RefusalReason.MALFORMED_REQUEST
+    # Nor at no cost: one coin pays for fewer transactions than several.
+    money = sum(coin.value_sat for coin in alone.inputs)
+    at_no_cost = replace(tx, outputs=(replace(tx.outputs[0], value=money),))
+    sweep = with_fields(with_tx(alone, at_no_cost), purpose=SigningPurpose.SWEEP, commitment=None)
+    assert reason_of(sim, sweep) is RefusalReason.MALFORMED_REQUEST
 
 
 def test_a_wallet_shows_no_key() -> None:

@@ -93,6 +93,15 @@ def test_h4_second_level_transactions_keep_each_output_at_its_inputs_index(
     assert len(drafted.tx.outputs) == len(values) + 1
 
 
+@pytest.mark.parametrize("owner", Side)
+def test_r5_an_htlc_that_is_claimed_by_its_preimage_waits_for_no_expiry(owner: Side) -> None:
+    """Until then it has to be mined: after it the peer may take it back."""
+    item = Wanted(1, ContractKind.RECEIVED_HTLC, owner=owner).item()
+    drafted = draft(Group.alone(item, FeeratePerKw(1_000)), wallet(100_000), FLOOR)
+    assert isinstance(drafted, Draft)
+    assert drafted.tx.locktime == 0
+
+
 @given(
     st.lists(st.integers(1_000, 20_000), min_size=1, max_size=6),
     st.integers(253, 20_000),

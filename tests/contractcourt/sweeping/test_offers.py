@@ -118,7 +118,9 @@ def test_what_cannot_pay_the_floor_waits() -> None:
         # To the satoshi: what is never offered is given up in the end.
         most = limit(item)
         assert curve.offer(item, market(floor=most, price=most), BlockHeight(200)) == most
-        assert curve.offer(item, market(floor=most + 1, price=most), BlockHeight(200)) is None
+        too_dear = market(floor=most + 1, price=most)
+        assert curve.offer(item, too_dear, BlockHeight(200)) is None
+        assert gather([item], too_dear, BlockHeight(200)).waiting == (item,)
 
 
 def grouped(items: list[SweepInput], alone: tuple[OutPoint, ...] = ()) -> list[set[OutPoint]]:

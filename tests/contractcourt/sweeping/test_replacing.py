@@ -14,7 +14,7 @@ from contractcourt.sweeping.drafts import Draft, draft
 from contractcourt.sweeping.groups import Group, gather, raised
 from contractcourt.sweeping.inputs import SweepInput, fee_for, limit
 from contractcourt.sweeping.replacing import Replaced
-from contractcourt.units import BlockHeight, FeeratePerKw
+from contractcourt.units import BlockHeight, FeeratePerKw, Satoshi, WeightUnits
 from tests.contractcourt.sweeping.wanted import Wanted, bump, market, wallet
 
 _DEADLINE = 110
@@ -38,6 +38,16 @@ def out(group: Group) -> Replaced:
     made = draft(group, wallet(100_000), _FLOOR)
     assert isinstance(made, Draft)
     return Replaced(made.fee_sat, made.feerate_per_kw, FeeratePerKw(250), made.weight)
+
+
+@given(st.integers(1, 10**6), st.integers(400, 40_000), st.integers(400, 400_000))
+def test_b9_a_replacement_has_a_higher_feerate_however_small_the_nodes_step_is(
+    fee_sat: int, weight: int, heavier: int
+) -> None:
+    was = Replaced(Satoshi(fee_sat), FeeratePerKw(253), FeeratePerKw(1), WeightUnits(weight))
+    least = was.least_fee(WeightUnits(heavier))
+    assert least > fee_sat
+    assert least * weight > fee_sat * heavier
 
 
 def test_who_can_pay_more_travels_with_the_poor_while_it_could_leave_alone() -> None:
@@ -121,6 +131,15 @@ def test_equals_that_a_raised_policy_has_parted_are_raised_together(
             company = Group(group.kind, tuple(members[:count]), weakest)
             made = draft(company, wallet(), _FLOOR, was)
             assert not isinstance(made, Draft) or made.fee_sat > fee_for(weakest, made.weight)
+
+
+def test_equals_that_a_raised_policy_has_parted_offer_no_more_than_the_curve() -> None:
+    items = [htlc(number, 3_000 + number) for number in range(5)]
+    [group] = gather([capped(item, 2_000) for item in items], market(price=2_000), _LAST).groups
+    better = raised(items, out(group), market(price=2_300), BlockHeight(101))
+    assert better is not None
+    assert better.outpoints == group.outpoints
+    assert better.feerate_per_kw == 2_300 < min(map(limit, items))
 
 
 def test_without_a_deadline_nothing_is_offered_beyond_the_estimate() -> None:
