@@ -14,7 +14,13 @@ from contractcourt.channel import Side
 from contractcourt.codec import decode, encode
 from contractcourt.contract import ContractKind
 from contractcourt.errors import InvalidPoint
-from contractcourt.fee_rules import DEFAULT_FEE_POLICY, FeePolicy, check_feerate
+from contractcourt.fee_rules import (
+    DEFAULT_FEE_POLICY,
+    FeePolicy,
+    check_feerate,
+    held_for_us,
+    sweep_fee,
+)
 from contractcourt.signing import (
     RefusalReason,
     SigningRefused,
@@ -25,6 +31,7 @@ from contractcourt.sweep_rules import Allowed, check_sweep
 from contractcourt.units import (
     BlockHeight,
     HexBytes,
+    Millisatoshi,
     PublicKey,
     Satoshi,
     Secret,
@@ -151,6 +158,39 @@ def test_a_feerate_beyond_policy_is_unreasonable() -> None:
     with pytest.raises(SigningRefused) as caught:
         check_feerate(request, tx, FeePolicy(max_feerate_sat_vb=0))
     assert caught.value.reason is RefusalReason.UNREASONABLE_FEE
+
+
+def test_what_somebody_else_can_take_may_cost_all_of_it() -> None:
+    request = sweep_of("static_5_remote_close_htlcs", ContractKind.RECEIVED_HTLC)
+    nearly_all = changed(request, set_output(0, value=1_000))
+    tx, scripts = check_request(nearly_all), Allowed(allowed_by(request))
+    assert check_sweep(nearly_all, tx, scripts, DEFAULT_FEE_POLICY)
+
+
+def test_a_sweep_that_names_a_commitment_pays_no_more_for_it() -> None:
+    """What a bump may pay is judged by the commitment, and only a bump's is proved."""
+    (commitment, _), *_ = Recording("anchors_2_local_close").local_commitments()
+    rich = with_fields(commitment, to_local_msat=Millisatoshi(10**12))
+    value = to_local().inputs[0].value_sat
+    request = with_fields(changed(to_local(), set_output(0, value=value // 2 - 1)), commitment=rich)
+    assert held_for_us(rich) // 2 > value // 2 + 1
+    assert reason_of(request) is RefusalReason.UNREASONABLE_FEE
+    tx = check_request(request)
+    feerate = sweep_fee(request.inputs, tx) // tx.vsize()
+    with pytest.raises(SigningRefused):
+        check_feerate(request, tx, FeePolicy(max_feerate_sat_vb=feerate - 1))
+
+
+def test_a_commitment_holds_our_balance_and_every_htlc_as_far_as_it_has_them() -> None:
+    """HTLCs that are too small for an output are in no transaction that anybody signed."""
+    *_, (commitment, _) = Recording("static_4_local_close_htlcs").local_commitments()
+    there = sum(output.value for output in Transaction.parse(commitment.tx).outputs)
+    in_flight = sum(htlc.amount_msat for htlc in commitment.htlcs)
+    assert in_flight > 0
+    poor = with_fields(commitment, to_local_msat=Millisatoshi(5_000))
+    assert held_for_us(poor) == 5 + in_flight // 1000 < there
+    made_up = with_fields(commitment.htlcs[0], amount_msat=Millisatoshi(10**12))
+    assert held_for_us(with_fields(poor, htlcs=(*commitment.htlcs, made_up))) == there
 
 
 # -- what is spent, and when --
