@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import MAX_MONEY_SAT, Transaction
-from contractcourt.bolt3 import numbers
 from contractcourt.bolt3.commitment import build_commitment, funding_script
 from contractcourt.bolt3.points import parse_point, verify
 from contractcourt.channel import Channel, LocalCommitment, Side
@@ -137,16 +136,9 @@ def check_is_commitment(
 ) -> None:
     """Raise SigningRefused(WRONG_COMMITMENT) unless `tx` is our commitment as numbered (B2 to B9).
 
-    The transaction is built anew from the request's own numbers; only the same txid will do.
+    The transaction is built anew from the request's own numbers, its own number (B2) among them;
+    only the same txid will do.
     """
-    opener, accepter = channel.side(channel.opener), channel.side(channel.opener.other)
-    factor = numbers.obscuring_factor(opener.payment_basepoint, accepter.payment_basepoint)
-    number = numbers.decode(tx.locktime, tx.inputs[0].sequence, factor)
-    if number is None or number != commitment.number:
-        raise SigningRefused(
-            RefusalReason.WRONG_COMMITMENT,
-            f"tx does not carry commitment number {commitment.number}",
-        )
     try:
         built = build_commitment(
             channel,

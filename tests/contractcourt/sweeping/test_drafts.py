@@ -102,6 +102,15 @@ def test_r5_an_htlc_that_is_claimed_by_its_preimage_waits_for_no_expiry(owner: S
     assert drafted.tx.locktime == 0
 
 
+def test_r5_whoever_travels_with_a_timeout_has_its_lock_time() -> None:
+    claimed = Wanted(1, ContractKind.RECEIVED_HTLC, deadline=518, expiry=518).item()
+    timed_out = Wanted(2, ContractKind.OFFERED_HTLC, deadline=518, expiry=500).item()
+    [group] = gather([claimed, timed_out], market(price=1_000), BlockHeight(100)).groups
+    drafted = draft(group, wallet(), FLOOR)
+    assert isinstance(drafted, Draft)
+    assert drafted.tx.locktime == 500
+
+
 @given(
     st.lists(st.integers(1_000, 20_000), min_size=1, max_size=6),
     st.integers(253, 20_000),
