@@ -166,6 +166,32 @@ def test_l10_small_coins_in_the_wallet_never_lower_a_feerate(
         assert len(dusted.coins) <= 20
 
 
+def test_l10_the_smallest_coin_that_is_enough_pays() -> None:
+    """Of what an anchor brings too; the larger coins are left for others."""
+    for item in (second_level(1), bump(20_000)):
+        group = Group.alone(item, FeeratePerKw(3_000))
+        made = draft(group, wallet(100_000), FLOOR)
+        assert isinstance(made, Draft)
+        brought = 0 if item.second_level else group.value_in_sat
+        enough = made.fee_sat + 294 - brought
+        for coins in ([enough, 100_000], [100_000, enough, enough - 1], [enough, enough + 1]):
+            drafted = draft(group, wallet(*coins), FLOOR)
+            assert isinstance(drafted, Draft)
+            assert [coin.value_sat for coin in drafted.coins] == [enough]
+
+
+def test_l9_a_better_child_takes_no_more_coins_than_it_needs() -> None:
+    """Each would raise the rate of both, for what outbids a child keeps the child's own rate."""
+    item, coins = bump(15_000), wallet(*[3_000] * 12)
+    old = draft(Group.alone(item, FeeratePerKw(2_000)), coins, FLOOR)
+    assert isinstance(old, Draft)
+    replaced = Replaced(old.fee_sat, old.feerate_per_kw, FeeratePerKw(250), old.weight)
+    new = draft(Group.alone(item, FeeratePerKw(2_120)), coins, FLOOR, replaced)
+    assert isinstance(new, Draft)
+    assert len(old.coins) == len(new.coins) == 2
+    assert new.fee_sat < old.fee_sat * 1.1
+
+
 def test_l10_with_small_coins_alone_the_attempt_still_starts() -> None:
     group = Group.alone(second_level(1, value_sat=2_000_000), FeeratePerKw(8_000))
     drafted = draft(group, wallet(*[400] * 1_500), FLOOR)
