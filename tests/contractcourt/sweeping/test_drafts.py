@@ -192,6 +192,25 @@ def test_l9_a_better_child_takes_no_more_coins_than_it_needs() -> None:
     assert new.fee_sat < old.fee_sat * 1.1
 
 
+def test_l10_a_child_takes_small_coins_as_far_as_they_help_both() -> None:
+    """They lower the child's own rate, and raise that of parent and child together."""
+    group = Group.alone(bump(15_000), FeeratePerKw(5_000))
+    one, three = draft(group, wallet(2_000), FLOOR), draft(group, wallet(2_000, 500, 500), FLOOR)
+    assert isinstance(one, Draft)
+    assert isinstance(three, Draft)
+    assert len(three.coins) == 3
+    assert three.feerate_per_kw > one.feerate_per_kw
+
+
+def test_l9_a_child_pays_the_floor_itself_though_its_parent_pays_more() -> None:
+    """A node looks at both together only where the parent pays too little."""
+    group = Group.alone(bump(15_000, feerate_per_kw=5_000), FeeratePerKw(6_000))
+    short = draft(group, wallet(600), FeeratePerKw(1_000))
+    assert isinstance(short, Shortfall)
+    assert short.wallet
+    assert isinstance(draft(group, wallet(600 + short.missing_sat), FeeratePerKw(1_000)), Draft)
+
+
 def test_l10_with_small_coins_alone_the_attempt_still_starts() -> None:
     group = Group.alone(second_level(1, value_sat=2_000_000), FeeratePerKw(8_000))
     drafted = draft(group, wallet(*[400] * 1_500), FLOOR)
