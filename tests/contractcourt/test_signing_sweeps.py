@@ -133,6 +133,14 @@ def test_the_sweep_script_that_a_request_claims_allows_nothing() -> None:
     assert reason_of(request, allowed_by(to_local())) is RefusalReason.FOREIGN_OUTPUT
 
 
+def test_what_is_swept_does_not_go_to_the_fee_wallet() -> None:
+    request = changed(to_local(), set_output(0, script_pubkey=bytes(FOREIGN)))
+    allowed = Allowed(allowed_by(to_local()), {0: FOREIGN})
+    with pytest.raises(SigningRefused) as caught:
+        check_sweep(request, check_request(request), allowed, DEFAULT_FEE_POLICY)
+    assert caught.value.reason is RefusalReason.FOREIGN_OUTPUT
+
+
 def test_a_fee_of_more_than_half_is_unreasonable() -> None:
     value = to_local().inputs[0].value_sat
     assert check_sweep(

@@ -291,6 +291,12 @@ def test_a_coin_is_one_of_the_wallet() -> None:
     assert reason_of(sim, with_coin(request, wallet_index=10**9)) is RefusalReason.WRONG_SCRIPT
     both = with_coin(request, channel=sim.channel)
     assert reason_of(sim, both) is RefusalReason.MALFORMED_REQUEST
+    # As a contract's its value would count for what fees may take.
+    revoked = with_fields(want.contract, kind=ContractKind.REVOKED_HTLC)
+    saved = with_fields(
+        with_coin(request, contract=revoked), purpose=SigningPurpose.SWEEP, commitment=None
+    )
+    assert reason_of(sim, saved) is RefusalReason.MALFORMED_REQUEST
     neither = with_coin(request, wallet_index=None)
     assert reason_of(sim, neither) is RefusalReason.MALFORMED_REQUEST
 
