@@ -14,7 +14,7 @@ from contractcourt.arbitrator.classification import Classified
 from contractcourt.arbitrator.contracts import build_contracts, recognised
 from contractcourt.bitcoin import base58
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.bitcoin.transaction import Transaction, TxOut
+from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.channel import Channel, LocalCommitment, Side
 from contractcourt.contract import Contract, ContractKind
 from contractcourt.effects import BumpCommitment, CloseKind
@@ -183,6 +183,17 @@ def test_a_wallet_serves_one_node_and_a_node_has_one(signer: Signer) -> None:
 WALLET = parse_fee_wallet(fee_wallet.descriptor("alice"))
 
 
+#: What made a coin of it.
+PARENT = HexBytes(
+    Transaction(
+        2,
+        (TxIn(OutPoint.of(Txid(b"\x0b" * 32), 0)),),
+        (TxOut(200_000, bytes(WALLET.scripts()[3])),),
+        0,
+    ).serialize()
+)
+
+
 def bumped(budget_sat: int = 60_000) -> tuple[SimulatedChannel, Draft, BumpCommitment]:
     """Our commitment's child, paid for by one coin."""
     sim = SimulatedChannel("bumped", feerate_per_kw=253)
@@ -274,6 +285,14 @@ def test_a_bump_pays_nobody_else() -> None:
     assert reason_of(sim, with_tx(request, elsewhere)) is RefusalReason.FOREIGN_OUTPUT
 
 
+def test_a_cheap_bump_brings_what_is_left_of_the_anchor_to_the_wallet() -> None:
+    sim, made, want = bumped()
+    coin = made.coins[0].value_sat
+    cheap = replace(made.tx, outputs=(TxOut(coin + 330 - 200, bytes(WALLET.scripts()[4])),))
+    signed = sign(sim, with_tx(request_of(sim.channel, made, want), cheap))
+    assert signed.txid() == cheap.txid()
+
+
 def test_a_bump_never_costs_more_than_half_of_what_the_commitment_holds() -> None:
     sim, made, want = bumped()
     value = made.tx.outputs[0].value
@@ -308,6 +327,27 @@ def test_a_bump_spends_the_anchor_of_its_own_commitment() -> None:
     other = msgspec.structs.replace(want.commitment, txid=Txid(b"\x01" * 32))
     assert reason_of(sim, with_fields(request, commitment=other)) is RefusalReason.WRONG_CONTRACT
     assert reason_of(sim, with_fields(request, commitment=None)) is RefusalReason.MALFORMED_REQUEST
+
+
+def test_a_bump_spends_no_other_anchor_in_the_name_of_its_commitment() -> None:
+    """Whoever pays to our anchor's script again and again would have a coin burnt each time."""
+    sim, made, want = bumped()
+    request = request_of(sim.channel, made, want)
+    elsewhere = OutPoint.of(Txid(b"\x01" * 32), 0)
+    anchor, coin = request.inputs
+    contract = with_fields(want.contract, outpoint=elsewhere)
+    anchor = with_fields(anchor, outpoint=elsewhere, contract=contract)
+    # As the last input its value needs no proof.
+    first = OutPoint.of(Transaction.parse(PARENT).txid(), 0)
+    coin = with_fields(coin, outpoint=first)
+    tx = replace(made.tx, inputs=tuple(TxIn(one.outpoint) for one in (coin, anchor)))
+    lie = with_fields(
+        with_tx(request, tx),
+        inputs=(coin, anchor),
+        parents=(PARENT,),
+        commitment=with_fields(want.commitment, txid=elsewhere.txid),
+    )
+    assert reason_of(sim, lie) is RefusalReason.MALFORMED_REQUEST
 
 
 @pytest.mark.parametrize(
