@@ -155,6 +155,14 @@ def test_deadlines_keep_apart_and_go_first() -> None:
     ]
 
 
+def test_l10_of_one_deadline_the_most_at_stake_goes_first() -> None:
+    """Of a commitment that is what it may cost, and not its anchor's 330 sat."""
+    small, large = (second_level(n, 2 * 10**n, deadline=140) for n in (4, 5))
+    child = bump(50_000, deadline=140)
+    found = gather([small, child, large], market(price=50_000), BlockHeight(100), (large.outpoint,))
+    assert [group.members[0] for group in found.groups] == [large, child, small]
+
+
 def test_h3_second_level_transactions_share_their_lock_time() -> None:
     same = [second_level(n, deadline=130, expiry=110) for n in (1, 2)]
     other = second_level(3, deadline=130, expiry=111)
