@@ -104,6 +104,7 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
         "broadcasts": "SELECT INSERT UPDATE",
         # For the doctor alone: a worker's host is where every part can be asked.
         "leases": "SELECT",
+        "nodes": "SELECT UPDATE(policy_told_to,policy_told_at)",
         "outbox": "SELECT INSERT UPDATE DELETE",
         "tallies": "SELECT INSERT UPDATE DELETE",
     },

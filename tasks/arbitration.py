@@ -268,9 +268,9 @@ def open_channel(
     cases.insert(conn, channel_id, verdict.case, appended.seq)
     written = carrying_out.write(conn, [Advanced(channel_id, None, [verdict])])
     outcome = _outcome(1, {channel_id: appended.seq}, written)
-    node = nodes.get_node(conn, event.channel.node)
-    if node is not None and node.policy is not None:
-        chosen = PolicyChanged(node.policy)
+    policy = nodes.policy_to_open_with(conn, event.channel.node)
+    if policy is not None:
+        chosen = PolicyChanged(policy)
         docket.append(conn, channel_id, chosen, idempotency_key="policy", source="operator")
         outcome.add(_apply_pending(conn, [channel_id]))
     ask_for_rounds(conn, outcome)

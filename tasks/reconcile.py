@@ -24,7 +24,7 @@ from storage import (
 )
 from storage.database import Connection
 from storage.sweep_inputs import Wish
-from tasks import archive, reserve, wakeups
+from tasks import archive, policies, reserve, wakeups
 from tasks.app import app
 from tasks.carrying_out import ask_for_rounds
 from tasks.crash_points import CrashPoint, reach
@@ -59,6 +59,8 @@ def reconcile(held: Resources) -> tuple[int, int]:
     woken = _wake(held)
     held.db.run(lambda conn: archive.make_room(conn, docket_parts.now(conn)))
     _mend_what_was_set_back(held)
+    if told := policies.resume(held.db, _MENDING_SECONDS):
+        wakeups.wake(told)
     held.db.run(alarms.clear_healed)
     held.db.run(tallies.fold)
     held.db.run(reserve.check)
