@@ -17,7 +17,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.case import State
 from contractcourt.channel import Channel
 from contractcourt.codec import encode
-from contractcourt.effects import CloseKind, MarkChannelClosed
+from contractcourt.effects import MarkChannelClosed
 from contractcourt.units import BlockHeight, Satoshi, Txid
 from storage.database import Connection
 from storage.errors import UnknownNode
@@ -77,14 +77,17 @@ CLEAR_RESOLVED_HEIGHT = """
 
 @dataclass(frozen=True, slots=True)
 class ChannelRow:
-    """One channel as the tables show it. `applied_seq` lags `last_seq` by what is unapplied."""
+    """One channel as the tables show it. `applied_seq` lags `last_seq` by what is unapplied.
+
+    `state` is a `State` and `close_kind` a `CloseKind`, or one that only a newer version knows.
+    """
 
     id: int
     channel_point: OutPoint
     node: str
     capacity_sat: Satoshi
-    state: State
-    close_kind: CloseKind | None
+    state: str
+    close_kind: str | None
     closing_txid: Txid | None
     closed_height: BlockHeight | None
     fully_resolved_height: BlockHeight | None
@@ -220,8 +223,8 @@ def channel_row(
         channel_point=OutPoint(channel_point),
         node=node,
         capacity_sat=Satoshi(capacity_sat),
-        state=State(state),
-        close_kind=None if close_kind is None else CloseKind(close_kind),
+        state=state,
+        close_kind=close_kind,
         closing_txid=None if closing_txid is None else Txid(closing_txid),
         closed_height=None if closed_height is None else BlockHeight(closed_height),
         fully_resolved_height=(

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.case import State
 from storage.board import IN_COURT, LATEST_IN_COURT
 from storage.database import Connection
 
@@ -41,10 +40,10 @@ VERSIONS_IN_COURT = f"""
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One case as it stood. `version` grows whenever it is stored."""
+    """One case as it stood, see `ChannelRow`. `version` grows whenever it is stored."""
 
     channel_point: OutPoint
-    state: State
+    state: str
     version: int
     in_court: bool
 
@@ -71,5 +70,5 @@ def look(conn: Connection, channel_ids: Collection[int]) -> Sight:
     cases: dict[int, Seen] = {}
     for query in (VERSIONS, VERSIONS_IN_COURT):
         for channel_id, point, state, version, in_court in conn.execute(query, facts):
-            cases[channel_id] = Seen(OutPoint(point), State(state), version, in_court)
+            cases[channel_id] = Seen(OutPoint(point), state, version, in_court)
     return Sight(height, step, alarms, letters, cases)

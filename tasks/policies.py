@@ -59,7 +59,7 @@ def _tell(conn: Connection, node: str) -> list[int] | None:
     policy, after = half_told
     page = channels.list_channels(conn, node=node, after=after, limit=_PAGE)
     nodes.note_told(conn, node, page[-1].id if page else None)
-    concerned = [row.id for row in page if row.state is not State.FULLY_RESOLVED]
+    concerned = [row.id for row in page if row.state != State.FULLY_RESOLVED]
     key = f"policy:{uuid.uuid4()}"
     entries = [NewEntry(one, PolicyChanged(policy), key, "operator") for one in concerned]
     docket.append_many(conn, entries)

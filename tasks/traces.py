@@ -25,8 +25,8 @@ Trace = tuple[str, object, object]
 
 def wrong_traces(conn: Connection, row: ChannelRow, case: Case) -> Iterator[Trace]:
     """Everything of this channel that does not fit its case."""
-    if row.state is not case.state:
-        yield "channels.state", row.state.value, case.state.value
+    if row.state != case.state:
+        yield "channels.state", row.state, case.state.value
     yield from _close(row, case)
     yield from _contracts(conn, row.id, case)
     yield from _watches(conn, row.id, case)

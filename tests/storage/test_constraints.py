@@ -18,7 +18,7 @@ from tests.storage.blocked import wait_for_a_blocked_session
 CLOSED = ("CONTRACT_CLOSED", "WAITING_FULL_RESOLUTION", "FULLY_RESOLVED")
 
 
-def state_of(db: Database, channel_id: int) -> State:
+def state_of(db: Database, channel_id: int) -> str:
     with db.transaction() as conn:
         return channels.by_ids(conn, [channel_id])[0].state
 
@@ -39,7 +39,7 @@ def test_p2_closed_without_resolutions_cannot_be_committed(
 ) -> None:
     with pytest.raises(psycopg.errors.ForeignKeyViolation), db.transaction() as conn:
         conn.execute("UPDATE channels SET state = %s WHERE id = %s", (state, channel_id))
-    assert state_of(db, channel_id) is State.DEFAULT
+    assert state_of(db, channel_id) == State.DEFAULT
 
 
 def test_p2_resolutions_of_a_closed_channel_cannot_be_deleted(
@@ -49,7 +49,7 @@ def test_p2_resolutions_of_a_closed_channel_cannot_be_deleted(
         close(conn, channel_id)
     with pytest.raises(psycopg.errors.ForeignKeyViolation), db.transaction() as conn:
         conn.execute("DELETE FROM channel_resolutions")
-    assert state_of(db, channel_id) is State.CONTRACT_CLOSED
+    assert state_of(db, channel_id) == State.CONTRACT_CLOSED
 
 
 def test_p2_resolutions_without_a_close_cannot_be_committed(db: Database, channel_id: int) -> None:
@@ -62,7 +62,7 @@ def test_p2_resolutions_without_a_close_cannot_be_committed(db: Database, channe
             """,
             (channel_id,),
         )
-    assert state_of(db, channel_id) is State.DEFAULT
+    assert state_of(db, channel_id) == State.DEFAULT
 
 
 def test_p2_a_close_cannot_be_taken_back_beside_its_resolutions(
@@ -92,7 +92,7 @@ def test_fully_resolved_with_an_unresolved_contract_cannot_be_committed(
     with db.transaction() as conn:
         resolve(conn, channel_id)
         conn.execute("UPDATE contracts SET stage = 'resolved'")
-    assert state_of(db, channel_id) is State.FULLY_RESOLVED
+    assert state_of(db, channel_id) == State.FULLY_RESOLVED
 
 
 def test_a_fully_resolved_channel_takes_no_unresolved_contract(
@@ -114,12 +114,12 @@ def test_marks_may_come_before_or_after_the_state(db: Database, channel_id: int)
         conn.execute("UPDATE channels SET state = 'FULLY_RESOLVED'")
         channels.mark_closed(conn, channel_id, examples.closed())
         channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
-    assert state_of(db, channel_id) is State.FULLY_RESOLVED
+    assert state_of(db, channel_id) == State.FULLY_RESOLVED
     with db.transaction() as conn:
         conn.execute("UPDATE channels SET state = 'COMMITMENT_BROADCASTED'")
         channels.mark_unresolved(conn, channel_id)
         channels.mark_reopened(conn, channel_id)
-    assert state_of(db, channel_id) is State.COMMITMENT_BROADCASTED
+    assert state_of(db, channel_id) == State.COMMITMENT_BROADCASTED
 
 
 def test_an_unknown_state_is_refused(db: Database, channel_id: int) -> None:

@@ -40,7 +40,7 @@ def _channel_points(conn: Connection) -> dict[str, str]:
 
     in_court = channels.by_ids(conn, board.latest_in_court(conn, _MOST))
     return {
-        str(row.channel_point): f"{row.node} {row.state.value}"
+        str(row.channel_point): f"{row.node} {row.state}"
         for row in [*in_court, *channels.list_channels(conn, limit=_MOST)]
     }
 

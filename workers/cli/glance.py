@@ -42,7 +42,7 @@ class Moving:
 
     channel_point: str
     node: str
-    state: State
+    state: str
     close_kind: str | None
     closed_height: int | None
     applied_seq: int

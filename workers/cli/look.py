@@ -47,7 +47,7 @@ def channels(
     tables.show(
         ("channel point", "node", "sat", "state", "closed by", "height"),
         (
-            (r.channel_point, r.node, r.capacity_sat, r.state.value, r.close_kind, r.closed_height)
+            (r.channel_point, r.node, r.capacity_sat, r.state, r.close_kind, r.closed_height)
             for r in rows
         ),
         empty="no such channel"

@@ -127,7 +127,7 @@ def _channels(seen: Glance, before: Glance | None, most: int | None) -> Renderab
             "[bold green]>[/]" if _moved(one, known, before) else "",
             _short_point(one.channel_point) if most else one.channel_point,
             escape(one.node),
-            f"[{STATE_COLOURS[one.state]}]{one.state}[/]",
+            f"[{STATE_COLOURS.get(one.state, 'default')}]{one.state}[/]",
             one.close_kind or "-",
             _number(one.at_risk_sat) if one.at_risk_sat else "-",
             "-" if one.at_risk_height is None else _number(one.at_risk_height),

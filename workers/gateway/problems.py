@@ -153,7 +153,7 @@ def as_problem(error: Exception) -> Problem:
             # Until the node has a secret under the present key (how-to/rotate-secrets).
             return unavailable("this gateway's key does not open the node's webhook secrets")
         case UnreadableRecord():
-            return unavailable("a newer version must take it: nothing was stored, send it again")
+            return unavailable("only a newer version can read it: nothing was stored, ask again")
         case _ if is_retryable(error) or isinstance(error, psycopg.errors.QueryCanceled):
             return unavailable("nothing was stored: send the same request again")
         case _:

@@ -124,7 +124,7 @@ class Stage:
             self.run.recoveries.append(time.monotonic() - began)
 
     def _all_resolved(self) -> bool:
-        return all(row.state is State.FULLY_RESOLVED for row in self._rows())
+        return all(row.state == State.FULLY_RESOLVED for row in self._rows())
 
     def _rows(self) -> list[ChannelRow]:
         played = {actor.channel_point for actor in self._cast.actors}

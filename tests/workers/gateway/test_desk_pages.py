@@ -12,12 +12,13 @@ from contractcourt.channel import Direction
 from contractcourt.effects import HTLC_DUE, WakeAt
 from contractcourt.events import SpendUnconfirmed
 from contractcourt.units import BlockHash, BlockHeight, Satoshi
-from storage import alarms, at_risk, board, deadlines
+from storage import alarms, at_risk, board, deadlines, sight
 from storage import blocks as block_table
 from storage.at_risk import HeightSum
 from storage.board import Wanted
 from tasks.arbitration import apply_at_the_door
 from tests.spent import SOME_BLOCK
+from tests.tasks.opened import show_unheard_of, store_unheard_of
 from tests.workers.gateway.serving import GatewayClient, channel_of
 from tests.workers.gateway.test_gateway_reads import channel_id, close_cooperatively
 from workers.gateway.desk import board as board_page
@@ -85,6 +86,30 @@ def test_the_list_by_node_state_kind_and_page(gateway: GatewayClient) -> None:
         page = gateway.http.get("/" + query)
         assert page.status_code == 200
         assert listed(page.text) == expected, query
+
+
+def test_a_channel_in_a_state_of_a_newer_version_is_shown_as_such(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """Which kind of close it was may be new as well."""
+    close_cooperatively(gateway, opened)
+    with gateway.db.transaction() as conn:
+        newer = channel_id(conn, opened)
+        show_unheard_of(conn, newer)
+        conn.execute(
+            "ALTER TABLE channel_resolutions DROP CONSTRAINT channel_resolutions_close_kind_check"
+        )
+        conn.execute("UPDATE channel_resolutions SET close_kind = 'unheard_of'")
+    store_unheard_of(gateway.db, newer)
+    point = str(opened.funding_outpoint)
+    page = gateway.http.get("/")
+    assert (page.status_code, listed(page.text)) == (200, [point])
+    [told] = gateway.http.get("/v1/channels").json()["channels"]
+    assert (told["state"], told["close_kind"]) == ("UNHEARD_OF", "unheard_of")
+    with gateway.db.transaction() as conn:
+        assert sight.look(conn, [newer]).cases[newer].state == "UNHEARD_OF"
+    case = gateway.http.get(f"/channels/{point}")
+    assert (case.status_code, "only a newer version can read it" in case.text) == (503, True)
 
 
 def test_filters_that_there_are_not_are_refused(gateway: GatewayClient) -> None:

@@ -80,7 +80,7 @@ def _changes(attention: Attention, before: Sight | None, sight: Sight) -> dict[s
     """What moved: of the first event's channels all that are shown, for nobody knows better."""
     old: dict[int, Seen] = {} if before is None else attention.seen(before)
     moved = [
-        {"id": channel_id, "channel_point": str(seen.channel_point), "state": seen.state.value}
+        {"id": channel_id, "channel_point": str(seen.channel_point), "state": seen.state}
         for channel_id, seen in attention.seen(sight).items()
         if old.get(channel_id) != seen
     ]
