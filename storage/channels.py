@@ -158,13 +158,8 @@ def list_channels(
         return cursor.execute(LIST_CHANNELS, facts).fetchall()
 
 
-def mark_closed(conn: Connection, channel_id: int, closed: MarkChannelClosed) -> None:
-    """Store the facts of a close and its resolutions (P2)."""
-    mark_closed_many(conn, [(channel_id, closed)])
-
-
 def mark_closed_many(conn: Connection, closes: Sequence[tuple[int, MarkChannelClosed]]) -> None:
-    """`mark_closed` for many channels, each at most once."""
+    """Store the facts of closes and their resolutions (P2), of each channel at most once."""
     if not closes:
         return
     facts = {
@@ -182,13 +177,8 @@ def mark_reopened(conn: Connection, channel_id: int) -> None:
     conn.execute(DELETE_RESOLUTIONS, {"channel_id": channel_id})
 
 
-def mark_fully_resolved(conn: Connection, channel_id: int, height: BlockHeight) -> None:
-    """Nothing is left to win or lose since `height`."""
-    mark_fully_resolved_many(conn, [(channel_id, height)])
-
-
 def mark_fully_resolved_many(conn: Connection, ends: Iterable[tuple[int, BlockHeight]]) -> None:
-    """`mark_fully_resolved` for many channels, each at most once."""
+    """In these channels, each named at most once, nothing is left to win or lose since a height."""
     given = list(ends)
     if given:
         facts = {

@@ -81,7 +81,6 @@ RECORD_FENCING = """
     INSERT INTO fencings (lease, holder, epoch) VALUES (%(name)s, %(holder)s, %(epoch)s)
     ON CONFLICT DO NOTHING
 """
-FENCINGS = "SELECT holder, epoch FROM fencings WHERE lease = %(name)s ORDER BY epoch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +153,3 @@ def read(conn: Connection, name: str) -> Lease | None:
 def record_fencing(conn: Connection, name: str, holder: UUID, epoch: int) -> None:
     """Keep it for the operator: this holder woke up after its epoch was over. Once an epoch."""
     conn.execute(RECORD_FENCING, {"name": name, "holder": holder, "epoch": epoch})
-
-
-def fencings(conn: Connection, name: str) -> list[tuple[UUID, int]]:
-    """(holder, epoch) of all who found their epoch over, by epoch."""
-    return [(holder, epoch) for holder, epoch in conn.execute(FENCINGS, {"name": name})]

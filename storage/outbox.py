@@ -112,11 +112,6 @@ class IllegibleRow:
     why: str
 
 
-def put(conn: Connection, channel_id: int, effect: OutboxEffect) -> int:
-    """Store one effect; its id."""
-    return put_many(conn, [(channel_id, effect)])[0]
-
-
 def put_many(
     conn: Connection, effects: Sequence[tuple[int, OutboxEffect]], *, done: bool = False
 ) -> list[int]:

@@ -110,7 +110,9 @@ def test_p5_two_processes_of_one_host_and_pid_never_share_the_lease(db: Database
 def test_p5_an_outbox_row_is_held_by_nobody_who_could_die_with_it(db: Database) -> None:
     """A row is read, carried out, then marked: taken up again by anybody at any time."""
     _, channel_id = open_channel(db, "outbox")
-    row_id = db.run(lambda conn: outbox.put(conn, channel_id, NotifyNode("channel.closing", {})))
+    row_id = db.run(
+        lambda conn: outbox.put_many(conn, [(channel_id, NotifyNode("channel.closing", {}))])[0]
+    )
     with closing(BitcoinCore(f"{_NOWHERE}:{free_port()}")) as chain:
         signer = SignerClient(f"{_NOWHERE}:{free_port()}", "a token that is long")
         held = Resources(0, load_settings(from_endpoints=False), db, chain, signer, Way(_NO_BROKER))

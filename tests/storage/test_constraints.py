@@ -24,12 +24,12 @@ def state_of(db: Database, channel_id: int) -> str:
 
 
 def close(conn: Connection, channel_id: int) -> None:
-    channels.mark_closed(conn, channel_id, examples.closed())
+    channels.mark_closed_many(conn, [(channel_id, examples.closed())])
     examples.set_state(conn, channel_id, State.CONTRACT_CLOSED)
 
 
 def resolve(conn: Connection, channel_id: int) -> None:
-    channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+    channels.mark_fully_resolved_many(conn, [(channel_id, BlockHeight(300))])
     examples.set_state(conn, channel_id, State.FULLY_RESOLVED)
 
 
@@ -112,8 +112,8 @@ def test_a_fully_resolved_channel_takes_no_unresolved_contract(
 def test_marks_may_come_before_or_after_the_state(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
         conn.execute("UPDATE channels SET state = 'FULLY_RESOLVED'")
-        channels.mark_closed(conn, channel_id, examples.closed())
-        channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+        channels.mark_closed_many(conn, [(channel_id, examples.closed())])
+        channels.mark_fully_resolved_many(conn, [(channel_id, BlockHeight(300))])
     assert state_of(db, channel_id) == State.FULLY_RESOLVED
     with db.transaction() as conn:
         conn.execute("UPDATE channels SET state = 'COMMITMENT_BROADCASTED'")

@@ -108,7 +108,7 @@ def test_c8_an_append_never_waits_for_a_worker_at_the_case(db: Database, channel
     with db.transaction() as working:
         held = cases.lock_one(working, channel_id)
         assert append(db, channel_id, 10) == Appended(2, duplicate=False)
-        channels.mark_closed(working, channel_id, examples.closed())
+        channels.mark_closed_many(working, [(channel_id, examples.closed())])
         examples.set_state(working, channel_id, State.CONTRACT_CLOSED)
         assert append(db, channel_id, 11) == Appended(3, duplicate=False)
         # What arrived meanwhile is seen before the case is let go.

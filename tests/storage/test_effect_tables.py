@@ -107,7 +107,7 @@ class TestOutbox:
 
     def test_a_failed_one_waits_and_is_found_again(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            failed = outbox.put(conn, channel_id, HTLC_TIMEOUT)
+            failed = outbox.put_many(conn, [(channel_id, HTLC_TIMEOUT)])[0]
             assert outbox.stale(conn, 0, 10) == [(failed, "publish_htlc_transaction")]
             outbox.mark_unanswered(conn, failed, "the signer is away")
             assert outbox.stale(conn, 0, 10) == []
@@ -131,7 +131,7 @@ class TestOutbox:
         longest: float,
     ) -> None:
         with db.transaction() as conn:
-            failed = outbox.put(conn, channel_id, HTLC_TIMEOUT)
+            failed = outbox.put_many(conn, [(channel_id, HTLC_TIMEOUT)])[0]
             pauses = []
             for _ in range(14):
                 mark(conn, failed, "not now")
@@ -141,7 +141,7 @@ class TestOutbox:
 
     def test_letters_are_left_to_those_who_send_them(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            outbox.put(conn, channel_id, notice(1))
+            outbox.put_many(conn, [(channel_id, notice(1))])
             assert outbox.stale(conn, 0, 10) == []
             assert outbox.take(conn) == []
             assert len(outbox.unsent(conn, channel_id)) == 1
@@ -151,7 +151,7 @@ class TestOutbox:
     ) -> None:
         def decide(conn: Connection) -> None:
             held = cases.lock_one(conn, channel_id)
-            outbox.put(conn, channel_id, HTLC_TIMEOUT)
+            outbox.put_many(conn, [(channel_id, HTLC_TIMEOUT)])
             cases.store(conn, held)
 
         with pytest.raises(psycopg.errors.DivisionByZero), db.transaction() as conn:
@@ -329,7 +329,7 @@ class TestBroadcasts:
         self, db: Database, channel_id: int
     ) -> None:
         with db.transaction() as conn:
-            channels.mark_closed(conn, channel_id, examples.closed())
+            channels.mark_closed_many(conn, [(channel_id, examples.closed())])
             examples.set_state(conn, channel_id, State.CONTRACT_CLOSED)
             waiting = [examples.contract(n, ContractStage.SWEEPING) for n in (1, 2)]
             contracts.replace(conn, channel_id, (*waiting, examples.contract(3)))

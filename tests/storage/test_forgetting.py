@@ -47,7 +47,9 @@ def test_effects_that_were_carried_out_long_ago_are_forgotten(
     db: Database, channel_id: int
 ) -> None:
     with db.transaction() as conn:
-        old, young, unsent = (outbox.put(conn, channel_id, AskLocalPoint(n)) for n in range(3))
+        old, young, unsent = (
+            outbox.put_many(conn, [(channel_id, AskLocalPoint(n))])[0] for n in range(3)
+        )
         outbox.mark_sent_many(conn, [old, young])
         age(conn, "outbox", "sent_at", 31, f"id = {old}")
         age(conn, "outbox", "created_at", 90, f"id = {unsent}")
@@ -104,8 +106,8 @@ def test_what_punishes_old_states_stays_until_its_channel_is_long_resolved(db: D
         for channel_id in (long_over, just_over, still_open):
             revoked_states.remember(conn, [(channel_id, 7, (_HTLC,))])
         for channel_id, height in ((long_over, 300), (just_over, 301)):
-            channels.mark_closed(conn, channel_id, examples.closed())
-            channels.mark_fully_resolved(conn, channel_id, BlockHeight(height))
+            channels.mark_closed_many(conn, [(channel_id, examples.closed())])
+            channels.mark_fully_resolved_many(conn, [(channel_id, BlockHeight(height))])
             examples.set_state(conn, channel_id, State.FULLY_RESOLVED)
         forget = forgetting.revoked_states(BlockHeight(300))
         assert [forget(conn), forget(conn)] == [2, 0], "its one state, and itself"

@@ -42,7 +42,7 @@ def test_letters_of_a_channel_never_overtake(db: Database, channel_id: int) -> N
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
         first, second = outbox.put_many(conn, [(channel_id, notice(1)), (channel_id, notice(2))])
-        elsewhere = outbox.put(conn, other, notice(3))
+        elsewhere = outbox.put_many(conn, [(other, notice(3))])[0]
         assert due(conn) == [first, elsewhere]
         assert not letters.mark_refused(conn, first, "it answered 500", MOST)
         # The first one waits for its next try, and the second one for the first.
@@ -74,8 +74,8 @@ def test_what_an_htlc_upstream_waits_for_overtakes_all_but_its_own_channel(
 def test_an_urgent_letter_that_is_not_due_holds_up_nobody(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
-        urgent = outbox.put(conn, channel_id, NotifyNode("htlc.failed", {}))
-        elsewhere = outbox.put(conn, other, notice(1))
+        urgent = outbox.put_many(conn, [(channel_id, NotifyNode("htlc.failed", {}))])[0]
+        elsewhere = outbox.put_many(conn, [(other, notice(1))])[0]
         letters.mark_unanswered(conn, urgent, "no answer")
         assert due(conn) == [elsewhere]
         letters.hurry(conn, examples.NODE)
@@ -103,7 +103,7 @@ def test_a_dead_letter_lets_the_next_ones_go_on_and_each_names_it(
         [letter] = all_of(Letter, letters.take(conn, examples.NODE, 10))
         assert (letter.id, [one.split("_")[1] for one in letter.missing]) == (second, [str(first)])
         letters.mark_taken(conn, [second])
-        third = outbox.put(conn, channel_id, notice(3))
+        third = outbox.put_many(conn, [(channel_id, notice(3))])[0]
         [dead] = dead_letters.list_letters(conn)
         assert (dead.id, dead.event_type, dead.attempts) == (first, "channel.closing", MOST)
         assert dead.last_error == "it answered 400"
@@ -117,7 +117,7 @@ def test_a_dead_letter_lets_the_next_ones_go_on_and_each_names_it(
 
 def test_a_replay_asked_twice_sends_once(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
-        first = outbox.put(conn, channel_id, notice(1))
+        first = outbox.put_many(conn, [(channel_id, notice(1))])[0]
         kill(conn, first)
         assert dead_letters.replay(conn, first) is Replay.REPLAYED
         assert dead_letters.replay(conn, first) is Replay.ALREADY_REPLAYED
@@ -147,7 +147,7 @@ def test_the_alarm_of_a_channel_is_over_with_its_last_dead_letter(
 
 def test_one_sender_at_a_time_and_a_dead_sender_lets_go(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
-        outbox.put(conn, channel_id, notice(1))
+        outbox.put_many(conn, [(channel_id, notice(1))])
         assert endpoints.waiting(conn, 0) == ["alice"]
         assert endpoints.claim(conn, "alice", ONE, 60) == 0
         # The commit's answer was lost: it does not wait for itself.
@@ -167,7 +167,7 @@ def test_an_endpoint_that_is_silent_is_left_alone_for_longer_each_time(
 ) -> None:
     pause = "SELECT extract(epoch FROM open_until - clock_timestamp()) FROM webhook_endpoints"
     with db.transaction() as conn:
-        letter = outbox.put(conn, channel_id, notice(1))
+        letter = outbox.put_many(conn, [(channel_id, notice(1))])[0]
         assert endpoints.claim(conn, "alice", ONE, 60) == 0
         waits = []
         for failures in range(1, 15):

@@ -108,7 +108,7 @@ class TestChannels:
     def test_listed_by_page_state_and_node(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
             others = [examples.open_channel(conn, number) for number in (2, 3)]
-            channels.mark_closed(conn, others[0], examples.closed())
+            channels.mark_closed_many(conn, [(others[0], examples.closed())])
             examples.set_state(conn, others[0], State.CONTRACT_CLOSED)
             ids = [channel_id, *others]
             assert [row.id for row in channels.list_channels(conn, limit=2)] == ids[:2]
@@ -119,8 +119,8 @@ class TestChannels:
 
     def test_a_close_and_its_taking_back(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            channels.mark_closed(conn, channel_id, examples.closed(examples.contract(5)))
-            channels.mark_fully_resolved(conn, channel_id, BlockHeight(300))
+            channels.mark_closed_many(conn, [(channel_id, examples.closed(examples.contract(5)))])
+            channels.mark_fully_resolved_many(conn, [(channel_id, BlockHeight(300))])
             row = channels.by_ids(conn, [channel_id])[0]
             assert (row.close_kind, row.closing_txid) == (CloseKind.LOCAL, txid(9))
             assert (row.closed_height, row.fully_resolved_height) == (106, 300)

@@ -40,7 +40,7 @@ def test_an_effect_that_the_signer_did_not_answer_is_due_at_once(
     db: Database, channel_id: int
 ) -> None:
     with db.transaction() as conn:
-        row = outbox.put(conn, channel_id, AskLocalPoint(3))
+        row = outbox.put_many(conn, [(channel_id, AskLocalPoint(3))])[0]
         outbox.mark_unanswered(conn, row, "the signer is away")
         _set_back(conn)
         assert outbox.stale(conn, -1.0, 10) == [(row, "ask_local_point")]
@@ -48,7 +48,7 @@ def test_an_effect_that_the_signer_did_not_answer_is_due_at_once(
 
 def test_a_letter_is_due_at_once(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
-        outbox.put(conn, channel_id, NotifyNode("channel.closed", {}))
+        outbox.put_many(conn, [(channel_id, NotifyNode("channel.closed", {}))])
         conn.execute(_WAS_AHEAD)
         assert endpoints.waiting(conn, -1.0) == []
         set_back.mend(conn, _CLAIM_SECONDS)
@@ -61,8 +61,8 @@ def test_what_lies_there_by_the_million_is_mended_page_by_page(
     monkeypatch.setattr(set_back, "PAGE", 2)
     with db.transaction() as conn:
         for number in range(3):
-            outbox.put(conn, channel_id, NotifyNode("channel.closed", {"number": number}))
-        outbox.put(conn, channel_id, AskLocalPoint(3))
+            outbox.put_many(conn, [(channel_id, NotifyNode("channel.closed", {"number": number}))])
+        outbox.put_many(conn, [(channel_id, AskLocalPoint(3))])
         conn.execute(_WAS_AHEAD)
         assert set_back.mend(conn, _CLAIM_SECONDS)
         assert len(outbox.stale(conn, -1.0, 10)) == 1, "effects come first"
@@ -75,7 +75,7 @@ def test_what_lies_there_by_the_million_is_mended_page_by_page(
 
 def test_a_pause_that_is_meant_stays(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
-        row = outbox.put(conn, channel_id, AskLocalPoint(3))
+        row = outbox.put_many(conn, [(channel_id, AskLocalPoint(3))])[0]
         for _ in range(12):
             outbox.mark_refused(conn, row, "refused")
         set_back.mend(conn, _CLAIM_SECONDS)

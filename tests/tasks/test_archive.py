@@ -108,7 +108,7 @@ def test_a_month_that_can_t_be_put_away_keeps_nothing_from_being_forgotten(
 ) -> None:
     _, channel_id = open_channel(db, "long over")
     with db.transaction() as conn:
-        sent = outbox.put(conn, channel_id, AskLocalPoint(1))
+        sent = outbox.put_many(conn, [(channel_id, AskLocalPoint(1))])[0]
         outbox.mark_sent(conn, sent)
         conn.execute("UPDATE outbox SET sent_at = sent_at - interval '31 days'")
         conn.execute(docket_parts.MAKE, {"month": OLD_MONTH})
@@ -423,7 +423,9 @@ def test_a_repeated_force_close_still_knows_the_first_request(db: Database) -> N
 def test_the_archivist_forgets_what_is_long_over_and_what_is_not_stays(db: Database) -> None:
     _, channel_id = open_channel(db, "long over")
     with db.transaction() as conn:
-        rows = [outbox.put(conn, channel_id, AskLocalPoint(number)) for number in range(2)]
+        rows = [
+            outbox.put_many(conn, [(channel_id, AskLocalPoint(number))])[0] for number in range(2)
+        ]
         outbox.mark_sent_many(conn, rows)
         conn.execute(
             "UPDATE outbox SET sent_at = sent_at - interval '31 days' WHERE id = %s", [rows[0]]

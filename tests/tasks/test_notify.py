@@ -283,7 +283,9 @@ def test_a_dead_endpoint_keeps_nobody_from_the_others(
             node_secrets.issue(conn, examples.WEBHOOK_SEAL, "bob")
             for number in range(50, 90):
                 channel = examples.open_channel(conn, number, "bob")
-                outbox.put(conn, channel, NotifyNode("channel.closing", {"number": number}))
+                outbox.put_many(
+                    conn, [(channel, NotifyNode("channel.closing", {"number": number}))]
+                )
         deliver(held, "bob")
         with db.transaction() as conn:
             [[asked]] = conn.execute("SELECT sum(attempts) FROM outbox").fetchall()

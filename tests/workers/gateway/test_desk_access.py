@@ -245,7 +245,7 @@ def test_a_dead_letter_is_seen_by_all_and_sent_again_by_the_operator(
 ) -> None:
     with gateway.db.transaction() as conn:
         told = NotifyNode("channel.closing", {"stage": "seen"})
-        letter = outbox.put(conn, channel_id(conn, opened), told)
+        letter = outbox.put_many(conn, [(channel_id(conn, opened), told)])[0]
         assert letters.mark_refused(conn, letter, "it answered <i>422</i>", 1)
     path = f"/dead-letters/{letter}/replay"
     desk.sign_in(VIEWER_TOKEN)

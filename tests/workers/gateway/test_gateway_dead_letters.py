@@ -29,7 +29,9 @@ def dead(gateway: GatewayClient, opened: SimulatedChannel) -> int:
     del opened
     with gateway.db.transaction() as conn:
         [row] = channels.list_channels(conn)
-        letter = outbox.put(conn, row.id, NotifyNode("htlc.fulfilled", {"preimage": str(PREIMAGE)}))
+        letter = outbox.put_many(
+            conn, [(row.id, NotifyNode("htlc.fulfilled", {"preimage": str(PREIMAGE)}))]
+        )[0]
         assert letters.mark_refused(conn, letter, "it answered 400", 1)
     return letter
 
@@ -60,7 +62,9 @@ def test_pages_follow_each_other(gateway: GatewayClient, dead: int) -> None:
     with gateway.db.transaction() as conn:
         [row] = channels.list_channels(conn)
         for number in range(3):
-            letter = outbox.put(conn, row.id, NotifyNode("channel.closed", {"number": number}))
+            letter = outbox.put_many(
+                conn, [(row.id, NotifyNode("channel.closed", {"number": number}))]
+            )[0]
             letters.mark_refused(conn, letter, "it answered 400", 1)
     seen, after = [], 0
     while True:
