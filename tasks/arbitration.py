@@ -22,6 +22,7 @@ import structlog
 
 from contractcourt.advance import open_case
 from contractcourt.alarms import AlarmKind
+from contractcourt.errors import ContractCourtError, LawError
 from contractcourt.events import ChannelOpened, Event, PolicyChanged
 from storage import alarms, cases, channels, docket, nodes
 from storage.cases import StoredCase
@@ -46,8 +47,20 @@ EVENTS_AT_ONCE = 200
 #: these cases, and Postgres ends a transaction that says nothing for 15 s. A channel with hundreds
 #: of contracts takes a second for as many events.
 MOST_SECONDS = 2.0
-#: What may lie in one channel alone (`lies_in_a_channel`).
-OF_A_CHANNEL = (BrokenLaw, UnreadableRecord, psycopg.Error)
+#: What may lie in one channel alone (`lies_in_a_channel`): in what is stored of it, or in a fault
+#: of ours that it alone has met.
+OF_A_CHANNEL = (
+    BrokenLaw,
+    LawError,
+    UnreadableRecord,
+    psycopg.Error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 #: Looking again is bounded; what still comes in after so many rounds has its own wake-up.
 _MOST_ROUNDS = 10_000
 
@@ -245,8 +258,15 @@ def _outcome(applied: int, stood: dict[int, int], written: Written) -> Outcome:
 
 def _set_aside(db: Database, channel_id: int, broken: Exception) -> None:
     """Nothing of this channel moves, and the operator knows why; its events stay unapplied."""
-    _log.error("the law broke", channel_id=channel_id, error=str(broken))
-    db.run(lambda conn: alarms.raise_alarm(conn, channel_id, AlarmKind.LAW_BROKEN, str(broken)))
+    why = in_words(broken)
+    _log.error("the law broke", channel_id=channel_id, error=why)
+    db.run(lambda conn: alarms.raise_alarm(conn, channel_id, AlarmKind.LAW_BROKEN, why))
+
+
+def in_words(broken: Exception) -> str:
+    """What is said of one of `OF_A_CHANNEL`; a fault of ours has no words of its own."""
+    has_words = isinstance(broken, ContractCourtError | psycopg.Error)
+    return str(broken) if has_words else repr(broken)
 
 
 def open_channel(

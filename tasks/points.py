@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -17,7 +18,7 @@ from storage.outbox import OutboxRow
 from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
-from tasks.errands import take
+from tasks.errands import one_by_one, take
 from tasks.resources import Resources, resources
 from tasks.signer_client import SignerCallFailed
 from tasks.signing import needs_no_signer, note_failure
@@ -32,13 +33,13 @@ def ask_local_point_task(ids: list[int], idempotency_key: str) -> None:
 
 def ask(held: Resources, ids: Sequence[int]) -> None:
     """One row after another, each by its case as it is now."""
-    for row, case in take(held, ids, "ask_local_point"):
-        reach(CrashPoint.POINT_TAKEN)
-        if isinstance(row.effect, AskLocalPoint):
-            _ask(held, row, case, row.effect.number)
+    one_by_one(held, take(held, ids, "ask_local_point"), partial(_ask, held))
 
 
-def _ask(held: Resources, row: OutboxRow, case: Case, number: int) -> None:
+def _ask(held: Resources, row: OutboxRow, case: Case) -> None:
+    reach(CrashPoint.POINT_TAKEN)
+    assert isinstance(row.effect, AskLocalPoint)
+    number = row.effect.number
     if case.wanted_local_point != number:
         # A reorg took the close, or the node has told the point. The law asks anew.
         held.db.run(lambda conn: _is_done(conn, row, case.channel))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -32,7 +33,7 @@ from storage.signed import store as store_signed
 from tasks import wakeups
 from tasks.app import app
 from tasks.crash_points import CrashPoint, reach
-from tasks.errands import take
+from tasks.errands import one_by_one, take
 from tasks.errors import RefusedByEngine
 from tasks.resources import Resources, resources
 from tasks.sending import send
@@ -51,13 +52,17 @@ def publish_task(ids: list[int], idempotency_key: str) -> None:
 
 def publish(held: Resources, ids: Sequence[int]) -> None:
     """One row after another, each by its case as it is now."""
-    for row, case in take(held, ids, "publish_commitment", "publish_htlc_transaction"):
-        reach(CrashPoint.PUBLISH_TAKEN)
-        match row.effect:
-            case PublishCommitment():
-                _publish_commitment(held, row, case, row.effect)
-            case PublishHtlcTransaction():
-                _publish_htlc_transaction(held, row, case, row.effect)
+    taken = take(held, ids, "publish_commitment", "publish_htlc_transaction")
+    one_by_one(held, taken, partial(_publish, held))
+
+
+def _publish(held: Resources, row: OutboxRow, case: Case) -> None:
+    reach(CrashPoint.PUBLISH_TAKEN)
+    match row.effect:
+        case PublishCommitment():
+            _publish_commitment(held, row, case, row.effect)
+        case PublishHtlcTransaction():
+            _publish_htlc_transaction(held, row, case, row.effect)
 
 
 def _publish_commitment(

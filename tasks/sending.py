@@ -16,6 +16,7 @@ from chain.view import PublishResult
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.case import Case
+from contractcourt.errors import LawError
 from contractcourt.events import TAKEN, PublishOutcome, TransactionPublished
 from contractcourt.units import Txid
 from storage import alarms, broadcasts, cases, docket, settling
@@ -59,17 +60,21 @@ def _send_package(held: Resources, child: Broadcast) -> list[tuple[Broadcast, Pu
 def _still_offered(held: Resources, given: Sequence[Broadcast]) -> list[Broadcast]:
     """Without commitments of ours that their cases offer no more: these are given up (L19).
 
-    Where only another version can read the case, it is left to that one.
+    Where only another version can read the case, it is left to that one; where it is damaged, to
+    whoever mends it.
     """
     ours = [broadcast for broadcast in given if broadcast.purpose == COMMITMENT]
     if not ours:
         return list(given)
     channel_ids = [broadcast.channel_id for broadcast in ours]
     known = held.db.run(lambda conn: cases.legible(conn, channel_ids))
-    offered = {on_offer(case) for case in known.values()}
-    kept_back = [broadcast for broadcast in ours if broadcast.txid not in offered]
+    offered: dict[int, Txid | None] = {}
+    for channel_id, case in known.items():
+        with suppress(LawError):
+            offered[channel_id] = on_offer(case)
+    kept_back = [b for b in ours if b.txid != offered.get(b.channel_id)]
     for broadcast in kept_back:
-        if broadcast.channel_id in known:
+        if broadcast.channel_id in offered:
             give_up(held, broadcast, partial(_offers, broadcast.txid))
     return [broadcast for broadcast in given if broadcast not in kept_back]
 

@@ -41,7 +41,13 @@ from tasks.publish import publish
 from tasks.resources import Resources
 from tasks.sending import send
 from tests.spent import spent
-from tests.tasks.opened import change_case, open_channel, open_funded, store_unheard_of
+from tests.tasks.opened import (
+    change_case,
+    damage_transactions,
+    open_channel,
+    open_funded,
+    store_unheard_of,
+)
 from workers.simulation.channel import SimulatedChannel
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
@@ -172,6 +178,22 @@ def test_one_whose_case_only_a_newer_version_can_read_is_left_to_it_and_holds_up
     with pytest.raises(ChainError):
         send(cut_off, sent)
     assert _state(db, newer) is BroadcastState.OPEN
+
+
+def test_one_whose_case_is_damaged_is_kept_back_and_holds_up_no_other(
+    db: Database, cut_off: Resources
+) -> None:
+    sent = []
+    for name in ("damaged", "other"):
+        sim, channel_id = open_channel(db, name)
+        _hear(db, channel_id, _ASKED)
+        sent.append(_stored(db, sim, channel_id))
+    damaged, _ = sent
+    db.run(lambda conn: damage_transactions(conn, damaged.channel_id))
+    send(cut_off, [damaged])
+    with pytest.raises(ChainError):
+        send(cut_off, sent)
+    assert _state(db, damaged) is BroadcastState.OPEN
 
 
 def test_one_of_whose_case_a_newer_version_knows_more_is_left_to_it_and_holds_up_no_other(

@@ -13,12 +13,13 @@ from contractcourt.units import BlockHeight
 from storage import alarms, docket, outbox
 from storage.database import Database
 from tasks import reconcile, wakeups
+from tasks.arbitration import arbitrate
 from tasks.publish import publish
 from tasks.resources import Resources
 from tasks.sweeper.round import SweepRound
 from tests.contractcourt.sweeping.wanted import market
 from tests.tasks.chain_events import ChainEvents
-from tests.tasks.opened import open_channel, store_unheard_of
+from tests.tasks.opened import damage_transactions, open_channel, store_unheard_of
 from tests.tasks.sweeps import STARTED, Sweeps
 
 _ASKED = ForceCloseRequested("2026-01-01T00:00:00+00:00", "operator", "a test")
@@ -129,6 +130,39 @@ def test_an_effect_keeps_no_other_from_being_carried_out(db: Database, cut_off: 
     assert told.keys() == {"not_signed", "signer_away"}
     assert told["not_signed"].channel_id == newer
     assert str(sim.channel.channel_point) in told["signer_away"].message
+
+
+def test_a_damaged_case_keeps_no_others_effect_from_being_carried_out(
+    db: Database, cut_off: Resources
+) -> None:
+    (_, damaged), (sim, other) = (open_channel(db, name) for name in ("damaged", "other"))
+    for channel_id in (damaged, other):
+        ChainEvents(db, channel_id).tell(_ASKED)
+    db.run(lambda conn: damage_transactions(conn, damaged))
+    publish(cut_off, _waiting(db, damaged) + _waiting(db, other))
+    told = {alarm.kind: alarm for alarm in db.run(alarms.list_open)}
+    assert told.keys() == {"not_signed", "signer_away"}
+    assert told["not_signed"].channel_id == damaged
+    assert str(sim.channel.channel_point) in told["signer_away"].message
+    [waits] = db.run(lambda conn: outbox.unsent(conn, damaged))
+    assert waits.attempts == 1, "it is tried again"
+
+
+def test_a_damaged_case_keeps_no_other_from_being_advanced(db: Database) -> None:
+    damaged, other = (open_channel(db, name)[1] for name in ("damaged", "other"))
+    for channel_id in (damaged, other):
+        ChainEvents(db, channel_id).tell(_ASKED)
+    with db.transaction() as conn:
+        damage_transactions(conn, damaged)
+        for channel_id in (damaged, other):
+            docket.append(
+                conn, channel_id, HeightReached(BlockHeight(9)), idempotency_key="h", source="chain"
+            )
+    assert arbitrate(db, [damaged, other]).applied == 1
+    with db.transaction() as conn:
+        assert docket.unapplied_channels(conn, 0, 10) == [damaged]
+        [alarm] = alarms.list_open(conn)
+    assert (alarm.kind, alarm.channel_id) == ("law_broken", damaged)
 
 
 def test_a_kind_of_effect_keeps_no_other_from_being_found(

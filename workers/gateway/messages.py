@@ -8,7 +8,6 @@ from typing import assert_never
 
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Channel
-from contractcourt.errors import LawError
 from contractcourt.events import ChannelOpened, ChannelUpdated, Event
 from contractcourt.units import Script
 from storage import cases, channels, docket, force_close_entry, htlc_index, told_preimages
@@ -220,7 +219,7 @@ def _share(
     try:
         with conn.transaction():
             return _hear(conn, message, channel_id, point, event)
-    except (LawError, *arbitration.OF_A_CHANNEL) as broken:
+    except arbitration.OF_A_CHANNEL as broken:
         if not arbitration.lies_in_a_channel(broken):
             raise
         appended = docket.append(
