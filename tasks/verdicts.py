@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 
 from contractcourt.advance import Verdict, advance
 from contractcourt.alarms import AlarmKind
@@ -60,6 +61,9 @@ def _hear(case: Case, entry: NumberedEvent, *, raises: bool) -> Verdict:
         return Verdict(
             case, (RaiseAlarm(AlarmKind.EVENT_REFUSED, f"{kind} {entry.seq}: {refused}"),)
         )
+    except SoftTimeLimitExceeded:
+        # The task's time is up, whatever the law was at.
+        raise
     except Exception as error:
         raise BrokenLaw(
             f"docket entry {entry.seq} of {case.channel.channel_point}: {error!r}"

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from contractcourt.advance import Verdict, advance
 from contractcourt.alarms import AlarmKind
@@ -215,6 +216,26 @@ def test_c17_channels_on_which_the_law_breaks_do_not_fill_the_bound(
     assert left == [channel_id for _, channel_id in opened]
     monkeypatch.undo()
     assert arbitrate(db, left).applied == 3, "a version without the defect gets on with them"
+
+
+def test_c17_a_task_whose_time_is_up_ends_and_blames_no_channel(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit falls anywhere, and mostly into the law: what was not committed is found again."""
+
+    def slow(*_: object) -> Verdict:
+        raise SoftTimeLimitExceeded
+
+    ids = [open_channel(db, name)[1] for name in ("one", "another")]
+    for channel_id in ids:
+        _append_heights(db, channel_id, 1, 2)
+    monkeypatch.setattr(verdicts, "advance", slow)
+    for chunk in (ids, ids[:1]):
+        with pytest.raises(SoftTimeLimitExceeded):
+            arbitrate(db, chunk)
+    with db.transaction() as conn:
+        assert alarms.list_open(conn) == []
+        assert docket.unapplied_channels(conn, 0, 10) == ids
 
 
 def test_a_row_that_postgres_finds_damaged_stops_its_own_channel_alone(db: Database) -> None:
