@@ -154,6 +154,27 @@ def test_c3_unapplied_channels_are_found_longest_waiting_first(
         assert docket.backlog(conn)[0] == 3
 
 
+def test_c3_a_channel_to_which_something_happens_all_the_time_is_found(
+    db: Database, channel_id: int
+) -> None:
+    """How long it waits is said by its oldest entry, however young the newest is."""
+    append(db, channel_id, 10)
+    with db.transaction() as conn:
+        conn.execute("UPDATE unapplied SET created_at = created_at - interval '1 hour'")
+    append(db, channel_id, 11)
+    with db.transaction() as conn:
+        assert docket.unapplied_channels(conn, 60, 10) == [channel_id]
+
+
+def test_c3_what_was_written_before_the_clock_was_set_back_is_found(
+    db: Database, channel_id: int
+) -> None:
+    append(db, channel_id, 10)
+    with db.transaction() as conn:
+        conn.execute("UPDATE unapplied SET created_at = created_at + interval '1 hour'")
+        assert docket.unapplied_channels(conn, 60, 10) == [channel_id]
+
+
 def test_c3_channels_that_are_set_aside_hold_up_no_other(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
