@@ -167,7 +167,7 @@ class MarkUnresolved(msgspec.Struct, frozen=True, tag="mark_unresolved"):
     """A reorg took back the spend of a contract: the case is open again."""
 
 
-_OWED_UPSTREAM = frozenset({"htlc.fulfilled", "htlc.failed"})
+OWED_UPSTREAM = frozenset({"htlc.fulfilled", "htlc.failed"})
 
 
 class NotifyNode(msgspec.Struct, frozen=True, tag="notify_node"):
@@ -179,7 +179,7 @@ class NotifyNode(msgspec.Struct, frozen=True, tag="notify_node"):
     @property
     def urgent(self) -> bool:
         """The node owes it to the HTLC's other channel, before that one expires upstream (U1)."""
-        return self.event_type in _OWED_UPSTREAM
+        return self.event_type in OWED_UPSTREAM
 
 
 class AskLocalPoint(msgspec.Struct, frozen=True, tag="ask_local_point"):

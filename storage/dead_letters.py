@@ -14,6 +14,8 @@ from psycopg.rows import args_row
 
 from contractcourt.alarms import AlarmKind
 from contractcourt.bitcoin.outpoint import OutPoint
+from contractcourt.codec import MalformedRecord
+from contractcourt.effects import OWED_UPSTREAM
 from storage import alarms, letters
 from storage.database import Connection
 
@@ -33,9 +35,9 @@ REPLAY = """
         WHERE id = %(id)s AND replayed_at IS NULL
         RETURNING id, channel_id, kind, endpoint, effect, created_at
     )
-    INSERT INTO outbox (id, channel_id, kind, endpoint, effect, created_at)
+    INSERT INTO outbox (id, channel_id, kind, endpoint, effect, created_at, urgent)
     OVERRIDING SYSTEM VALUE
-    SELECT * FROM again
+    SELECT *, effect::jsonb ->> 'event_type' = ANY(%(urgent)s) FROM again
     RETURNING channel_id
 """
 #: Of those to the node: the operator's, of the same channel, raise no alarm.
@@ -104,7 +106,7 @@ def replay(conn: Connection, letter_id: int) -> Replay:
 
     The alarm of its channel is over with its last dead letter.
     """
-    again = conn.execute(REPLAY, {"id": letter_id}).fetchone()
+    again = conn.execute(REPLAY, {"id": letter_id, "urgent": list(OWED_UPSTREAM)}).fetchone()
     if again is not None:
         channel_id = again[0]
         if conn.execute(MORE, {"channel_id": channel_id}).fetchone() is None:
@@ -129,10 +131,17 @@ def _dead_letter(
         id=letter_id,
         endpoint=endpoint,
         channel_point=None if channel_point is None else OutPoint(channel_point),
-        event_type=letters.read(effect).event_type,
+        event_type=_event_type(effect),
         attempts=attempts,
         last_error=last_error,
         created_at=created_at,
         died_at=died_at,
         replayed_at=replayed_at,
     )
+
+
+def _event_type(effect: str) -> str:
+    try:
+        return letters.read(effect).event_type
+    except MalformedRecord:
+        return "unknown to this version"

@@ -115,6 +115,30 @@ def test_a_dead_letter_lets_the_next_ones_go_on_and_each_names_it(
     assert (letter.id, letter.missing) == (third, ())
 
 
+def test_an_urgent_letter_that_is_sent_again_is_as_urgent_as_before(
+    db: Database, channel_id: int
+) -> None:
+    with db.transaction() as conn:
+        urgent = outbox.put_many(conn, [(channel_id, NotifyNode("htlc.fulfilled", {}))])[0]
+        kill(conn, urgent)
+        bulk = [examples.open_channel(conn, number) for number in range(2, 5)]
+        outbox.put_many(conn, [(one, notice(1)) for one in bulk])
+        dead_letters.replay(conn, urgent)
+        assert due(conn) == [urgent]
+
+
+def test_a_dead_letter_of_a_newer_version_hides_no_other(db: Database, channel_id: int) -> None:
+    with db.transaction() as conn:
+        other = examples.open_channel(conn, 2)
+        newer, known = outbox.put_many(conn, [(one, notice(1)) for one in (channel_id, other)])
+        kill(conn, newer)
+        kill(conn, known)
+        spoil = "UPDATE dead_letters SET effect = replace(effect, 'notify_node', 'unheard_of')"
+        conn.execute(f"{spoil} WHERE id = %s".encode(), [newer])
+        found = [(dead.id, dead.event_type) for dead in dead_letters.list_letters(conn)]
+    assert found == [(newer, "unknown to this version"), (known, "channel.closing")]
+
+
 def test_a_replay_asked_twice_sends_once(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
         first = outbox.put_many(conn, [(channel_id, notice(1))])[0]
