@@ -49,18 +49,10 @@ _COLUMNS = "o.id, o.channel_id, o.kind, o.effect, o.attempts, o.created_at"
 #: Said so that the index of what is unsent does not serve: a long transaction keeps all in it that
 #: was sent since, and who knows the ids need not go through that (users_ask P1).
 _STILL_UNSENT = "coalesce(o.sent_at, 'infinity') = 'infinity'"
-TAKE_THESE = f"""
+TAKE = f"""
     SELECT {_COLUMNS} FROM outbox AS o
     WHERE o.id = ANY(%(ids)s) AND {_STILL_UNSENT} AND o.kind = ANY(%(kinds)s)
     ORDER BY o.id
-    FOR UPDATE OF o SKIP LOCKED
-"""
-TAKE_DUE = f"""
-    SELECT {_COLUMNS} FROM outbox AS o
-    WHERE o.sent_at IS NULL AND o.endpoint IS NULL
-      AND o.due_at <= statement_timestamp() AND o.kind = ANY(%(kinds)s)
-    ORDER BY o.due_at, o.id
-    LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
 """
 MARK_SENT = f"""
@@ -86,7 +78,7 @@ UNSENT = """
     WHERE o.channel_id = %(channel_id)s AND o.sent_at IS NULL AND o.kind <> 'notify_operator'
     ORDER BY o.id
 """
-#: What `take` is for: everything but letters.
+#: What `take` and `stale` are for: everything but letters.
 ALL_KINDS = ("publish_commitment", "ask_local_point", "publish_htlc_transaction")
 
 
@@ -132,16 +124,12 @@ def put_many(
 
 
 def take(
-    conn: Connection,
-    ids: Sequence[int] | None = None,
-    kinds: Sequence[str] = ALL_KINDS,
-    limit: int = 100,
+    conn: Connection, ids: Sequence[int], kinds: Sequence[str] = ALL_KINDS
 ) -> list[OutboxRow | IllegibleRow]:
-    """Lock and read unsent rows: all of `ids`, or some that are due; held ones are left out."""
-    facts = {"ids": None if ids is None else list(ids), "kinds": list(kinds), "limit": limit}
-    query = TAKE_DUE if ids is None else TAKE_THESE
+    """Lock and read those of these rows that are unsent; held ones are left out."""
+    facts = {"ids": list(ids), "kinds": list(kinds)}
     with conn.cursor(row_factory=args_row(_outbox_row)) as cursor:
-        return cursor.execute(query, facts).fetchall()
+        return cursor.execute(TAKE, facts).fetchall()
 
 
 def mark_sent(conn: Connection, outbox_id: int) -> None:

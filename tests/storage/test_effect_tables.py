@@ -94,10 +94,10 @@ class TestOutbox:
                 (ids[1], AskLocalPoint(7)),
                 (ids[2], AskLocalPoint(8)),
             ]
-            assert outbox.take(two) == []
+            assert outbox.take(two, ids) == []
             outbox.mark_sent_many(one, ids[:2])
         with db.transaction() as conn:
-            assert [row.id for row in outbox.take(conn)] == ids[2:]
+            assert [row.id for row in outbox.take(conn, ids)] == ids[2:]
             assert outbox.take(conn, ids, kinds=["publish_htlc_transaction"]) == []
 
     def test_all_that_is_asked_for_by_name_is_taken(self, db: Database, channel_id: int) -> None:
@@ -111,10 +111,18 @@ class TestOutbox:
             assert outbox.stale(conn, 0, 10) == [(failed, "publish_htlc_transaction")]
             outbox.mark_unanswered(conn, failed, "the signer is away")
             assert outbox.stale(conn, 0, 10) == []
-            assert outbox.take(conn) == []
             # Asked for by name it is tried at once.
             [taken] = all_of(OutboxRow, outbox.take(conn, [failed]))
             assert taken.attempts == 1
+
+    def test_what_is_due_longest_is_found_first(self, db: Database, channel_id: int) -> None:
+        """However many come after it, it has its turn."""
+        with db.transaction() as conn:
+            ids = outbox.put_many(conn, [(channel_id, AskLocalPoint(n)) for n in range(3)])
+            again = "UPDATE outbox SET due_at = due_at - interval '1 hour' WHERE id = %s"
+            conn.execute(again, [ids[1]])
+            found = [outbox_id for outbox_id, _ in outbox.stale(conn, 0, 2)]
+        assert found == [ids[1], ids[0]]
 
     @pytest.mark.parametrize(
         ("mark", "longest"),
@@ -141,9 +149,9 @@ class TestOutbox:
 
     def test_letters_are_left_to_those_who_send_them(self, db: Database, channel_id: int) -> None:
         with db.transaction() as conn:
-            outbox.put_many(conn, [(channel_id, notice(1))])
+            letters = outbox.put_many(conn, [(channel_id, notice(1))])
             assert outbox.stale(conn, 0, 10) == []
-            assert outbox.take(conn) == []
+            assert outbox.take(conn, letters) == []
             assert len(outbox.unsent(conn, channel_id)) == 1
 
     def test_c10_an_effect_is_stored_with_its_case_or_not_at_all(
