@@ -1,8 +1,8 @@
 """The docket: everything that happened to each channel, in order.
 
 A channel's entries are numbered from 1 without a gap, each carries its sender's idempotency key,
-and each hash covers the one before, so that a changed or missing entry shows. An append locks
-the channel's `docket_heads` row and nothing else: it never waits for a worker at the case.
+and each hash covers the one before (`docket_hashes`). An append locks the channel's `docket_heads`
+row and nothing else: it never waits for a worker at the case.
 
 Entries are kept by the month they came in (`docket_parts`). Appends and wake-ups see the recent
 months, `docket`; whoever looks back sees the archive too, `docket_history`.
@@ -10,7 +10,6 @@ months, `docket`; whoever looks back sees the archive too, `docket_history`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,12 +21,10 @@ from contractcourt.alarms import AlarmKind
 from contractcourt.codec import MalformedRecord, decode, decode_whole, encode
 from contractcourt.events import Event
 from storage.database import Connection
-from storage.errors import BrokenDocket, UnknownChannel, UnreadableRecord
+from storage.docket_hashes import chained_hash
+from storage.errors import UnknownChannel, UnreadableRecord
 
 Source = Literal["node", "chain", "court", "operator"]
-
-#: What the first entry's hash covers in place of an entry before it.
-GENESIS_HASH = bytes(32)
 
 #: In the order of the channels, so that two who lock the same never wait for each other. The newest
 #: first (`cases.LOCK_CASES`).
@@ -116,17 +113,6 @@ BACKLOG = """
            coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
     FROM unapplied
 """
-#: Each with where the docket ends, in one look: what comes meanwhile is in neither.
-HASHED_ENTRIES = """
-    SELECT seq, idempotency_key, source, payload, hash,
-           (SELECT last_seq FROM docket_heads WHERE channel_id = %(channel_id)s),
-           (SELECT last_hash FROM docket_heads WHERE channel_id = %(channel_id)s)
-    FROM docket_history
-    WHERE channel_id = %(channel_id)s AND seq > %(after)s
-      AND (%(up_to)s::bigint IS NULL OR seq <= %(up_to)s)
-    ORDER BY seq
-"""
-HEAD = "SELECT last_seq, last_hash FROM docket_heads WHERE channel_id = %(channel_id)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,53 +250,6 @@ def backlog(conn: Connection) -> tuple[int, float]:
     """How many entries are unapplied, and the age of the oldest in seconds."""
     count, age = conn.execute(BACKLOG).fetchall()[0]
     return int(count), float(age)
-
-
-def verify(
-    conn: Connection,
-    channel_id: int,
-    *,
-    after: int = 0,
-    after_hash: bytes = GENESIS_HASH,
-    up_to: int | None = None,
-) -> int:
-    """Hash a channel's docket again, from its first entry or from a checkpoint; its last number.
-
-    Args:
-        up_to: the last entry to look at; None: the one at which the docket ends.
-
-    Raises:
-        BrokenDocket: an entry is missing, or is not what was appended.
-    """
-    facts = {"channel_id": channel_id, "after": after, "up_to": up_to}
-    last_seq, last_hash = after, after_hash
-    head: list[int | bytes] = []
-    # On the server, page by page: a docket may be longer than memory.
-    with conn.cursor("hashed_entries") as entries_in_order:
-        entries_in_order.itersize = 1_000
-        entries_in_order.execute(HASHED_ENTRIES, facts)
-        for seq, key, source, payload, stored, *ends_at in entries_in_order:
-            head = ends_at
-            last_hash = chained_hash(last_hash, seq, key, source, payload)
-            if seq != last_seq + 1 or stored != last_hash:
-                raise BrokenDocket(f"entry {seq} of channel {channel_id} is not what was appended")
-            last_seq = seq
-    if up_to is not None:
-        head = [up_to, last_hash]
-    elif not head:
-        head = list(conn.execute(HEAD, facts).fetchone() or ())
-    if head != [last_seq, last_hash]:
-        raise BrokenDocket(f"the docket of channel {channel_id} does not end at its head")
-    return last_seq
-
-
-def chained_hash(prev_hash: bytes, seq: int, key: str, source: str, payload: str) -> bytes:
-    """SHA256 over the hash before, the number, and each text with its length before it."""
-    hasher = hashlib.sha256(prev_hash + seq.to_bytes(8, "big"))
-    for text in (key, source, payload):
-        raw = text.encode()
-        hasher.update(len(raw).to_bytes(8, "big") + raw)
-    return hasher.digest()
 
 
 def _lock_heads(conn: Connection, channel_ids: Iterable[int]) -> dict[int, tuple[int, bytes]]:

@@ -14,7 +14,7 @@ from contractcourt.advance import advance, open_case
 from contractcourt.case import Case
 from contractcourt.codec import to_builtins
 from contractcourt.errors import LawError
-from storage import cases, channels, checkpoints, docket
+from storage import cases, channels, checkpoints, docket, docket_hashes
 from storage.cases import StoredCase
 from storage.checkpoints import Checkpoint
 from storage.database import Connection, Database
@@ -145,9 +145,11 @@ def _broken_docket(
     for _ in range(_LOOKS_AT_A_DOCKET):
         try:
             if start is None:
-                docket.verify(conn, channel_id, up_to=up_to)
+                docket_hashes.verify(conn, channel_id, up_to=up_to)
             else:
-                docket.verify(conn, channel_id, after=start.seq, after_hash=start.hash, up_to=up_to)
+                docket_hashes.verify(
+                    conn, channel_id, after=start.seq, after_hash=start.hash, up_to=up_to
+                )
         except BrokenDocket as broken:
             words = str(broken)
         else:

@@ -15,7 +15,7 @@ from contractcourt.events import Event, HeightReached, SpendConfirmed
 from contractcourt.units import BlockHash, BlockHeight
 from storage import cases
 from storage.database import Connection, Database
-from storage.docket import GENESIS_HASH, chained_hash
+from storage.docket_hashes import GENESIS_HASH, chained_hash
 from tasks import arbitration
 from tasks.proof import OVERDUE, prove
 from tests.scenarios.memory import MemoryCourt

@@ -10,7 +10,7 @@ import pytest
 from contractcourt.case import State
 from contractcourt.contract import ContractStage
 from contractcourt.units import BlockHeight
-from storage import cases, channels, contracts, docket
+from storage import cases, channels, contracts, docket_hashes
 from storage.database import Connection, Database
 from tests.storage import examples
 from tests.storage.blocked import wait_for_a_blocked_session
@@ -145,7 +145,7 @@ def test_p1_the_docket_is_append_only(db: Database, channel_id: int, statement: 
     ):
         conn.execute(statement)
     with db.transaction() as conn:
-        assert docket.verify(conn, channel_id) == 1
+        assert docket_hashes.verify(conn, channel_id) == 1
 
 
 @pytest.mark.parametrize("seqs", [(3,), (1,), (2, 4), (4, 5), (-1,)])

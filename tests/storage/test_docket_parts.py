@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from storage import docket, docket_parts
+from storage import docket, docket_hashes, docket_parts
 from storage.database import Database
 from storage.docket_parts import Part, Shelf, month_after
 from tests.storage import examples
@@ -66,7 +66,7 @@ def test_p1_no_part_can_be_changed_behind_the_dockets_back(
     ):
         conn.execute(statement.format(part=part.name).encode())
     with db.transaction() as conn:
-        assert docket.verify(conn, channel_id) == 1
+        assert docket_hashes.verify(conn, channel_id) == 1
 
 
 def test_p1_a_checkpoint_stands_on_an_applied_entry(db: Database, channel_id: int) -> None:
@@ -118,8 +118,8 @@ def test_p8_making_and_detaching_take_no_access_exclusive_lock_on_the_docket(
         assert [p for p in docket_parts.parts(conn) if p.leaving] == [
             Part(OLD_MONTH, Shelf.DOCKET, leaving=True)
         ]
-        assert docket.verify(conn, channel_id) == 3
-        assert docket.verify(conn, second) == 1
+        assert docket_hashes.verify(conn, channel_id) == 3
+        assert docket_hashes.verify(conn, second) == 1
     docket_parts.detach(db, Part(OLD_MONTH, Shelf.DOCKET, leaving=True))
     with db.transaction() as conn:
         assert docket_parts.parts(conn)[0] == Part(OLD_MONTH, Shelf.ALONE)

@@ -11,7 +11,7 @@ from contractcourt.events import (
     TransactionPublished,
 )
 from contractcourt.units import Txid
-from storage import docket, nodes
+from storage import docket, docket_hashes, nodes
 from storage.database import Connection, Database
 from tasks import arbitration
 from workers.simulation.channel import SimulatedChannel
@@ -64,7 +64,7 @@ def append_unheard_of(conn: Connection, channel_id: int) -> None:
         "sources": ["chain"],
         "kinds": ["transaction_published"],
         "payloads": [payload],
-        "hashes": [docket.chained_hash(last_hash, last_seq + 1, key, "chain", payload)],
+        "hashes": [docket_hashes.chained_hash(last_hash, last_seq + 1, key, "chain", payload)],
     }
     conn.execute(docket.INSERT_ENTRIES, facts)
 

@@ -25,6 +25,7 @@ from storage import (
     channels,
     checkpoints,
     docket,
+    docket_hashes,
     docket_parts,
     fee_coins,
     force_close_entry,
@@ -276,7 +277,7 @@ def test_what_comes_while_a_docket_is_proved_breaks_no_proof(
     """A long docket takes longer to be read than a busy channel takes for its next entry."""
     _, channel_id = open_channel(db, "busy")
     grow_old(db, 2)
-    hashed, heights, hearing = docket.chained_hash, itertools.count(10), [False]
+    hashed, heights, hearing = docket_hashes.chained_hash, itertools.count(10), [False]
 
     def meanwhile(*asked: Any) -> bytes:
         if not hearing[0]:
@@ -285,7 +286,7 @@ def test_what_comes_while_a_docket_is_proved_breaks_no_proof(
             hearing[0] = False
         return hashed(*asked)
 
-    monkeypatch.setattr(docket, "chained_hash", meanwhile)
+    monkeypatch.setattr(docket_hashes, "chained_hash", meanwhile)
     archive.archive(db, NOW, months=2)
     assert kinds(db) == []
     assert shelves(db)[OLD_PART] is Shelf.ARCHIVE
