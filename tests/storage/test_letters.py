@@ -115,6 +115,18 @@ def test_a_dead_letter_lets_the_next_ones_go_on_and_each_names_it(
     assert (letter.id, letter.missing) == (third, ())
 
 
+def test_a_letter_that_is_sent_again_misses_none_that_came_after_it(
+    db: Database, channel_id: int
+) -> None:
+    with db.transaction() as conn:
+        ids = outbox.put_many(conn, [(channel_id, notice(1)), (channel_id, notice(2))])
+        for letter_id in ids:
+            kill(conn, letter_id)
+        dead_letters.replay(conn, ids[0])
+        [letter] = all_of(Letter, letters.take(conn, examples.NODE, 10))
+    assert (letter.id, letter.missing) == (ids[0], ())
+
+
 def test_an_urgent_letter_that_is_sent_again_is_as_urgent_as_before(
     db: Database, channel_id: int
 ) -> None:

@@ -52,11 +52,11 @@ def show_unheard_of(conn: Connection, channel_id: int) -> None:
     conn.execute("UPDATE channels SET state = 'UNHEARD_OF' WHERE id = %s", [channel_id])
 
 
-def append_unheard_of(conn: Connection, channel_id: int) -> None:
+def append_unheard_of(conn: Connection, channel_id: int, outcome: str = '"unheard_of"') -> None:
     """An entry with an outcome that only a newer version knows, beside which this one works on."""
     [(last_seq, last_hash)] = conn.execute(_HEAD, {"id": channel_id}).fetchall()
     event = TransactionPublished(Txid(bytes(32)), PublishOutcome.ACCEPTED, "")
-    key, payload = "unheard of", encode(event).decode().replace('"accepted"', '"unheard_of"')
+    key, payload = "unheard of", encode(event).decode().replace('"accepted"', outcome)
     facts: dict[str, list[object]] = {
         "channel_ids": [channel_id],
         "seqs": [last_seq + 1],

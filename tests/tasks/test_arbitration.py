@@ -252,11 +252,14 @@ def test_a_row_that_postgres_finds_damaged_stops_its_own_channel_alone(db: Datab
     assert "missing chunk" in alarm.message
 
 
-def test_an_entry_of_a_newer_version_stops_its_own_channel_alone(db: Database) -> None:
+@pytest.mark.parametrize("outcome", ['"unheard_of"', '"accepted","new_fact":{"told":[7]}'])
+def test_an_entry_of_a_newer_version_stops_its_own_channel_alone(
+    db: Database, outcome: str
+) -> None:
     """Versions work side by side during an upgrade, and the older one may have to come back."""
     _, newer = open_channel(db, "newer")
     _, other = open_channel(db, "other")
-    db.run(lambda conn: append_unheard_of(conn, newer))
+    db.run(lambda conn: append_unheard_of(conn, newer, outcome))
     _append_heights(db, other, 1, 3)
     assert arbitrate(db, [newer, other]).applied == 2
     with db.transaction() as conn:
