@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import psycopg
 import structlog
 
 from contractcourt.arbitrator import following
@@ -23,6 +24,7 @@ from storage import (
     tallies,
 )
 from storage.database import Connection
+from storage.retries import is_retryable
 from storage.sweep_inputs import Wish
 from tasks import archive, policies, reserve, wakeups
 from tasks.app import app
@@ -53,19 +55,30 @@ def reconcile_task(idempotency_key: str = "") -> None:
 def reconcile(held: Resources) -> tuple[int, int]:
     """(channels woken, outbox rows handed on).
 
-    Waking comes first: what keeps us from the rest keeps nobody from being woken.
+    Waking comes first, and what keeps us from one of the rest keeps us from no other. Raises the
+    first error that Postgres had with these.
     """
     reach(CrashPoint.RECONCILE_BEGUN)
     woken = _wake(held)
-    held.db.run(lambda conn: archive.make_room(conn, docket_parts.now(conn)))
-    _mend_what_was_set_back(held)
-    if told := policies.resume(held.db, _MENDING_SECONDS):
-        wakeups.wake(told)
-    held.db.run(alarms.clear_healed)
-    held.db.run(tallies.fold)
-    held.db.run(reserve.check)
-    if held.db.run(want_forgotten_sweeps):
-        begin_all_rounds(held)
+    failures: list[psycopg.Error] = []
+    steps: tuple[Callable[[Resources], object], ...] = (
+        _make_room,
+        _sweep_what_was_forgotten,
+        _tell_policies,
+        _mend_what_was_set_back,
+        lambda held: held.db.run(alarms.clear_healed),
+        lambda held: held.db.run(tallies.fold),
+        lambda held: held.db.run(reserve.check),
+    )
+    for step in steps:
+        try:
+            step(held)
+        except psycopg.Error as error:
+            if is_retryable(error):
+                raise
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return woken
 
 
@@ -83,6 +96,20 @@ def _wake(held: Resources) -> tuple[int, int]:
     if waiting or unsent:
         _log.info("reconciled", channels=len(waiting), outbox=len(unsent))
     return len(waiting), len(unsent)
+
+
+def _make_room(held: Resources) -> None:
+    held.db.run(lambda conn: archive.make_room(conn, docket_parts.now(conn)))
+
+
+def _sweep_what_was_forgotten(held: Resources) -> None:
+    if held.db.run(want_forgotten_sweeps):
+        begin_all_rounds(held)
+
+
+def _tell_policies(held: Resources) -> None:
+    if told := policies.resume(held.db, _MENDING_SECONDS):
+        wakeups.wake(told)
 
 
 def _mend_what_was_set_back(held: Resources) -> None:

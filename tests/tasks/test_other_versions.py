@@ -10,7 +10,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.channel import Side
 from contractcourt.events import ForceCloseRequested, HeightReached
 from contractcourt.units import BlockHeight
-from storage import alarms, docket, outbox
+from storage import alarms, docket, outbox, sweep_inputs
 from storage.database import Database
 from tasks import reconcile, wakeups
 from tasks.arbitration import arbitrate
@@ -90,6 +90,22 @@ def test_what_fails_beside_it_keeps_nobody_from_being_woken(
     with pytest.raises(psycopg.errors.UndefinedTable):
         reconcile.reconcile(cut_off)
     assert woken == [[channel_id]]
+
+
+def test_what_fails_beside_it_keeps_no_sweep_from_being_found(
+    db: Database, cut_off: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    sim, channel_id = open_channel(db, "forgotten")
+    chain = ChainEvents(db, channel_id)
+    chain.spent(sim.funding_outpoint, sim.their_commitment_tx(), 200)
+    chain.height(206)
+    with db.transaction() as conn:
+        assert conn.execute("DELETE FROM sweep_inputs").rowcount > 0
+        conn.execute("ALTER TABLE tallies RENAME TO damaged")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        reconcile.reconcile(cut_off)
+    assert db.run(lambda conn: sweep_inputs.of_channel(conn, channel_id)) != []
 
 
 def test_a_wish_keeps_no_other_from_being_swept(sweeper: Resources, devnet: DevnetProcess) -> None:
