@@ -71,6 +71,27 @@ def test_what_an_htlc_upstream_waits_for_overtakes_all_but_its_own_channel(
         assert due(conn) == [first, *others, after]
 
 
+@pytest.mark.parametrize("event_type", ["htlc.fulfilled", "channel.closed"])
+def test_a_letter_goes_to_its_own_endpoint_alone(
+    db: Database, channel_id: int, event_type: str
+) -> None:
+    with db.transaction() as conn:
+        letter = outbox.put_many(conn, [(channel_id, NotifyNode(event_type, {}))])[0]
+        examples.add_node(conn, "bob")
+        assert due(conn, "bob") == []
+        assert due(conn) == [letter]
+
+
+def test_what_the_operator_refused_is_missing_to_no_node(db: Database, channel_id: int) -> None:
+    with db.transaction() as conn:
+        alarms.raise_alarm(conn, channel_id, AlarmKind.UNKNOWN_SPEND, "somebody spent it")
+        [told] = due(conn, endpoints.OPERATOR)
+        outbox.put_many(conn, [(channel_id, notice(1))])
+        kill(conn, told)
+        [letter] = all_of(Letter, letters.take(conn, examples.NODE, 10))
+    assert letter.missing == ()
+
+
 def test_an_urgent_letter_that_is_not_due_holds_up_nobody(db: Database, channel_id: int) -> None:
     with db.transaction() as conn:
         other = examples.open_channel(conn, 2)
