@@ -26,7 +26,7 @@ from storage import alarms, cases, channels, docket, outbox
 from storage.database import Database
 from storage.docket import NewEntry
 from tasks import arbitration, reconcile, verdicts
-from tasks.arbitration import arbitrate
+from tasks.arbitration import Outcome, arbitrate
 from tests.spent import spent
 from tests.tasks.opened import append_unheard_of, damage_case, open_channel, store_unheard_of
 
@@ -216,6 +216,13 @@ def test_c17_channels_on_which_the_law_breaks_do_not_fill_the_bound(
     assert left == [channel_id for _, channel_id in opened]
     monkeypatch.undo()
     assert arbitrate(db, left).applied == 3, "a version without the defect gets on with them"
+
+
+def test_what_one_commit_asks_for_is_told_with_what_all_others_do() -> None:
+    one = Outcome(1, [(1, "publish_commitment")], {2}, {"alice"}, {1}, {"bob"}, [], {3: 4})
+    total = Outcome()
+    total.add(one)
+    assert total == one
 
 
 def test_c17_a_task_whose_time_is_up_ends_and_blames_no_channel(
