@@ -1,5 +1,5 @@
-"""How long a connection may take to say what it wants, and to take what it is answered: uvicorn
-itself would wait for ever.
+"""How long a connection may take to say what it wants, and to take what it is answered, and how
+many may be at it: uvicorn itself would wait for ever, for any number.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: As long as a body may take (`limits`).
 HEAD_SECONDS = 30.0
+#: So many may be at their requests at once; many a host lets a process open a thousand files.
+MOST_SPEAKING = 500
+_SPEAKING = frozenset({h11.IDLE, h11.SEND_BODY})
 #: In so long so much of what waits for a connection has to be taken, or all of it if it is less.
 TAKING_SECONDS = 30.0
 TAKEN_BYTES = 262_144
@@ -25,6 +28,7 @@ class PromptHeads(H11Protocol):
     """
 
     _due: asyncio.TimerHandle | None = None
+    _waits_since = 0.0
     _next_look: asyncio.TimerHandle | None = None
     #: Bytes of answers that waited to be taken at the last look.
     _untaken = 0
@@ -33,6 +37,7 @@ class PromptHeads(H11Protocol):
         """The first head is waited for."""
         super().connection_made(transport)
         self._wait_for_a_head()
+        self._make_room()
         self._look_whether_it_takes()
 
     def on_response_complete(self) -> None:
@@ -54,6 +59,7 @@ class PromptHeads(H11Protocol):
 
     def _wait_for_a_head(self) -> None:
         self._stop_waiting()
+        self._waits_since = self.loop.time()
         self._due = self.loop.call_later(HEAD_SECONDS, self._end_if_silent)
 
     def _stop_waiting(self) -> None:
@@ -64,6 +70,19 @@ class PromptHeads(H11Protocol):
         # Any other state: its request is being read, or answered.
         if self.conn.their_state is h11.IDLE:
             self.transport.close()
+
+    @property
+    def _speaks(self) -> bool:
+        """Its request, head or body, is not all here."""
+        return self.conn.their_state in _SPEAKING and not self.transport.is_closing()
+
+    def _make_room(self) -> None:
+        """Whoever is slowest to ask leaves: a crowd of silent ones shuts out nobody but itself."""
+        if len(self.connections) <= MOST_SPEAKING:
+            return
+        speaking = [one for one in self.connections if isinstance(one, PromptHeads) and one._speaks]
+        if len(speaking) > MOST_SPEAKING:
+            min(speaking, key=lambda one: one._waits_since).transport.abort()
 
     def _look_whether_it_takes(self) -> None:
         untaken = self.transport.get_write_buffer_size()

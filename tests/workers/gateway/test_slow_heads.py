@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from tests.workers.gateway.serving import serving
@@ -33,6 +33,10 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     def slow() -> str:
         time.sleep(2 * _SECONDS)
         return "answered"
+
+    @app.post("/told")
+    async def told(request: Request) -> int:
+        return len(await request.body())
 
     @app.get("/large")
     def large() -> Response:
@@ -63,6 +67,41 @@ def test_a_connection_without_a_request_is_ended(url: str, before: bytes, letter
             except OSError:
                 return
     pytest.fail("still open")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"POST /told HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"],
+    ids=["head", "body"],
+)
+def test_a_crowd_that_does_not_get_to_its_requests_shuts_nobody_out(
+    url: str, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """Each held a file for half a minute, until the process had none left."""
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 600)
+    monkeypatch.setattr(heads, "MOST_SPEAKING", 5)
+    address = urlsplit(url)
+    with ExitStack() as crowd, httpx2.Client(base_url=url) as client:
+        silent = []
+        for _ in range(20):
+            one = socket.create_connection((address.hostname or "", address.port or 0), 5)
+            silent.append(crowd.enter_context(one))
+            one.sendall(said)
+        assert client.get("/slow").json() == "answered"
+        ended = [one for one in silent if is_ended(one)]
+        assert ended == silent[: len(ended)]
+        assert len(silent) - len(ended) <= 5
+
+
+def is_ended(client: socket.socket) -> bool:
+    """Whether the other side has let go of it."""
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def read_answer(client: socket.socket) -> None:
