@@ -22,6 +22,7 @@ from storage.receipts import Receipt
 from storage.seal import Seal
 from tasks.crash_points import CrashPoint, reach
 from tasks.logs import bound
+from workers.gateway import strict_json
 from workers.gateway.court import Court
 from workers.gateway.messages import Message, Placed, apply, look, prepare, remember
 from workers.gateway.payloads import parse_webhook
@@ -140,6 +141,6 @@ def _repeated(earlier: Receipt, digest: bytes) -> WebhookAccepted:
 
 def _digest(body: bytes) -> bytes:
     """SHA256 over type and data. The envelope's timestamp may differ when it is sent again."""
-    told = json.loads(body)
+    told = strict_json.read(body)
     content = json.dumps([told["type"], told["data"]], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).digest()

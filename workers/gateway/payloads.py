@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -31,12 +30,11 @@ from workers.gateway.parts import (
     SideData,
 )
 from workers.gateway.problems import Problem
+from workers.gateway.strict_json import shown_name
 
 _MOST_CANDIDATES = 100
 #: A refusal names this many fields at most.
 _MOST_NAMED = 10
-_LONGEST_NAME = 64
-_NAME = re.compile(r"[A-Za-z_]+")
 _LONGEST_REASON = 300
 
 
@@ -321,14 +319,6 @@ def _problem(details: list[ErrorDetails]) -> Problem:
 
 def _line(detail: ErrorDetails) -> str:
     # The first step of a location is the event's type, which the sender knows.
-    where = ".".join(_step(step) for step in detail["loc"][1:])
+    where = ".".join(shown_name(step) for step in detail["loc"][1:])
     reason = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return f"{where}: {reason[:_LONGEST_REASON]}" if where else reason[:_LONGEST_REASON]
-
-
-def _step(step: int | str) -> str:
-    # It may be the sender's own misspelled name, of any length; what is no name at all (a preimage
-    # in the wrong place) is not repeated, as this line goes into a log too.
-    if isinstance(step, int) or _NAME.fullmatch(step):
-        return str(step)[:_LONGEST_NAME]
-    return "(no name)"

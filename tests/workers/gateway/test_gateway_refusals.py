@@ -49,6 +49,32 @@ def test_malformed_json(gateway: GatewayClient, body: bytes) -> None:
     assert_problem(answer, 400, "malformed-json")
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [
+        ('"timestamp": "2026-01-31T12:00:00Z", "timestamp"', "timestamp stands twice"),
+        ('"x": NaN, "timestamp"', "NaN is no number"),
+        ('"x": [-Infinity], "timestamp"', "-Infinity is no number"),
+    ],
+)
+def test_what_readers_of_json_take_for_different_things(
+    gateway: GatewayClient, sim: SimulatedChannel, spoilt: str, words: str
+) -> None:
+    body = opening(sim).decode().replace('"timestamp"', spoilt, 1)
+    with nothing_stored(gateway, "malformed-json"):
+        answer = gateway.send_raw(body.encode())
+    assert_problem(answer, 400, "malformed-json", words)
+
+
+def test_a_field_that_is_told_twice_is_named_wherever_it_stands(
+    gateway: GatewayClient, sim: SimulatedChannel
+) -> None:
+    body = opening(sim).decode().replace('"to_self_delay"', '"to_self_delay": 1, "to_self_delay"')
+    with nothing_stored(gateway, "malformed-json"):
+        answer = gateway.send_raw(body.encode())
+    assert_problem(answer, 400, "malformed-json", "to_self_delay stands twice")
+
+
 def test_a_body_without_a_type_is_told_what_it_lacks(gateway: GatewayClient) -> None:
     with nothing_stored(gateway, "invalid-fields"):
         answer = gateway.send_raw(b"{}")
