@@ -41,6 +41,7 @@ from workers.gateway.desk import routes as desk
 from workers.gateway.desk import visitors
 from workers.gateway.desk.sessions import Sessions
 from workers.gateway.desk.stream import Stream
+from workers.gateway.head_requests import HeadAsGet
 from workers.gateway.heads import PromptHeads
 from workers.gateway.limits import BodyLimit
 from workers.gateway.metrics import Counted, GatewayMetrics
@@ -78,6 +79,7 @@ def create_app(court: Court, stream: Stream | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=court.max_body_bytes)
     app.add_middleware(StrangersLimit, rates=court.rates, has_login=_login_of(court.access))
     app.add_middleware(Counted, metrics=court.metrics, clock=time.perf_counter)
+    app.add_middleware(HeadAsGet)
     return app
 
 

@@ -382,3 +382,31 @@ def test_the_api_describes_itself_without_a_network(gateway: GatewayClient) -> N
     assert "/v1/nodes/{node}/events" in page
     for outside in ("http://", "https://", "<script"):
         assert outside not in page
+
+
+# -- what no route takes --
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/docs",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/channels",
+        "/v1/channels/abc",
+        "/nothing",
+    ],
+)
+def test_head_is_answered_as_get_is_without_the_body(gateway: GatewayClient, path: str) -> None:
+    """It is what monitors and proxies ask; it was refused, as if the court were down."""
+    told, shown = gateway.http.head(path), gateway.http.get(path)
+    assert told.status_code == shown.status_code
+    assert told.headers["content-type"] == shown.headers["content-type"]
+    assert told.content == b""
+
+
+def test_nobody_listens_to_a_stream_without_taking_it(gateway: GatewayClient) -> None:
+    assert gateway.http.head("/stream").status_code == 405
