@@ -88,10 +88,6 @@ _LAW: tuple[tuple[type[LawError], str], ...] = (
 )
 
 
-#: What Starlette itself refuses.
-_HTTP_KINDS = {404: "not-found", 405: "method-not-allowed"}
-
-
 class ProblemDetails(BaseModel):
     """RFC 9457 problem details."""
 
@@ -147,8 +143,7 @@ def as_problem(error: Exception) -> Problem:
                 return Problem("malformed-json", "the body is not JSON")
             return Problem("invalid-fields", "; ".join(map(_line, error.errors()[:10])))
         case HTTPException():
-            kind = _HTTP_KINDS.get(error.status_code, "malformed-request")
-            return Problem(kind, str(error.detail), dict(error.headers or {}))
+            return _of_the_library(error)
         case WrongSealKey():
             # Until the node has a secret under the present key (how-to/rotate-secrets).
             return unavailable("this gateway's key does not open the node's webhook secrets")
@@ -158,6 +153,22 @@ def as_problem(error: Exception) -> Problem:
             return unavailable("nothing was stored: send the same request again")
         case _:
             return Problem("internal-error", "nothing was stored; the gateway's log says why")
+
+
+def _of_the_library(error: HTTPException) -> Problem:
+    """What Starlette and FastAPI refuse by themselves; their words say not what to do."""
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            return Problem("not-found", "no call has this path: /docs shows those that there are")
+        case 405:
+            taken = headers.get("Allow", "what /docs shows")
+            return Problem("method-not-allowed", f"this path takes {taken}", headers)
+        case 400:
+            # Not UTF-8, nested too deep, a number of thousands of digits.
+            return Problem("malformed-json", "the body is not JSON that can be read")
+        case _:
+            return Problem("malformed-request", str(error.detail), headers)
 
 
 def _line(detail: dict[str, Any]) -> str:

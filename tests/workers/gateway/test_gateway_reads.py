@@ -410,3 +410,18 @@ def test_head_is_answered_as_get_is_without_the_body(gateway: GatewayClient, pat
 
 def test_nobody_listens_to_a_stream_without_taking_it(gateway: GatewayClient) -> None:
     assert gateway.http.head("/stream").status_code == 405
+
+
+def test_what_no_route_takes_is_told_what_one_would_take(gateway: GatewayClient) -> None:
+    assert_problem(gateway.http.get("/v1/chanels"), 404, "not-found", "/docs")
+    assert_problem(gateway.http.delete("/healthz"), 405, "method-not-allowed", "takes GET")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"reason": "\xff"}', b"[" * 100_000, b'{"reason": ' + b"9" * 5_000 + b"}"]
+)
+def test_a_body_that_no_reader_gets_through_is_no_json(gateway: GatewayClient, body: bytes) -> None:
+    path = f"/v1/channels/{'ab' * 32}:0/force-close"
+    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Content-Type": "application/json"}
+    answer = gateway.http.post(path, content=body, headers=headers)
+    assert_problem(answer, 400, "malformed-json", "not JSON that can be read")
