@@ -15,6 +15,10 @@ class KernelMissing(DevnetError):
     """py-bitcoinkernel is not installed: pip install 'contractcourt[embedded]'."""
 
 
+class KernelNotStarted(DevnetError):
+    """The kernel can't use its folder: make room on its disk, or name another one."""
+
+
 class DatadirInUse(DevnetError):
     """Another devnet runs in this datadir."""
 

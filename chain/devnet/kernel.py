@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from chain.devnet.errors import BlockRefused, KernelMissing
+from chain.devnet.errors import BlockRefused, KernelMissing, KernelNotStarted
 from contractcourt.units import BlockHash
 
 try:
@@ -31,7 +31,10 @@ _ANY_REASON = re.compile(r"FAILED \(([a-z][^,)]*)")
 
 
 class Kernel:
-    """One chainstate of the kernel, from genesis on. `scratch` is emptied and used."""
+    """One chainstate of the kernel, from genesis on. `scratch` is emptied and used.
+
+    Raises KernelNotStarted when it can't be, as on a full disk.
+    """
 
     def __init__(self, scratch: Path) -> None:
         self._log: deque[str] = deque(maxlen=50)
@@ -41,12 +44,13 @@ class Kernel:
         shutil.rmtree(scratch, ignore_errors=True)
         callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._block_checked)
         self._context = pbk.make_context(pbk.ChainType.REGTEST, callbacks)
-        options = pbk.ChainstateManagerOptions(
-            self._context, str(scratch.absolute()), str(scratch.absolute() / "blocks")
-        )
-        options.update_block_tree_db_in_memory(True)
-        options.update_chainstate_db_in_memory(True)
-        self._manager = pbk.ChainstateManager(options)
+        try:
+            self._manager = pbk.ChainstateManager(self._options())
+        except RuntimeError as error:
+            raise KernelNotStarted(
+                f"the devnet's chain can't be kept in {scratch.parent}: {self._last_error()}; "
+                "make room there, or choose another folder"
+            ) from error
         self._chain = self._manager.get_active_chain()
 
     def close(self) -> None:
@@ -94,6 +98,17 @@ class Kernel:
 
     def _logged(self, line: str) -> None:
         self._log.append(line)
+
+    def _options(self) -> pbk.ChainstateManagerOptions:
+        folder = self._scratch.absolute()
+        options = pbk.ChainstateManagerOptions(self._context, str(folder), str(folder / "blocks"))
+        options.update_block_tree_db_in_memory(True)
+        options.update_chainstate_db_in_memory(True)
+        return options
+
+    def _last_error(self) -> str:
+        words = (line.partition("[error] ")[2].strip() for line in reversed(self._log))
+        return next(filter(None, words), "the kernel does not say why")
 
     def _reason(self) -> str:
         for line in reversed(self._log):

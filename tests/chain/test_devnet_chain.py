@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chain.devnet.errors import KernelNotStarted
 from chain.devnet.filters import coded_set, siphash
 from chain.devnet.node import Node, Options
 from chain.devnet.process import DevnetProcess
@@ -239,3 +240,10 @@ def test_filters_agree_with_the_vectors_of_their_bip() -> None:
     )
     script = bytes.fromhex(f"41{key}ac")
     assert coded_set(testnet_genesis, {script}).hex() == "019dfca8"
+
+
+def test_a_folder_that_the_kernel_cannot_use_is_said_in_words(tmp_path: Path) -> None:
+    """A full disk ended it with a traceback."""
+    (tmp_path / "kernel").symlink_to("/dev/full")
+    with pytest.raises(KernelNotStarted, match=f"{tmp_path}: .*; make room"):
+        Node(tmp_path, Options())
