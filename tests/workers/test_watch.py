@@ -136,7 +136,7 @@ def test_the_court_is_shown_once_to_people(court: Run, db: Database) -> None:
     bring_to_court(db, open_channel(db))
     shown = court("watch", "--once")
     assert (shown.code, shown.err) == (Exit.OK, "")
-    for words in ("no watcher leads", "1 alarms open", "import its keys", "70 000", "112"):
+    for words in ("no watcher leads", "1 alarm open", "import its keys", "70 000", "112"):
         assert words in shown.out
 
 

@@ -49,6 +49,7 @@ def audit(
     with database(data_dir) as db:
         for channel_id in _channel_ids(db, channel_point):
             audited.take(prove(db, channel_id, whole=whole))
+    done = f"{tables.counted(audited.channels, 'channel')} audited"
     if as_json:
         tables.write_json(
             {
@@ -62,7 +63,7 @@ def audit(
         tables.show(
             ("channel point", "field", "stored", "the law says"),
             ((d.channel_point, d.field, d.stored, d.replayed) for d in audited.found),
-            empty=f"{audited.channels} channels audited, no difference, 0 overdue",
+            empty=f"{done}, no difference, 0 overdue",
         )
         if audited.more:
             print(f"and {audited.more} more differences")
@@ -88,7 +89,10 @@ class _Audited:
         self.more += len(differences[room:])
         if time.monotonic() - self.said_at >= _SAY_EVERY_SECONDS:
             self.said_at = time.monotonic()
-            print(f"contractcourt: {self.channels} channels audited so far", file=sys.stderr)
+            print(
+                f"contractcourt: {tables.counted(self.channels, 'channel')} audited so far",
+                file=sys.stderr,
+            )
 
 
 def _channel_ids(db: Database, channel_point: OutPoint | None) -> Iterator[int]:

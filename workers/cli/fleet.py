@@ -49,7 +49,7 @@ def gateway(
     port: Port = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Take the nodes' webhooks and show the docket page."""
+    """Take the nodes' webhooks and serve the desk, the operator's pages."""
     from workers import gateway as room
 
     with traced("gateway"):

@@ -59,7 +59,7 @@ def channels(
 def channel(
     channel_point: ChannelPoint, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR
 ) -> None:
-    """One case: state, close, contracts, our transactions, what is at risk."""
+    """One case: state, close, contracts, our transactions, what is due next."""
     with looking(data_dir) as conn:
         view = whole_case(conn, find(conn, channel_point))
     if as_json:

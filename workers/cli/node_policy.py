@@ -47,7 +47,7 @@ def policy(
         empty="",
     )
     if changes or reset:
-        print(f"told to {len(told)} open channels; new ones begin with it")
+        print(f"told to {tables.counted(len(told), 'open channel')}; new ones begin with it")
     if not woken:
         print("Redis does not answer: the workers will find it at their next round")
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.cli.glance import Due, Glance, Moving, Raised
-from workers.cli.tables import STATE_COLOURS
+from workers.cli.tables import STATE_COLOURS, counted
 
 #: Blocks left at which a deadline with money at risk is shown in yellow, and in red.
 _SOON, _NOW = 36, 12
@@ -89,7 +89,7 @@ def _alarms(seen: Glance, most: int | None) -> RenderableType:
     if not seen.alarms_open:
         return Text("no alarm is open", style="green")
     rows = ((_short(a), a.kind, escape(a.message)) for a in seen.alarms[:most])
-    title = f"{_number(seen.alarms_open)} alarms open"
+    title = f"{counted(seen.alarms_open, 'alarm')} open"
     return _table(title, ("about", "kind", "what happened"), rows, style="red")
 
 

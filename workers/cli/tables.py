@@ -80,6 +80,11 @@ def show_findings(findings: Sequence[Finding]) -> None:
             screen.print(f"                {escape(finding.advice)}", soft_wrap=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of them, in words: 1 channel, 2 channels."""
+    return f"{_cell(count)} {noun}" if count == 1 else f"{_cell(count)} {noun}s"
+
+
 def _cell(value: object) -> str:
     match value:
         case None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 _MEANING = {
-    "gateway": "webhooks, docket page, /docs, /metrics",
+    "gateway": "webhooks, the desk, /docs, /metrics",
     "flower": "the task fleet",
     "signer": "the only process with secrets",
     "postgres": "the truth",
