@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -203,6 +204,35 @@ def test_a_number_that_postgres_has_no_room_for_is_a_wrong_argument(
     assert refused.code == Exit.USAGE
     assert "less than or equal to" in refused.err
     assert court(*command, str(LONGEST_OVERLAP_SECONDS)).code in (Exit.OK, Exit.FAILED)
+
+
+def test_a_case_that_was_told_of_no_block_says_so(court: Run, db: Database) -> None:
+    """It said height 0, as if the court stood there."""
+    channel = examples.channel(3)
+    with db.transaction() as conn:
+        nodes.add_node(conn, channel.node, [examples.SWEEP_SCRIPT])
+        opened = ChannelOpened(channel)
+        arbitration.open_channel(conn, opened, idempotency_key="open", source="node")
+    point = str(channel.channel_point)
+    assert json.loads(court("channel", point, "--json").out)["best_height"] is None
+    assert re.search("last look +none yet", court("channel", point).out)
+    told = court("channel", open_channel(db)).out
+    assert re.search("last look +height 7", told)
+
+
+def test_what_is_due_next_says_what_waiting_would_lose(court: Run, db: Database) -> None:
+    point = open_channel(db)
+    with db.transaction() as conn:
+        row = channels.find(conn, OutPoint.parse(point))
+        assert row is not None
+        deadlines.add(conn, row.id, WakeAt(BlockHeight(700), "an HTLC is due", Satoshi(20_000)))
+    shown = court("channel", point).out
+    assert "height 700: an HTLC is due (20 000 sat at risk)" in shown
+
+
+def test_one_channel_is_no_channels(court: Run, db: Database) -> None:
+    open_channel(db)
+    assert "1 channel audited" in court("audit").out
 
 
 def test_the_audit_proves_every_case(court: Run, db: Database) -> None:

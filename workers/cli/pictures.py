@@ -6,7 +6,7 @@ from rich.markup import escape
 
 from contractcourt.units import FeeratePerKw
 from workers.cli import tables
-from workers.gateway.responses import ChannelView
+from workers.gateway.responses import ChannelView, DeadlineView
 from workers.gateway.waiting import sat_per_vbyte
 
 
@@ -50,30 +50,40 @@ def _facts(view: ChannelView) -> list[tuple[str, object]]:
         ("channel point", view.channel_point),
         ("node", view.node),
         ("type", view.channel_type),
-        ("capacity", f"{view.capacity_sat:,} sat".replace(",", " ")),
+        ("capacity", _sat(view.capacity_sat)),
         ("state", view.state),
         ("path", " > ".join(view.path)),
-        ("height", view.best_height),
+        ("last look", f"height {view.best_height}" if view.best_height else "none yet"),
         ("docket", f"{view.applied_seq} of {view.last_seq} entries applied"),
         ("our commitment", view.local_commitment_number),
         ("their commitments", ", ".join(map(str, view.remote_commitment_numbers))),
         (
             "force close",
-            force and f"{force.reason} (asked {force.requested_at} by {force.requested_by})",
+            force and f"asked {force.requested_at} by {force.requested_by}: {force.reason or '-'}",
         ),
         ("close", close and f"{close.kind} by {close.txid} at height {close.height}"),
         ("fully resolved", view.fully_resolved_height),
-        ("at risk", _at_risk(view)),
-        ("next look", nearest and f"height {nearest.height}: {nearest.reason}"),
+        ("undecided", _undecided(view)),
+        ("next look", nearest and _next_look(nearest)),
     ]
 
 
-def _at_risk(view: ChannelView) -> str | None:
-    """What is not decided yet."""
+def _next_look(due: DeadlineView) -> str:
+    """When, why, and what waiting beyond it would lose."""
+    at_risk = f" ({_sat(due.value_at_risk_sat)} at risk)" if due.value_at_risk_sat else ""
+    return f"height {due.height}: {due.reason}{at_risk}"
+
+
+def _undecided(view: ChannelView) -> str | None:
+    """What nobody has won yet; of it only what has a deadline is lost by waiting."""
     undecided = [c for c in view.contracts if c.stage not in ("spent", "resolved")]
     if not undecided:
         return None
-    total = f"{sum(c.value_sat for c in undecided):,} sat".replace(",", " ")
+    total = _sat(sum(c.value_sat for c in undecided))
     heights = [c.deadline for c in undecided if c.deadline is not None]
     nearest = f", the nearest deadline at height {min(heights)}" if heights else ""
-    return f"{total} in {len(undecided)} outputs{nearest}"
+    return f"{total} in {tables.counted(len(undecided), 'output')}{nearest}"
+
+
+def _sat(value: int) -> str:
+    return f"{value:,} sat".replace(",", " ")

@@ -36,7 +36,7 @@ def whole_case(conn: Connection, row: ChannelRow) -> ChannelView:
         channel_type=case.channel.channel_type,
         funding_outpoint=str(case.channel.funding_outpoint),
         path=[state.value for state in case.path],
-        best_height=case.best_height,
+        best_height=case.best_height or None,
         local_commitment_number=None if local is None else local.number,
         remote_commitment_numbers=[remote.number for remote in case.remote_commitments],
         close=views.close(case.funding_spend),

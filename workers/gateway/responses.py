@@ -167,12 +167,15 @@ class AlarmView(BaseModel):
 
 
 class ChannelView(ChannelSummary):
-    """One case: what is known, what is under way, what is at risk."""
+    """One case: what is known, what is under way, what is at risk.
+
+    `best_height` is the highest block that the case was told of; null while it was told of none.
+    """
 
     channel_type: str
     funding_outpoint: str
     path: list[str]
-    best_height: int
+    best_height: int | None
     local_commitment_number: int | None
     remote_commitment_numbers: list[int]
     close: CloseView | None

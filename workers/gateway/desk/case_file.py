@@ -58,7 +58,7 @@ def case_file(conn: Connection, row: ChannelRow, before: int | None = None) -> C
     view = case_view.whole_case(conn, row)
     account = account_view.account(conn, row)
     cursor = blocks.cursor(conn)
-    height = view.best_height if cursor is None else max(cursor.height, view.best_height)
+    height = max(cursor.height if cursor else 0, view.best_height or 0)
     stake = at_risk.of_channels(conn, [row.id]).get(row.id)
     entries = docket.latest(conn, row.id, before=before, limit=DOCKET_ROWS + 1)
     shown = entries[:DOCKET_ROWS]
