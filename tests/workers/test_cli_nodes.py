@@ -96,6 +96,26 @@ def test_a_policy_out_of_bounds_changes_nothing(court: Run, db: Database, change
     assert node.policy is None
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("final_depth=0", "final_depth must be >= 1"),
+        ("final_depth=-1", "final_depth must be >= 1"),
+        ("final_depth=2017", "final_depth must be <= 2016"),
+        ("give_up_blocks=" + "9" * 20, "is not FIELD=NUMBER"),
+        ("final_depth=\u0661", "is not FIELD=NUMBER"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_its_bounds(
+    court: Run, db: Database, change: str, words: str
+) -> None:
+    """As Python's reader of JSON said it, or that the field is none."""
+    open_channel(db)
+    refused = court("node", "policy", "alice", "--set", change)
+    assert refused.code == Exit.USAGE
+    assert words in refused.err
+
+
 def test_an_unknown_node_has_no_policy(court: Run, db: Database) -> None:
     assert court("node", "policy", "nobody").code == Exit.FAILED
     with pytest.raises(Exception, match="nobody"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -16,12 +17,20 @@ from workers.cli.access import database, find_node
 from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, NodeName
 from workers.cli.waking import wake_workers
 
+_NUMBER = re.compile(r"-?[0-9]{1,15}", re.ASCII)
+#: As msgspec says it.
+_OUT_OF_RANGE = re.compile(r"Expected `int` (.+) - at `\$\.(\w+)`")
+
 
 def policy(
     name: NodeName,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=NUMBER", help="Change a field; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="FIELD=NUMBER",
+            help="Change a field; may be repeated. docs/reference/configuration.md explains them.",
+        ),
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Back to the defaults first.")] = False,
     as_json: AsJson = False,
@@ -56,7 +65,7 @@ def _changed(policy: Policy, changes: list[str]) -> Policy:
     facts: dict[str, Any] = dict(to_builtins(policy))
     for change in changes:
         field, equals, number = change.partition("=")
-        if not equals or field not in facts or not number.isdecimal():
+        if not equals or field not in facts or not _NUMBER.fullmatch(number):
             fields = ", ".join(Policy.__struct_fields__)
             raise typer.BadParameter(f"{change!r} is not FIELD=NUMBER with one of: {fields}")
         facts[field] = number
@@ -64,4 +73,5 @@ def _changed(policy: Policy, changes: list[str]) -> Policy:
         facts = {field: int(number) for field, number in facts.items()}
         return msgspec.convert(facts, Policy)
     except (ValueError, LawError) as error:
-        raise typer.BadParameter(str(error)) from None
+        words = _OUT_OF_RANGE.sub(r"\2 must be \1", str(error))
+        raise typer.BadParameter(words) from None
