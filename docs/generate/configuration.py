@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from msgspec.structs import fields
 from pydantic.fields import FieldInfo
 
+from contractcourt.policy import Policy
 from docs.generate.markdown import code, page, sentence, table
 from tasks.endpoints_file import ENDPOINT_KEYS
 from tasks.settings import PREFIX, Settings
@@ -31,6 +33,14 @@ Everything is told by environment variables. What none of them gives is taken fr
 variable stops every command, so that a typing mistake in a deadline is not lost; an error never
 shows the value it complains about. Times are seconds, sizes are bytes."""
 
+_POLICY = """\
+What `contractcourt node policy NAME --set FIELD=NUMBER` changes, for one node's open channels and
+those to come. Deltas and depths are blocks, feerates satoshi for 1000 units of weight; budgets are
+percent of what a fee is to save, and no fee ever passes its budget."""
+_POLICY_COLUMNS = ("field", "meaning", "default", "values")
+#: A field of the policy with the words above it.
+_POLICY_FIELD = re.compile(r"((?:    #: .*\n)+)    (\w+): ")
+
 
 class Undescribed(Exception):
     """A setting has no words; the message names it and says where they go."""
@@ -50,7 +60,8 @@ def write() -> str:
         for field, key in ENDPOINT_KEYS.items()
     )
     blocks += ["## endpoints.json", table(("key", "gives"), given)]
-    return page("Configuration", "`tasks/settings.py`", *blocks)
+    blocks += ["## A node's policy", _POLICY, table(_POLICY_COLUMNS, _policy_rows())]
+    return page("Configuration", "`tasks/settings.py` and `contractcourt/policy.py`", *blocks)
 
 
 def variable(name: str, field: FieldInfo) -> str:
@@ -71,6 +82,24 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
     yield from found.items()
 
 
+def _policy_rows() -> Iterator[tuple[str, str, str, str]]:
+    words = {name: text for text, name in _POLICY_FIELD.findall(inspect.getsource(Policy))}
+    for field in fields(Policy):
+        if field.name not in words:
+            raise Undescribed(
+                f"{field.name} has no words: write them above it in contractcourt/policy.py"
+            )
+        meaning = " ".join(
+            line.strip().removeprefix("#: ") for line in words[field.name].splitlines()
+        )
+        yield (
+            code(field.name),
+            sentence(meaning),
+            code(field.default),
+            ", ".join(_limits(get_args(field.type))),
+        )
+
+
 def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
     if not field.description:
         raise Undescribed(
@@ -80,7 +109,7 @@ def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
         code(variable(name, field)),
         sentence(field.description),
         _default(field.default),
-        ", ".join([*_choices(field.annotation), *_limits(field)]),
+        ", ".join([*_choices(field.annotation), *_limits(field.metadata)]),
     )
 
 
@@ -107,10 +136,10 @@ def _choices(annotation: Any) -> list[str]:
             return [code("true"), code("false")] if annotation is bool else []
 
 
-def _limits(field: FieldInfo) -> list[str]:
+def _limits(constraints: Iterable[Any]) -> list[str]:
     return [
         words.format(getattr(constraint, name))
-        for constraint in field.metadata
+        for constraint in constraints
         for name, words in _LIMITS.items()
-        if hasattr(constraint, name)
+        if getattr(constraint, name, None) is not None
     ]
