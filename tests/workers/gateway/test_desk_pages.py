@@ -239,6 +239,21 @@ def test_the_first_line_tells_of_the_whole_court_and_not_of_what_the_page_has_ro
     assert "The oldest 1\u202f000 of 1\u202f001" in gateway.http.get("/alarms").text
 
 
+def test_what_is_measured_is_said_with_its_unit(
+    gateway: GatewayClient, opened: SimulatedChannel
+) -> None:
+    """Whoever reads a page at night, far from the court, must not guess a time's zone."""
+    at_height(gateway, 700)
+    with gateway.db.transaction() as conn:
+        due = WakeAt(BlockHeight(720), HTLC_DUE, Satoshi(20_000))
+        deadlines.add(conn, channel_id(conn, opened), due)
+    case = gateway.http.get(f"/channels/{opened.funding_outpoint}").text
+    times = re.findall(r"<time[^>]*>([^<]*)</time>", case)
+    assert times
+    assert all(time.endswith(" UTC") for time in times)
+    assert "satoshi by block height" in gateway.http.get("/").text
+
+
 def test_everything_that_came_from_outside_is_escaped(
     gateway: GatewayClient, opened: SimulatedChannel
 ) -> None:

@@ -56,7 +56,7 @@ def moment(value: datetime | str | None) -> str:
     if not value:
         return ""
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def words(value: str) -> str:
