@@ -74,7 +74,7 @@ def test_a_sound_postgres(database_url: str) -> None:
 def test_postgres_that_does_not_listen() -> None:
     url = f"postgresql://court:hunter2@127.0.0.1:{free_port()}/court"
     found = wrong_words(dependencies.check_postgres(settings(database_url=url)))
-    assert "does not let us in" in found
+    assert "does not answer, or does not let us in" in found
     assert "hunter2" not in found
 
 
@@ -137,7 +137,7 @@ def test_redis_that_is_full(keeping_redis: redis.Redis, redis_url: str) -> None:
 
 def test_redis_that_is_not_there() -> None:
     found = dependencies.check_redis(settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))
-    assert "does not let us in" in wrong_words(found)
+    assert "does not answer, or does not let us in" in wrong_words(found)
 
 
 def test_a_sound_bitcoin_node(devnet: DevnetProcess) -> None:
@@ -169,6 +169,7 @@ def test_a_bitcoin_node_that_is_away() -> None:
     url = f"http://court:hunter2@127.0.0.1:{free_port()}"
     found = wrong_words(dependencies.check_bitcoin_node(settings(bitcoind_url=url)))
     assert "does not answer" in found
+    assert "is BITCOIND_URL right?" in found
     assert "hunter2" not in found
 
 

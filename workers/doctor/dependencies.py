@@ -9,7 +9,7 @@ import redis
 
 from chain import readiness
 from chain.bitcoin_core import BitcoinCore
-from chain.errors import ChainError
+from chain.errors import ChainError, ChainUnavailable
 from contractcourt.units import BlockHeight
 from storage import blocks
 from storage.migrate import current_revision, head_revision, is_behind
@@ -54,7 +54,9 @@ def check_postgres(settings: Settings) -> list[Finding]:
         revision, head = current_revision(url), head_revision()
     except Exception as error:  # psycopg's and SQLAlchemy's: whatever it is, say it
         advice = f"is Postgres running there, and is DATABASE_URL right? {UP_HINT}"
-        return [wrong("postgres", f"does not let us in: {last_line(error)}", advice)]
+        return [
+            wrong("postgres", f"does not answer, or does not let us in: {last_line(error)}", advice)
+        ]
     if version < OLDEST_POSTGRES:
         advice = f"use Postgres {OLDEST_POSTGRES} or later"
         return [wrong("postgres", f"is version {version}, which is too old", advice)]
@@ -85,7 +87,9 @@ def check_redis(settings: Settings) -> list[Finding]:
             refusal = _refused_write(client)
     except redis.RedisError as error:
         advice = f"is Redis running there, and is REDIS_URL right? {UP_HINT}"
-        return [wrong("redis", f"does not let us in: {last_line(error)}", advice)]
+        return [
+            wrong("redis", f"does not answer, or does not let us in: {last_line(error)}", advice)
+        ]
     version = str(server["redis_version"])
     numbers = tuple(int(part) for part in version.split(".")[:2])
     findings = [
@@ -128,7 +132,9 @@ def check_bitcoin_node(settings: Settings) -> list[Finding]:
         with closing(node):
             state = node.state()
     except ChainError as error:
-        return [wrong("bitcoind", str(error))]
+        is_away = type(error) is ChainUnavailable  # the others say what to do
+        advice = f"is a node running there, and is BITCOIND_URL right? {UP_HINT}" if is_away else ""
+        return [wrong("bitcoind", str(error), advice)]
     pruned = "" if state.prune_height is None else f", pruned below {state.prune_height}"
     findings = [fine("bitcoind", f"{state.network}, height {state.height}{pruned}")]
     troubles = readiness.troubles(state, settings.network, cursor_height)
