@@ -18,6 +18,8 @@ from workers.gateway.problems import Problem
 _DECOY_SECRET = "whsec_bm8gc3VjaCBub2RlLCBubyBzdWNoIHNlY3JldA=="
 _MAX_ID_LENGTH = 256
 _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+#: As the library says these.
+_NO_TIMESTAMP = "Invalid Signature Headers"
 _STALE_MESSAGES = ("Message timestamp too old", "Message timestamp too new")
 
 
@@ -78,6 +80,8 @@ def _problem_under(message: SignedMessage, secret: str) -> Problem | None:
                 "webhook-timestamp is more than five minutes from the court's clock: "
                 "set the clock, or sign the message again",
             )
+        if str(error) == _NO_TIMESTAMP:
+            return Problem("bad-signature", "webhook-timestamp must be seconds since 1970")
         return _bad_signature()
     except ValueError:
         # Not base64, no comma in a signature, a body that is no UTF-8: the library lets these out.
