@@ -14,7 +14,7 @@ import msgspec
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import htlc as second_level
-from contractcourt.bolt3 import points
+from contractcourt.bolt3 import points, weights
 from contractcourt.bolt3.commitment import (
     BuiltCommitment,
     CommitmentOutput,
@@ -120,3 +120,10 @@ def check_commitment_numbers(
         (commitment.to_local_msat, commitment.to_remote_msat),
         commitment.htlcs,
     )
+    # In another unit, say: every HTLC would count as too small for an output, and be left to them.
+    fee = weights.fee(commitment.feerate_per_kw, weights.commitment(0, anchors=channel.anchors))
+    if fee > channel.capacity_sat:
+        raise CommitmentMismatch(
+            f"feerate_per_kw {commitment.feerate_per_kw} makes a fee of {fee} sat, "
+            f"more than the channel's {channel.capacity_sat} sat"
+        )

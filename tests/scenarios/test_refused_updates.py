@@ -17,7 +17,7 @@ from contractcourt.errors import (
     RevocationSecretMismatch,
 )
 from contractcourt.events import ChannelUpdate, PreimageLearned
-from contractcourt.units import PublicKey, Secret, Txid
+from contractcourt.units import FeeratePerKw, PublicKey, Secret, Txid
 from tests.model.world import after_splice
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.test_bolt5_closes import LARGE_MSAT, begun
@@ -175,3 +175,17 @@ def test_our_mined_commitment_that_is_told_once_more_with_its_point_is_the_same(
     court.mine()
     court.tell(ChannelUpdate(local_commitment=told))
     assert court.alarms() == set()
+
+
+def test_a_feerate_that_the_channel_could_never_pay_is_refused() -> None:
+    """Every HTLC counted as too small for an output: none had a deadline, or was punished."""
+    court, channel = _begun()
+    channel.move(0, channel.htlc(1, Direction.OFFERED, LARGE_MSAT, 700))
+    proposed = channel.propose()
+    told = proposed.remote_pending_commitment
+    assert told is not None
+    most = (channel.channel.capacity_sat + 1) * 1000 // 724
+    for feerate in (FeeratePerKw(most + 1), FeeratePerKw(2**32 - 1)):
+        beyond = replace(told, feerate_per_kw=feerate)
+        _refused(court, ChannelUpdate(remote_pending_commitment=beyond))
+    court.tell(proposed)
