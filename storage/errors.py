@@ -49,6 +49,10 @@ class MigrationLocked(StorageError):
     """Another migrator, or whoever uses a table, was in the way for too long; try again later."""
 
 
+class OldPostgres(StorageError):
+    """Postgres is of a version that lacks what the schema needs; use a later one."""
+
+
 class WrongEncoding(StorageError):
     """The database does not hold UTF-8; one made with `ENCODING 'UTF8'` is needed."""
 

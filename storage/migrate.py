@@ -28,8 +28,10 @@ from sqlalchemy.pool import NullPool
 
 from storage import roles
 from storage.database import Connection
-from storage.errors import InvalidIndexes, MigrationLocked, WrongEncoding
+from storage.errors import InvalidIndexes, MigrationLocked, OldPostgres, WrongEncoding
 
+#: NULLS NOT DISTINCT, in the indexes of alarms.
+OLDEST_POSTGRES = 15
 #: Any number, as long as every migrator of every version uses the same.
 MIGRATION_LOCK = 0x636F757274
 
@@ -54,7 +56,7 @@ def migrate(url: str, *, wait_seconds: float = 60.0) -> list[str]:
         MigrationLocked: another migrator was still at work after `wait_seconds`, or a table in
             use.
         InvalidIndexes: an index of the schema is marked invalid.
-        WrongEncoding: the database is not of UTF-8.
+        OldPostgres, WrongEncoding: the schema can't stand in this database.
         psycopg.Error: Postgres could not be reached or refused.
     """
     give_up_at = time.monotonic() + wait_seconds
@@ -101,7 +103,10 @@ def apply(connection: sqlalchemy.Connection, revision: str = "head") -> list[str
 
 
 def current_revision(url: str) -> str | None:
-    """The revision the database is at; None before the first migration. Raises WrongEncoding."""
+    """The revision the database is at; None before the first migration.
+
+    Raises OldPostgres and WrongEncoding.
+    """
     with _plain_errors(), _engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
@@ -151,6 +156,10 @@ def _engine(url: str) -> sqlalchemy.Engine:
 
 def _connect(url: str) -> Connection:
     conn = psycopg.connect(url, application_name="contractcourt-migrate", prepare_threshold=None)
+    version = conn.info.server_version // 10_000
+    if version < OLDEST_POSTGRES:
+        conn.close()
+        raise OldPostgres(f"Postgres {version} is too old: use {OLDEST_POSTGRES} or later")
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         conn.close()

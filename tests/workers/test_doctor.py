@@ -20,7 +20,8 @@ from chain.devnet.process import DevnetProcess
 from contractcourt.units import BlockHash, BlockHeight
 from storage import blocks, roles
 from storage.database import Database
-from storage.migrate import migrate
+from storage.errors import OldPostgres
+from storage.migrate import OLDEST_POSTGRES, migrate
 from storage.roles import Role
 from tasks.queues import QUEUES
 from tasks.settings import Settings
@@ -69,6 +70,18 @@ def test_a_sound_postgres(database_url: str) -> None:
     [finding] = dependencies.check_postgres(settings(database_url=database_url))
     assert not finding.is_wrong
     assert "schema 0" in finding.words
+
+
+def test_a_postgres_that_the_schema_cannot_stand_in(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 14 was said to be fine; `migrate` ended there with an error of syntax."""
+    assert OLDEST_POSTGRES == 15  # NULLS NOT DISTINCT
+    monkeypatch.setattr("storage.migrate.OLDEST_POSTGRES", 99)
+    found = wrong_words(dependencies.check_postgres(settings(database_url=database_url)))
+    assert found.endswith("is too old: use 99 or later; ")
+    with pytest.raises(OldPostgres, match="use 99 or later"):
+        migrate(database_url)
 
 
 def test_postgres_that_does_not_listen() -> None:

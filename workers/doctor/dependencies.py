@@ -12,6 +12,7 @@ from chain.bitcoin_core import BitcoinCore
 from chain.errors import ChainError, ChainUnavailable
 from contractcourt.units import BlockHeight
 from storage import blocks
+from storage.errors import OldPostgres, WrongEncoding
 from storage.migrate import current_revision, head_revision, is_behind
 from tasks.settings import VISIBILITY_FACTOR, Settings
 from workers.doctor.asking import ask_postgres
@@ -25,7 +26,6 @@ from workers.doctor.finding import (
 )
 from workers.errors import last_line
 
-OLDEST_POSTGRES = 14
 OLDEST_REDIS = (6, 2)
 #: What Postgres reports of itself: a standby, or a primary that is barred.
 _READ_ONLY = ("in_hot_standby", "default_transaction_read_only")
@@ -52,14 +52,13 @@ def check_postgres(settings: Settings) -> list[Finding]:
             told = map(connection.info.parameter_status, _READ_ONLY)
             takes_writes = "on" not in told
         revision, head = current_revision(url), head_revision()
+    except (OldPostgres, WrongEncoding) as error:
+        return [wrong("postgres", str(error))]
     except Exception as error:  # psycopg's and SQLAlchemy's: whatever it is, say it
         advice = f"is Postgres running there, and is DATABASE_URL right? {UP_HINT}"
         return [
             wrong("postgres", f"does not answer, or does not let us in: {last_line(error)}", advice)
         ]
-    if version < OLDEST_POSTGRES:
-        advice = f"use Postgres {OLDEST_POSTGRES} or later"
-        return [wrong("postgres", f"is version {version}, which is too old", advice)]
     if is_behind(revision):
         state = f"its schema is at {revision or 'nothing'}, this code needs {head}"
         return [wrong("postgres", state, "run `contractcourt migrate`")]
