@@ -6,6 +6,8 @@ close, its resolutions and the state go into one verdict, and so into one commit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import (
     contracts,
@@ -26,7 +28,7 @@ from contractcourt.arbitrator.depth import (
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.bolt3.recognition import OutputKind
+from contractcourt.bolt3.recognition import CommitmentOutput, OutputKind
 from contractcourt.case import Case, FundingSpend
 from contractcourt.channel import Htlc, Side
 from contractcourt.contract import Contract, ContractKind
@@ -167,18 +169,32 @@ def reclassify(hearing: Hearing) -> None:
 def _reads_otherwise(case: Case, spend: FundingSpend, found: Classified, tx: Transaction) -> bool:
     """What tells its outputs apart was told since it closed.
 
-    The signatures of our commitment's HTLC transactions; or a splice's keys: without them the
-    anchors of a revoked commitment may be HTLCs.
+    The signatures of our commitment's HTLC transactions; or of a breach what `_is_revoked_anew`.
     """
     if not case.closed or found.kind not in (CloseKind.LOCAL, CloseKind.BREACH):
         return False
     outputs = contracts.recognised(case.channel, found, tx)
     if found.kind is CloseKind.BREACH:
-        anchors = {OutPoint.of(spend.txid, o.index) for o in outputs if o.kind in _ANCHORS}
-        return any(contract.outpoint in anchors for contract in case.contracts)
+        return _is_revoked_anew(case, spend, found, outputs)
     anew = contracts.build_contracts(case.channel, found, tx, spend.height, outputs)
     held = (c for c in case.contracts if c.outpoint.txid == spend.txid)
     return [_as_told(c) for c in anew] != [_as_told(c) for c in held]
+
+
+def _is_revoked_anew(
+    case: Case, spend: FundingSpend, found: Classified, outputs: Sequence[CommitmentOutput]
+) -> bool:
+    """Its secret came after the cheater had moved an output on: where to, it tells too.
+
+    Or a splice's keys did: what might have been an HTLC is an anchor.
+    """
+    anchors = {OutPoint.of(spend.txid, o.index) for o in outputs if o.kind in _ANCHORS}
+    knows_secret = found.per_commitment_point is not None
+    return any(
+        contract.outpoint in anchors
+        or (knows_secret and not _is_read(contract) and contract.spend is not None)
+        for contract in case.contracts
+    )
 
 
 def _as_told(contract: Contract) -> tuple[object, ...]:
@@ -187,9 +203,9 @@ def _as_told(contract: Contract) -> tuple[object, ...]:
 
 
 def _read_what_is_revoked(hearing: Hearing, spend: FundingSpend, found: Classified) -> None:
-    """The secret of a breach came after its close: it tells whose each unspent output is."""
+    """The secret of a breach came after its close: it tells whose each output is."""
     case = hearing.case
-    unread = {c.outpoint for c in case.contracts if not _is_read(c) and c.spend is None}
+    unread = {c.outpoint for c in case.contracts if not _is_read(c)}
     if not unread or found.per_commitment_point is None:
         return
     tx = Transaction.parse(spend.tx)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from contractcourt.channel import RevokedSecret
+from contractcourt.channel import Direction, RevokedSecret
 from contractcourt.contract import ContractKind
 from contractcourt.errors import (
     CommitmentNumberRegression,
@@ -19,8 +19,9 @@ from contractcourt.events import ChannelUpdate
 from contractcourt.units import Secret
 from tests.scenarios.memory import MemoryCourt
 from tests.scenarios.others import taken
-from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
 from workers.simulation.channel import SimulatedChannel
+from workers.simulation.peer import Peer
 
 _MOVES = 6
 _CHEAT = 2
@@ -92,6 +93,28 @@ def test_what_was_taken_before_the_secret_came_stays_taken(channel_type: str) ->
     assert lost.spend is not None
     assert lost.spend.txid == thief.txid()
     court.mine(12)
+    assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("buried", [False, True])
+def test_l16_what_the_cheater_moved_before_the_secret_came_is_punished_where_it_is(
+    channel_type: str, buried: bool
+) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = _InUse("moved before the secret", channel_type)
+    held = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 200)
+    for _ in range(_MOVES):
+        sim.move(20_000_000, held)
+    court.begin(sim)
+    theft = Peer(sim).second_level(_CHEAT, 1, sim.preimage(1))
+    court.reorg(0, [sim.their_commitment_tx(_CHEAT), theft])
+    if buried:
+        court.mine(12)
+    court.tell(_secret(sim, _CHEAT))
+    court.mine(12)
+    assert court.contract_stages["revoked_second_level"] == "resolved"
+    assert [c.ours for c in court.case.contracts if c.outpoint.txid == theft.txid()] == [True]
     assert court.state == "FULLY_RESOLVED"
 
 
