@@ -203,6 +203,7 @@ def _look_again(hearing: Hearing, before: Case) -> None:
     if hearing.case.channel is not before.channel:
         htlcs.set_alarm_clocks(hearing)  # On the other funding we may hold other HTLCs.
     machine.follow_newest(hearing)
+    offer.warn_of_nothing_to_spend(hearing, before)
     machine.decide_what_was_asked(hearing)
     machine.run(hearing, machine.Trigger.CHAIN)
     offer.publish(hearing, before)

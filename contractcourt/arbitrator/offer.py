@@ -7,6 +7,7 @@ is sent no more.
 
 from __future__ import annotations
 
+from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.case import Case, Funding
@@ -55,6 +56,26 @@ def _is_not_there(case: Case, present: LocalCommitment) -> bool:
     if decided is None or decided.txid != present.txid:
         return False
     return decided.outcome is PublishOutcome.MISSING_INPUTS
+
+
+def warn_of_nothing_to_spend(hearing: Hearing, before: Case) -> None:
+    """The Bitcoin node lacks what was decided to spend, and no other funding is known.
+
+    With a block that comes after: it may tell who spent it.
+    """
+    case, newest = hearing.case, to_publish(hearing.case)
+    if newest is None or case.funding_spend is not None or not _is_not_there(case, newest):
+        return
+    if goes_on_at(case) is not None:
+        return
+    if case.best_height > before.best_height:
+        hearing.alarm(
+            AlarmKind.NO_LOCAL_COMMITMENT,
+            f"our commitment can't be mined: the Bitcoin node has no {newest.spends}; if another "
+            "funding is used instead send channel.funding_replaced and channel.updated for it",
+        )
+    elif before.force_close is not case.force_close:
+        hearing.wake_at(case.best_height + 1, "what our commitment spends is not there")
 
 
 def on_offer(case: Case) -> Txid | None:

@@ -295,6 +295,21 @@ def test_ours_is_published_on_a_replaced_funding_that_nothing_has_used_yet(
     assert court.alarms() == set()
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_funding_that_the_bitcoin_node_does_not_know_is_said_with_the_next_block(
+    closed: bool,
+) -> None:
+    """Another one that was not told replaced it; unless the block tells who spent it."""
+    court = NeverMined(restarts=True)
+    sim = SimulatedChannel("replaced by what was not told", STATIC_REMOTEKEY)
+    court.begin(sim)
+    court.lost = (sim.channel.funding_outpoint,)
+    court.force_close()
+    assert court.alarms() == set()
+    court.reorg(0, [sim.their_commitment_tx()] if closed else [])
+    assert court.alarms() == (set() if closed else {"no_local_commitment"})
+
+
 @BOTH_TYPES
 def test_s3_ours_returns_to_the_old_funding_where_the_new_one_never_comes(
     channel_type: str,
