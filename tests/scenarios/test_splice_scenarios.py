@@ -467,6 +467,25 @@ def test_the_capacity_of_a_splice_that_has_no_outpoint_yet_is_no_other_ones(
     court.tell(there)
 
 
+@BOTH_TYPES
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_told_of_a_splice_stays_told(channel_type: str, again: bool) -> None:
+    """Its capacity before its outpoint, and both once more when ours on it is told."""
+    court, sim = begun("told by parts", channel_type)
+    splice = sim.splice_tx()
+    candidates, capacity_sat = (splice.txid(),), Satoshi(splice.outputs[0].value)
+    court.hear(FundingReplaced(None, candidates, capacity_sat))
+    court.hear(FundingReplaced(None, candidates))
+    court.hear(FundingReplaced(_new_funding(splice), candidates))
+    ours = after_splice(sim, splice).local_commitment()
+    court.tell(ChannelUpdate(local_commitment=ours))
+    if again:
+        court.hear(FundingReplaced(_new_funding(splice), candidates))
+        court.hear(FundingReplaced(None, candidates, capacity_sat))
+    [told] = court.case.splice.told
+    assert (told.capacity_sat, told.local_commitment) == (capacity_sat, ours)
+
+
 def test_s1_a_splice_that_is_told_by_its_new_funding_alone_is_no_close() -> None:
     court, sim = MemoryCourt(), SimulatedChannel("by its funding alone", STATIC_REMOTEKEY)
     court.begin(sim)
