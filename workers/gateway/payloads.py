@@ -245,7 +245,11 @@ class ChannelUpdatedWebhook(_Webhook):
 
 
 class PreimageLearnedWebhook(_Webhook):
-    """The node learned a preimage; it concerns every channel of the node with such an HTLC."""
+    """The node learned a preimage; it concerns every channel of the node with such an HTLC.
+
+    Sent before an HTLC is settled by it, off chain too: the peer's commitment holds it until the
+    peer revokes.
+    """
 
     type: Literal["preimage.learned"]
     data: PreimageLearnedData
