@@ -50,6 +50,31 @@ def test_dangling_commit_force_close(channel_type: str, confirms: str) -> None:
 
 
 @BOTH_TYPES
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("claims", [False, True])
+def test_an_htlc_that_the_peer_took_off_ours_and_claims_from_its_own(
+    channel_type: str, claims: bool, asked: bool
+) -> None:
+    """It pretends to fail it, and closes by the commitment that it has not revoked."""
+    court, sim = begun(f"pretended {claims}", channel_type)
+    held = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 40)
+    court.tell(*sim.whole_move(0, held))
+    sim.move(0)
+    court.tell(sim.accept())
+    if asked:
+        court.force_close()
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    court.mine(8)
+    assert failed(court) == []
+    if claims:
+        court.reorg(0, [Peer(sim).second_level(1, 1, sim.preimage(1))])
+        assert [told["htlc_id"] for told in court.told("htlc.fulfilled")] == [1]
+    court.mine(80)
+    assert court.state == "FULLY_RESOLVED"
+    assert failed(court) == ([] if claims else [1])
+
+
+@BOTH_TYPES
 def test_force_close_breached_channel(channel_type: str) -> None:
     """We had published ours, then a breach confirmed while we were down."""
     court, sim = begun("breached meanwhile", channel_type)

@@ -19,11 +19,12 @@ from contractcourt.events import (
     HeightReached,
     SpendUnconfirmed,
 )
+from contractcourt.policy import Policy
 from contractcourt.units import BlockHash, BlockHeight, Satoshi, Txid
 from tests.model.actions import ACTIONS
 from tests.model.world import World, after_splice
 from tests.scenarios.memory import MemoryCourt
-from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
 from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
 
@@ -484,6 +485,38 @@ def test_what_was_told_of_a_splice_stays_told(channel_type: str, again: bool) ->
         court.hear(FundingReplaced(None, candidates, capacity_sat))
     [told] = court.case.splice.told
     assert (told.capacity_sat, told.local_commitment) == (capacity_sat, ours)
+
+
+def test_an_outpoint_that_the_splice_does_not_have_is_alarmed_and_told_anew() -> None:
+    court, sim = begun("beyond its outputs", STATIC_REMOTEKEY)
+    splice = sim.splice_tx()
+    court.hear(FundingReplaced(OutPoint.of(splice.txid(), len(splice.outputs)), ()))
+    court.broadcast(splice)
+    court.mine()
+    assert court.alarms() == {"splice_without_outpoint"}
+    assert court.case.channel.funding_outpoint == sim.funding_outpoint
+    court.tell_splice(splice)
+    assert court.case.channel.funding_outpoint == _new_funding(splice)
+
+
+@BOTH_TYPES
+def test_u9_an_htlc_of_ours_on_the_old_funding_alarms_where_none_is_told_on_the_new_one(
+    channel_type: str,
+) -> None:
+    """The peer's has lost it already; what we agreed on last holds it still."""
+    court, sim = begun("told on the old one alone", channel_type)
+    held = sim.htlc(1, Direction.RECEIVED, LARGE_MSAT, court.height + 40)
+    court.tell(*sim.whole_move(0, held))
+    sim.move(0)
+    court.tell(sim.propose(), sim.revoke())
+    court.tell_preimage(sim.preimage(1))
+    splice = sim.splice_tx()
+    court.tell_splice(splice)
+    court.broadcast(splice)
+    court.mine(40 - Policy().incoming_broadcast_delta - 1)
+    assert court.alarms() == set()
+    court.mine()
+    assert court.alarms() == {"no_local_commitment"}
 
 
 def test_s1_a_splice_that_is_told_by_its_new_funding_alone_is_no_close() -> None:
