@@ -346,8 +346,10 @@ def test_what_no_bitcoin_node_knows_is_tried_on_each_funding_once_a_day() -> Non
     court.force_close()
     court.mine(100)
     assert len(court.told("channel.closing")) <= 3
+    assert len(court.case.decided_before) == 2
     court.lost = (there.channel.funding_outpoint,)
     court.mine(300)
+    assert len(court.case.decided_before) == 2
     assert court.close_kind == "local"
     assert court.case.channel.funding_outpoint == sim.funding_outpoint
 

@@ -7,7 +7,7 @@ import pytest
 
 from contractcourt.advance import advance, open_case
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction
+from contractcourt.channel import STATIC_REMOTEKEY, Direction
 from contractcourt.effects import (
     BumpCommitment,
     CloseKind,
@@ -20,11 +20,11 @@ from contractcourt.errors import UnsupportedChannelType
 from contractcourt.events import ChannelOpened, ChannelUpdate, ChannelUpdated
 from contractcourt.units import Txid
 from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.others import taken
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, begun, hold
 from tests.spent import spent
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
-
-BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
 
 
 @BOTH_TYPES
@@ -152,6 +152,31 @@ def test_l19_data_loss_fails_no_htlc_that_the_peer_may_still_claim(channel_type:
     court.mine(20)
     assert court.close_kind == "data_loss"
     assert court.told("htlc.failed") == []
+
+
+@BOTH_TYPES
+def test_no_output_that_is_the_peers_is_watched_but_where_it_may_be_an_htlc(
+    channel_type: str,
+) -> None:
+    court, sim = begun("whose outputs", channel_type)
+    hold(court, sim)
+    for number, is_watched in ((1, False), (9, True)):
+        tx = sim.their_commitment_tx(number)
+        court.reorg(0 if number == 1 else 4, [tx])
+        court.mine(3)
+        ours = {contract.outpoint for contract in court.case.contracts}
+        every = {OutPoint.of(tx.txid(), index) for index in range(len(tx.outputs))}
+        assert {court.is_watched(outpoint) for outpoint in every - ours} == {is_watched}
+
+
+def test_the_spend_of_what_is_nobodys_says_nothing() -> None:
+    court, sim = begun("nobody's", STATIC_REMOTEKEY)
+    hold(court, sim)
+    before = court.case
+    theirs = sim.their_commitment_tx()
+    stranger = taken(OutPoint.of(theirs.txid(), 0))
+    court.hear(spent(stranger.inputs[0].outpoint, stranger, before.best_height))
+    assert court.case == before
 
 
 @BOTH_TYPES

@@ -409,6 +409,9 @@ def test_a_breach_on_a_funding_that_replaced_the_first_by_fee_is_punished(
     assert court.case.channel.funding_outpoint == there.funding_outpoint
     assert court.close_kind == "breach"
     assert "revoked_to_local" in court.contract_stages
+    paid = sum(output.value for output in there.their_commitment_tx(0).outputs)
+    capacity_sat = sim.capacity_sat if capacity_told else paid
+    assert court.case.channel.capacity_sat == capacity_sat
 
 
 def test_a_splice_that_takes_the_place_of_a_commitment_is_no_close() -> None:
