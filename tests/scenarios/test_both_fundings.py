@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.channel import STATIC_REMOTEKEY, Direction
-from contractcourt.effects import PublishCommitment
+from contractcourt.effects import Effect, PublishCommitment
 from contractcourt.errors import CommitmentMismatch, CommitmentNumberRegression
 from contractcourt.events import (
     ChannelUpdate,
+    Event,
     PublishOutcome,
     SpendUnconfirmed,
     TransactionPublished,
@@ -244,6 +245,21 @@ def test_l21_a_close_of_a_funding_that_is_gone_to_again_after_a_reorg_is_heard(
 
 
 @BOTH_TYPES
+def test_s5_a_close_of_the_old_funding_stands_though_ours_goes_on_at_the_new_one(
+    channel_type: str,
+) -> None:
+    """All that was told since is told there alone, and a force close is asked for besides."""
+    both = OnBothFundings(channel_type)
+    court, sim = both.court, both.sim
+    both.move_on_the_new_one()
+    court.reorg(0, [sim.their_commitment_tx()])
+    court.force_close()
+    court.mine(30)
+    assert (court.close_kind, court.state) == ("remote", "FULLY_RESOLVED")
+    assert court.case.channel.funding_outpoint == sim.funding_outpoint
+
+
+@BOTH_TYPES
 def test_u9_an_htlc_that_ours_on_the_new_funding_alone_holds_takes_it_on_chain(
     channel_type: str,
 ) -> None:
@@ -385,3 +401,40 @@ def test_another_commitment_of_the_same_number_is_refused_during_a_splice() -> N
     for wrong in (replace(told, feerate_per_kw=2_000), replace(told, per_commitment_point=point)):
         with pytest.raises(CommitmentMismatch):
             both.court.tell(ChannelUpdate(remote_commitment=wrong))
+
+
+class Unanswered(MemoryCourt):
+    """From a moment on, what comes of publishing is not heard any more."""
+
+    silent = False
+
+    def _carry_out_one(self, effect: Effect) -> list[Event]:
+        answers = super()._carry_out_one(effect)
+        return [] if self.silent and isinstance(effect, PublishCommitment) else answers
+
+
+@BOTH_TYPES
+def test_what_may_be_out_on_the_new_funding_stays_known_though_one_on_the_old_was_sent(
+    channel_type: str,
+) -> None:
+    """The signer signs one for each funding, and the node went on after both were decided."""
+    court = Unanswered()
+    sim = SimulatedChannel("one for each funding", channel_type)
+    court.begin(sim)
+    held = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 40)
+    court.tell(*sim.whole_move(0, held))
+    splice = sim.splice_tx()
+    court.tell_splice(splice)
+    signed = after_splice(sim, splice)
+    court.tell(ChannelUpdate(local_commitment=signed.local_commitment()))
+    court.force_close()
+    court.silent = True
+    court.reorg(0, [splice])
+    for _ in range(3):
+        sim.move(0, held)
+        there = after_splice(sim, splice)
+        court.tell(there.propose(), there.revoke(), there.accept())
+    court.reorg(0, [signed.our_commitment_tx(1)])
+    court.mine(80)
+    assert (court.close_kind, court.state) == ("local", "FULLY_RESOLVED")
+    assert "htlc_unsigned" not in court.alarms()
