@@ -246,11 +246,12 @@ def test_his_htlc_does_not_raise_what_ours_may_pay(signer: Signer) -> None:
 
 def test_the_fee_wallet_is_not_emptied_into_the_sweep_scripts(signer: Signer) -> None:
     """Nothing would be left that pays for a commitment or for HTLC transactions."""
-    his = trap(ANCHORS_ZERO_FEE_HTLC, 1_000)
-    beside_his = request(
-        [his, coin(500_000)], (1_000, his.delayed), (499_500, bytes(SIM.sweep_script))
-    )
-    assert reason_of(signer, beside_his) is RefusalReason.FOREIGN_OUTPUT
+    for value in (1_000, 500_000):
+        his = trap(ANCHORS_ZERO_FEE_HTLC, value)
+        beside_his = request(
+            [his, coin(500_000)], (value, his.delayed), (499_500, bytes(SIM.sweep_script))
+        )
+        assert reason_of(signer, beside_his) is RefusalReason.FOREIGN_OUTPUT
     ours = to_remote(1_000)
     for swept, reason in ((1_001, RefusalReason.FOREIGN_OUTPUT), (1_000, None)):
         outputs = (swept, bytes(SIM.sweep_script)), (500_500 - swept, change())

@@ -329,6 +329,20 @@ def test_a_bump_spends_the_anchor_of_its_own_commitment() -> None:
     assert reason_of(sim, with_fields(request, commitment=None)) is RefusalReason.MALFORMED_REQUEST
 
 
+def test_a_bump_takes_no_other_contract_along() -> None:
+    """All that a bump spends may go to the fee wallet."""
+    sim, made, want = bumped()
+    request = request_of(sim.channel, made, want)
+    elsewhere = OutPoint.of(Txid(b"\x01" * 32), 0)
+    anchor, coin = request.inputs
+    contract = with_fields(want.contract, outpoint=elsewhere)
+    another = with_fields(anchor, outpoint=elsewhere, contract=contract)
+    inputs = (anchor, another, coin)
+    tx = replace(made.tx, inputs=tuple(TxIn(one.outpoint) for one in inputs))
+    both = with_fields(with_tx(request, tx), inputs=inputs)
+    assert reason_of(sim, both) is RefusalReason.MALFORMED_REQUEST
+
+
 def test_a_bump_spends_no_other_anchor_in_the_name_of_its_commitment() -> None:
     """Whoever pays to our anchor's script again and again would have a coin burnt each time."""
     sim, made, want = bumped()
