@@ -42,6 +42,12 @@ def test_l11_without_an_estimate_a_deadline_is_met_between_the_floor_and_the_bud
     assert len(set(rising)) > 140
 
 
+def test_l11_without_an_estimate_a_commitment_is_bumped_at_the_floor() -> None:
+    """Nothing of its channel is won before it is mined."""
+    assert curve.offer(bump(50_000), market(), BlockHeight(100)) == 253
+    assert curve.offer(bump(50_000), market(price=700), BlockHeight(100)) == 700
+
+
 def test_l11_a_fallback_is_not_kept_when_estimates_are_back() -> None:
     item = Wanted(1, offered=253).item()
     assert curve.offer(item, market(), BlockHeight(300)) is None
