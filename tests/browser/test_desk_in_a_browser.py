@@ -95,7 +95,7 @@ def test_a_breach_appears_live_and_is_punished(window: Browser, court: Court) ->
     # The case: each output is taken, before the eyes of who looks.
     window.click(f"{row_of(point)} a.id")
     live(window)
-    window.wait_text("#close", "revoked to local", "revoked htlc", "undecided", "sweeping")
+    window.wait_text("#close", "revoked to local", "revoked htlc", "not decided", "sweeping")
     window.picture("breach-case")
     court.client.wait_quiet(120)
     court.client.mine(1)

@@ -14,14 +14,6 @@ from workers.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, MaybeChannelP
 from workers.gateway import account_view
 from workers.gateway.responses import AccountView
 
-_WORDS = {
-    "us": "ours",
-    "peer": "the peer's",
-    "open": "not decided",
-    "given_up": "given up",
-    "agreed": "as agreed",
-}
-
 
 def account(
     channel_point: MaybeChannelPoint = None,
@@ -92,7 +84,7 @@ def _show(told: AccountView) -> None:
                 line.outpoint,
                 line.kind or "the peer's output",
                 line.value_sat,
-                _WORDS[line.winner],
+                account_view.WINNERS[line.winner],
                 line.won_sat,
                 line.fee_sat,
                 line.height,

@@ -63,7 +63,7 @@ def _facts(view: ChannelView) -> list[tuple[str, object]]:
         ),
         ("close", close and f"{close.kind} by {close.txid} at height {close.height}"),
         ("fully resolved", view.fully_resolved_height),
-        ("undecided", _undecided(view)),
+        ("not decided", _undecided(view)),
         ("next look", nearest and _next_look(nearest)),
     ]
 

@@ -11,6 +11,15 @@ from storage.database import Connection
 from storage.errors import UnknownChannel
 from workers.gateway.responses import AccountView, NodeAccountView
 
+#: Who won an output, as people are told it.
+WINNERS = {
+    "us": "ours",
+    "peer": "the peer's",
+    "open": "not decided",
+    "given_up": "given up",
+    "agreed": "as agreed",
+}
+
 
 def account(conn: Connection, row: ChannelRow) -> AccountView:
     """Who won each output so far. Raises UnknownChannel when the channel has no case."""

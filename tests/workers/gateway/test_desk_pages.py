@@ -280,6 +280,9 @@ def test_a_case_shows_its_outputs_as_a_tree_and_its_way(
         assert f"{txid}:{index}" in page
     assert page.count('<li class="branch won-agreed calm">') == 2
     assert 'class="arrow taken"' in page
+    # What was the peer's from the start is not lost.
+    assert "<dt>The peer’s</dt>" in page
+    assert "<dt>Lost</dt>" not in page
     assert "1 of 1 applied" not in page
     steps = re.search(r'<p class="path">(.*?)</p>', page)
     assert steps is not None

@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contractcourt.contract import ContractKind
+from workers.gateway.account_view import WINNERS
 from workers.gateway.desk.risk import Risk, risk_of
 from workers.gateway.responses import AccountLineView, AccountView, ChannelView, ContractView
 
 _SECOND_LEVEL = (ContractKind.SECOND_LEVEL, ContractKind.REVOKED_SECOND_LEVEL)
-_WINNERS = {
-    "us": "ours",
-    "peer": "the peer's",
-    "open": "undecided",
-    "given_up": "given up",
-    "agreed": "as agreed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +51,7 @@ def _branch(
             kind=line.kind or "output of the peer",
             value_sat=line.value_sat,
             won=line.winner,
-            winner=_WINNERS[line.winner],
+            winner=WINNERS[line.winner],
             stage=None,
             waits_for=None,
             deadline=None,
@@ -90,7 +84,7 @@ def _of_contract(
         kind=contract.kind,
         value_sat=contract.value_sat,
         won=won,
-        winner=_WINNERS[won],
+        winner=WINNERS[won],
         stage=contract.stage,
         waits_for=contract.waits_for,
         deadline=deadline,
