@@ -9,6 +9,8 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from workers.gateway.problems import Problem, problem_response
+
 #: As long as a body may take (`limits`).
 HEAD_SECONDS = 30.0
 #: So many may be at their requests at once; many a host lets a process open a thousand files.
@@ -56,6 +58,17 @@ class PromptHeads(H11Protocol):
         """Nearly all that waited is taken; what waits at the next look is new."""
         super().resume_writing()
         self._untaken = 0
+
+    def send_400_response(self, msg: str) -> None:
+        """A problem as any other refusal is; uvicorn says it in plain text."""
+        words = f"{msg} It has to be HTTP/1.1, with a Host and a body as its head says."
+        answer = problem_response(Problem("malformed-request", words), {"path": "/"})
+        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        headers.append((b"connection", b"close"))
+        head = h11.Response(status_code=answer.status_code, headers=headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _wait_for_a_head(self) -> None:
         self._stop_waiting()

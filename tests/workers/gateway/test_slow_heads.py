@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -91,6 +92,26 @@ def test_a_crowd_that_does_not_get_to_its_requests_shuts_nobody_out(
         ended = [one for one in silent if is_ended(one)]
         assert ended == silent[: len(ended)]
         assert len(silent) - len(ended) <= 5
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"no request at all\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /told HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
+    ],
+    ids=["words", "no host", "no chunk"],
+)
+def test_what_is_no_http_is_refused_as_all_else_is(url: str, said: bytes) -> None:
+    """It was told so in plain text, as nothing else is."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname or "", address.port or 0), 5) as client:
+        client.sendall(said)
+        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request")
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["type"] == "urn:contractcourt:problem:malformed-request"
 
 
 def is_ended(client: socket.socket) -> bool:
