@@ -110,7 +110,7 @@ def take_back(hearing: Hearing) -> None:
     What was due meanwhile, or was told, has no alarm clock any more: all are set anew.
     """
     _remember_what_is_ahead(hearing)
-    unread_outpoints = [watch.outpoint for watch in unread.watches(hearing.case)]
+    unread_outpoints = [output.outpoint for output in unread.outputs(hearing.case)]
     for outpoint in [*(c.outpoint for c in hearing.case.contracts), *unread_outpoints]:
         hearing.want(UnwatchOutpoint(outpoint))
     _announce(hearing, "unseen")
@@ -157,6 +157,7 @@ def reclassify(hearing: Hearing) -> None:
     same = (found.kind, found.number) == (spend.kind, spend.commitment_number)
     if same and not _reads_otherwise(hearing.case, spend, found, tx):
         _read_what_is_revoked(hearing, spend, found)
+        _look_again_at_what_is_unread(hearing)
         return
     if hearing.case.closed and {found.kind, spend.kind} == _SAME_CLOSE:
         return  # Of a commitment that is told, its number never changes.
@@ -217,6 +218,13 @@ def _read_what_is_revoked(hearing: Hearing, spend: FundingSpend, found: Classifi
     hearing.change(
         contracts=tuple(read[c.outpoint] if c.outpoint in unread else c for c in case.contracts)
     )
+
+
+def _look_again_at_what_is_unread(hearing: Hearing) -> None:
+    """What was taken may show the preimage of an HTLC that is told only now."""
+    for output in unread.outputs(hearing.case):
+        hearing.want(UnwatchOutpoint(output.outpoint))
+    unread.watch(hearing)
 
 
 def _is_read(contract: Contract) -> bool:

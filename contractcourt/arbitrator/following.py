@@ -37,8 +37,7 @@ def launch(hearing: Hearing) -> None:
     """Watch every contract's outpoint; each is then followed by `progress`."""
     for contract in hearing.case.contracts:
         _watch(hearing, contract)
-    for watch in unread.watches(hearing.case):
-        hearing.want(watch)
+    unread.watch(hearing)
 
 
 def _watch(hearing: Hearing, contract: Contract) -> None:

@@ -180,6 +180,52 @@ def test_the_spend_of_what_is_nobodys_says_nothing() -> None:
 
 
 @BOTH_TYPES
+@pytest.mark.parametrize("taken_before", [True, False])
+@pytest.mark.parametrize("another", [True, False])
+def test_u1_so_is_that_of_an_htlc_which_the_node_tells_after_the_close(
+    channel_type: str, another: bool, taken_before: bool
+) -> None:
+    court = MemoryCourt(restarts=True)
+    sim = SimulatedChannel("data loss told by parts", channel_type)
+    court.begin(sim)
+    first, late = (
+        sim.htlc(number, Direction.OFFERED, 40_000_000, court.height + 40) for number in (1, 2)
+    )
+    known = [first] if another else []
+    court.tell(*sim.whole_move(0, *known))
+    told = sim.whole_move(0, *known, late)
+    sim.move(0, *known, late)
+    court.reorg(0, [sim.their_commitment_tx(3)])
+    court.mine(4)
+    for happens in (True, False):
+        if happens is taken_before:
+            court.reorg(0, [Peer(sim).second_level(3, 2, sim.preimage(2))])
+        else:
+            court.tell(*told)
+    assert court.close_kind == "data_loss"
+    assert [fulfilled["htlc_id"] for fulfilled in court.told("htlc.fulfilled")] == [2]
+
+
+@BOTH_TYPES
+def test_l1_what_was_taken_while_our_data_was_lost_stays_taken_once_the_node_tells(
+    channel_type: str,
+) -> None:
+    """No HTLC that we offered is left by then; the peer took back its own."""
+    court, sim = begun("taken while it was lost", channel_type)
+    offered = sim.htlc(1, Direction.OFFERED, 40_000_000, court.height + 40)
+    court.tell(*sim.whole_move(0, offered))
+    told = sim.whole_move(0, sim.htlc(2, Direction.RECEIVED, 40_000_000, court.height + 4))
+    court.reorg(0, [sim.their_commitment_tx(2)])
+    court.mine(4)
+    court.reorg(0, [Peer(sim).second_level(2, 2)])
+    assert court.close_kind == "data_loss"
+    court.tell(*told)
+    court.tell_preimage(sim.preimage(2))
+    court.mine(12)
+    assert (court.close_kind, court.state) == ("remote", "FULLY_RESOLVED")
+
+
+@BOTH_TYPES
 @pytest.mark.parametrize("resolved", [True, False])
 def test_u1_a_preimage_that_the_peer_shows_after_data_loss_is_told_and_shared(
     channel_type: str, resolved: bool
