@@ -327,6 +327,33 @@ def test_a_funding_that_the_bitcoin_node_does_not_know_is_said_with_the_next_blo
 
 
 @BOTH_TYPES
+def test_what_can_be_published_on_the_present_funding_stays_there(channel_type: str) -> None:
+    """Though the new one has our newest as well: whatever keeps ours from being mined."""
+    both = OnBothFundings(channel_type)
+    court = both.court
+    court.tell(both.ours_on_the_new_one())
+    court.refuse_publishing(True)
+    court.force_close()
+    for _ in range(200):
+        court.reorg(0)
+    assert court.case.channel.funding_outpoint == both.sim.funding_outpoint
+    assert court.published_commitments == 1
+
+
+def test_a_funding_with_an_older_commitment_of_ours_alone_is_not_gone_to() -> None:
+    court = NeverMined(restarts=True)
+    sim = SimulatedChannel("older there", STATIC_REMOTEKEY)
+    court.begin(sim)
+    replaced_funding(court, sim)
+    court.tell(*sim.whole_move(50_000_000))
+    court.lost = (sim.channel.funding_outpoint,)
+    court.force_close()
+    court.mine(10)
+    assert court.case.channel.funding_outpoint == sim.funding_outpoint
+    assert court.alarms() == {"no_local_commitment"}
+
+
+@BOTH_TYPES
 def test_s3_ours_returns_to_the_old_funding_where_the_new_one_never_comes(
     channel_type: str,
 ) -> None:
