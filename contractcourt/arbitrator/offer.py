@@ -10,10 +10,11 @@ from __future__ import annotations
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator import stakes
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.case import Case, Funding
+from contractcourt.case import Case
 from contractcourt.channel import LocalCommitment
 from contractcourt.effects import CloseKind, PublishCommitment
 from contractcourt.events import PublishOutcome
+from contractcourt.fundings import Funding
 from contractcourt.units import Txid
 
 

@@ -13,11 +13,12 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3.commitment import funding_script
-from contractcourt.case import Case, Funding, RetiredFunding, Splice
+from contractcourt.case import Case
 from contractcourt.channel import FundingPubkeys
 from contractcourt.effects import UnwatchOutpoint, WatchOutpoint
 from contractcourt.errors import CommitmentMismatch
 from contractcourt.events import FundingReplaced, SpendConfirmed, SpendUnconfirmed
+from contractcourt.fundings import Funding, RetiredFunding, Splice
 from contractcourt.units import Blocks, Satoshi, Script
 
 #: Until then what leads to a new funding that was spent may be looked for, or be told.

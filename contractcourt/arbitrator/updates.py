@@ -19,7 +19,7 @@ from contractcourt.arbitrator.told_commitment import check_commitment_numbers, c
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import points, secrets
 from contractcourt.bolt3.commitment import is_trimmed
-from contractcourt.case import Case, Funding, KnownPreimage
+from contractcourt.case import Case, KnownPreimage
 from contractcourt.channel import Channel, LocalCommitment, RemoteCommitment, RevokedSecret, Side
 from contractcourt.effects import RememberRevokedState
 from contractcourt.errors import (
@@ -31,6 +31,7 @@ from contractcourt.errors import (
     UnsupportedChannelType,
 )
 from contractcourt.events import ChannelUpdate, PreimageLearned
+from contractcourt.fundings import Funding
 
 #: Between our commitment_signed and the peer's revoke_and_ack two of theirs are valid.
 _MOST_UNREVOKED = 2
