@@ -55,6 +55,9 @@ _POOL_WAIT_SECONDS = 5.0
 #: A webhook is answered without our point rather than late.
 _SIGNER_SECONDS = 2.0
 _MAX_HEADER_BYTES = 16_384
+#: So many are accepted before the first of them is looked at: with those that may be at their
+#: requests (`heads`) they are fewer than a process may have open.
+_BACKLOG = 128
 #: For requests under way at the end; `up` and container runtimes give ten for all of it (C13).
 _GRACE_SECONDS = 5
 
@@ -137,6 +140,7 @@ def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
