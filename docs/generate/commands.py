@@ -16,7 +16,8 @@ from workers.cli.exits import MEANINGS
 _INTRODUCTION = """\
 `contractcourt COMMAND --help` says the same in the terminal. Looking needs Postgres alone and works
 while every process of the court is down. `contractcourt --install-completion` teaches your shell
-the commands, and the channel points and nodes of your court."""
+the commands, and the channel points and nodes of your court; `contractcourt --version` says which
+version this is."""
 
 
 def write() -> str:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -228,6 +229,13 @@ def test_what_is_due_next_says_what_waiting_would_lose(court: Run, db: Database)
         deadlines.add(conn, row.id, WakeAt(BlockHeight(700), "an HTLC is due", Satoshi(20_000)))
     shown = court("channel", point).out
     assert "height 700: an HTLC is due (20 000 sat at risk)" in shown
+
+
+def test_the_version_is_said(run: Run) -> None:
+    """What to say in a report, and whether an upgrade has come here; there was no such option."""
+    told = run("--version")
+    assert told.code == Exit.OK
+    assert told.out.strip() == version("contractcourt")
 
 
 def test_one_channel_is_no_channels(court: Run, db: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -87,6 +88,25 @@ _HELP = (
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("contractcourt"))
+        raise typer.Exit
+
+
+def _every_command(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which one this is."
+        ),
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 def application(arguments: Sequence[str]) -> typer.Typer:
     """The command line for these arguments: the one command they name, or all of them."""
     app = typer.Typer(
@@ -97,7 +117,7 @@ def application(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     # A callback keeps the name of a command necessary when it is the only one.
-    app.callback()(lambda: None)
+    app.callback()(_every_command)
     asked = arguments[0] if arguments else ""
     for name in [asked] if asked in _COMMANDS else _COMMANDS:
         panel, module, attribute = _COMMANDS[name]
