@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from contractcourt.channel import ANCHORS_ZERO_FEE_HTLC, STATIC_REMOTEKEY, Direction, Side
+from contractcourt.channel import Direction, Side
 from contractcourt.contract import Contract
 from contractcourt.events import SweepGivenUp
 from tests.scenarios.memory import MemoryCourt
+from tests.scenarios.test_bolt5_closes import BOTH_TYPES, LARGE_MSAT, begun
 from workers.simulation.channel import SimulatedChannel
 from workers.simulation.peer import Peer
-
-BOTH_TYPES = pytest.mark.parametrize("channel_type", [STATIC_REMOTEKEY, ANCHORS_ZERO_FEE_HTLC])
 
 
 def _htlc_contract(court: MemoryCourt) -> Contract:
@@ -68,3 +67,18 @@ def test_l1_an_anchor_that_is_heard_of_late_keeps_no_case_open(in_one_look: bool
             court.reorg(0)
     assert court.contract_stages == {"anchor": "resolved", "received_htlc": "resolved"}
     assert court.state == "FULLY_RESOLVED"
+
+
+@BOTH_TYPES
+def test_l24_an_htlc_that_expired_is_told_once_however_much_happens_after(
+    channel_type: str,
+) -> None:
+    court, sim = begun("expired and told", channel_type)
+    received = sim.htlc(1, Direction.RECEIVED, LARGE_MSAT, court.height + 6)
+    court.tell(*sim.whole_move(0, received))
+    court.reorg(0, [sim.their_commitment_tx()])
+    court.mine(30)
+    court.tell(*sim.whole_move(0, received))
+    kinds = [told["contract"] for told in court.told("contract.resolved")]
+    assert kinds.count("received_htlc") == 1
+    assert court.told("contract.reopened") == []

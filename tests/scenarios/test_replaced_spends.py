@@ -70,6 +70,33 @@ def test_a_spend_that_replaces_another_takes_back_what_that_one_made(channel_typ
     assert court.state == "FULLY_RESOLVED"
 
 
+@BOTH_TYPES
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_spend_and_that_of_what_it_made_are_taken_back_in_either_order(
+    channel_type: str, first: int
+) -> None:
+    """A cheater moved an HTLC on, and was punished there in the same block, which is gone."""
+    court, sim = begun("a block of both", channel_type)
+    held = sim.htlc(1, Direction.OFFERED, LARGE_MSAT, court.height + 200)
+    court.tell(*sim.whole_move(0, held))
+    court.tell(*sim.whole_move(0))
+    court.reorg(0, [sim.their_commitment_tx(1)])
+    theft = Peer(sim).second_level(1, 1, sim.preimage(1))
+    court.reorg(0, [theft])
+    [moved] = [c for c in court.case.contracts if c.kind is ContractKind.REVOKED_SECOND_LEVEL]
+    justice = taken(moved.outpoint)
+    court.hear(_spent(court, justice, 0))
+    block = court.chain.blocks[-1].hash
+    unspends = [
+        SpendUnconfirmed(tx.inputs[0].outpoint, tx.txid(), block, court.height)
+        for tx in (theft, justice)
+    ]
+    court.hear(unspends[first])
+    court.hear(unspends[1 - first])
+    assert "revoked_second_level" not in court.contract_stages
+    assert all(contract.spend is None for contract in court.case.contracts)
+
+
 _BLOCKS = {name: BlockHash(name.encode() * 32) for name in "AB"}
 ORDERS = pytest.mark.parametrize(
     "order",

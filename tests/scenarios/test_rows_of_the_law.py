@@ -259,6 +259,8 @@ def test_l22_an_unknown_spend_alarms_in_its_block_and_is_never_forgotten(
     court.broadcast(sim.rogue_tx())
     court.mine()
     assert "unknown_spend" in court.alarms()
+    court.mine(4)
+    court.reorg(0, [taken(OutPoint.of(sim.rogue_tx().txid(), 0))])
     court.mine(200)
     assert court.state == "WAITING_FULL_RESOLUTION"
     assert court.close_kind == "unknown_spend"
