@@ -333,6 +333,18 @@ class TestBroadcasts:
             sweep_inputs.keep_only(conn, [(channel_id, ())])
             assert want(conn, 120) == (120, False, None)
 
+    def test_l7_what_was_offered_once_is_remembered_when_less_is_sent(
+        self, db: Database, channel_id: int
+    ) -> None:
+        """As when the fee wallet is short: the next offer does not begin from there."""
+        wish = Wish(examples.channel(1), self.wanted(1), Policy())
+        with db.transaction() as conn:
+            sweep_inputs.want(conn, [(channel_id, wish)])
+            for sent in (900, 500):
+                sweep_progress.offered(conn, {outpoint(1): FeeratePerKw(sent)})
+            [row] = sweep_inputs.of_channel(conn, channel_id)
+        assert row.feerate_per_kw == 900
+
     def test_a_forgotten_sweep_is_looked_for_in_court_alone(
         self, db: Database, channel_id: int
     ) -> None:

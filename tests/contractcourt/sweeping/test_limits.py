@@ -41,6 +41,7 @@ def test_at_its_limit_what_the_wallet_pays_for_costs_its_budget(budget_sat: int)
     for item in (second_level(1, value_sat=2 * budget_sat), bump(budget_sat)):
         made = at(item, limit(item))
         assert made is not None
+        assert made.feerate_per_kw >= limit(item)
         # One satoshi for 1000 weight units more would be too much.
         assert budget_sat - 3 <= made.fee_sat <= budget_sat
 
