@@ -148,6 +148,28 @@ def test_a_letter_that_is_sent_again_misses_none_that_came_after_it(
     assert (letter.id, letter.missing) == (ids[0], ())
 
 
+def test_what_is_forgiven_was_never_refused(db: Database, channel_id: int) -> None:
+    with db.transaction() as conn:
+        letter = outbox.put_many(conn, [(channel_id, notice(1))])[0]
+        for _ in range(2):
+            for _ in range(MOST - 1):
+                assert not letters.mark_refused(conn, letter, "it answered 400", MOST)
+            letters.forgive(conn, examples.NODE)
+            assert due(conn) == [letter]
+
+
+def test_the_pause_of_what_is_not_answered_grows_by_that_alone(
+    db: Database, channel_id: int
+) -> None:
+    pause = "SELECT round(extract(epoch FROM due_at - clock_timestamp()))::int FROM outbox"
+    with db.transaction() as conn:
+        letter = outbox.put_many(conn, [(channel_id, notice(1))])[0]
+        for _ in range(MOST - 1):
+            letters.mark_refused(conn, letter, "it answered 400", MOST)
+        letters.mark_unanswered(conn, letter, "no answer")
+        assert conn.execute(pause).fetchall() == [(2,)]
+
+
 def test_an_urgent_letter_that_is_sent_again_is_as_urgent_as_before(
     db: Database, channel_id: int
 ) -> None:
