@@ -117,6 +117,19 @@ def test_a_holder_whose_lease_runs_is_left_alone(
         lease.hold(conn, NAME, 1)
 
 
+def test_p7_whoever_asks_waits_for_no_holder_that_can_not_be_expelled(
+    db: Database, frozen: UUID
+) -> None:
+    """Its sessions may bear another name, behind a pooler, or belong to another user."""
+    with db.transaction() as conn:
+        assert lease.acquire(conn, NAME, frozen, 0) == 1
+    with db.transaction() as holding:
+        lease.hold(holding, NAME, 1)
+        with db.transaction() as other:
+            other.execute("SET LOCAL lock_timeout = '200ms'")
+            assert lease.acquire(other, NAME, uuid4(), 60) is None
+
+
 def test_a_renewal_of_an_epoch_that_is_over_renews_nothing(db: Database) -> None:
     """Though its holder leads again: what was begun in that epoch is fenced."""
     holder = uuid4()
