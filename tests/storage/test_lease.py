@@ -130,6 +130,17 @@ def test_p7_whoever_asks_waits_for_no_holder_that_can_not_be_expelled(
             assert lease.acquire(other, NAME, uuid4(), 60) is None
 
 
+def test_a_renewal_waits_for_nothing_that_the_holder_writes(db: Database, frozen: UUID) -> None:
+    """A block may take longer than the lease."""
+    with db.transaction() as conn:
+        assert lease.acquire(conn, NAME, frozen, 60) == 1
+    with db.transaction() as writing:
+        lease.hold(writing, NAME, 1)
+        with db.transaction() as heart:
+            heart.execute("SET LOCAL lock_timeout = '200ms'")
+            assert lease.renew(heart, NAME, frozen, 1, 60)
+
+
 def test_a_renewal_of_an_epoch_that_is_over_renews_nothing(db: Database) -> None:
     """Though its holder leads again: what was begun in that epoch is fenced."""
     holder = uuid4()
