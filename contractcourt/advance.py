@@ -17,6 +17,7 @@ from contractcourt.arbitrator import (
     htlcs,
     machine,
     offer,
+    replacements,
     risks,
     splices,
     updates,
@@ -105,7 +106,7 @@ def _hear(hearing: Hearing, event: Event) -> None:
         case ForceCloseRequested():
             machine.request(hearing, event)
         case FundingReplaced():
-            splices.hear_replacement(hearing, event)
+            replacements.hear(hearing, event)
             if event.funding_pubkeys is not None:
                 closes.reclassify(hearing)
             _accept_late_splice(hearing)
