@@ -109,6 +109,17 @@ def test_who_comes_second_tries_again_with_another_coin(
     assert _spent(held.db) == set(_BOTH)
 
 
+def test_l9_what_is_wanted_no_more_when_it_is_signed_is_not_sent(
+    held: Resources, rows: list[StoredSweep]
+) -> None:
+    """As a child of our commitment that was mined meanwhile: its fee would be for nothing."""
+    late = Round(held, rows[0], urgent=True)
+    channel_id = rows[0].channel_id
+    held.db.run(lambda conn: sweep_inputs.keep_only(conn, [(channel_id, ())]))
+    assert late.store() == ([], [])
+    assert not _spent(held.db)
+
+
 @contextmanager
 def _paused_before_its_commit(monkeypatch: pytest.MonkeyPatch, other: Round) -> Iterator[list[str]]:
     """Whoever stores first goes on when the other one has ended, or has waited a second for it."""
