@@ -319,6 +319,34 @@ class TestDeadlines:
             due = deadlines.due(conn, height(112), 10, urgent=True, in_grace=True)
             assert due == [(channel_id, at)]
 
+    def test_the_lowest_height_comes_first_whoever_it_is_of(
+        self, db: Database, channel_id: int
+    ) -> None:
+        with db.transaction() as conn:
+            other = examples.open_channel(conn, 2)
+            deadlines.add(conn, channel_id, self.wake(120))
+            deadlines.add(conn, other, self.wake(110))
+            assert deadlines.due(conn, height(130), 1) == [(other, 110)]
+
+    def test_l13_what_can_not_wait_is_held_back_by_no_other_but_a_reminder_is(
+        self, db: Database, channel_id: int
+    ) -> None:
+        at = height(110)
+        waits = WakeAt(at, "an HTLC may wait", Satoshi(5), hard_height=height(112))
+        urgent = WakeAt(at, "an HTLC may not", Satoshi(5), hard_height=at, urgent=True)
+        with db.transaction() as conn:
+            deadlines.add_many(
+                conn,
+                [(channel_id, waits), (channel_id, urgent), (channel_id, self.wake(110, "told"))],
+            )
+
+            def due(tip: int, *, urgent: bool) -> list[tuple[int, BlockHeight]]:
+                return deadlines.due(conn, height(tip), 10, urgent=urgent, in_grace=True)
+
+            assert due(110, urgent=True) == [(channel_id, at)]
+            assert due(111, urgent=False) == []
+            assert due(112, urgent=False) == [(channel_id, at)]
+
     def test_an_appointment_that_is_made_anew_is_as_it_was_made_last(
         self, db: Database, channel_id: int
     ) -> None:
