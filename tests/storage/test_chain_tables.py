@@ -319,6 +319,15 @@ class TestDeadlines:
             due = deadlines.due(conn, height(112), 10, urgent=True, in_grace=True)
             assert due == [(channel_id, at)]
 
+    def test_what_was_held_back_stays_when_a_later_one_has_fired(
+        self, db: Database, channel_id: int
+    ) -> None:
+        with db.transaction() as conn:
+            for at in (105, 110):
+                deadlines.add(conn, channel_id, self.wake(at))
+            deadlines.delete_fired(conn, [(channel_id, height(110))])
+            assert deadlines.due(conn, height(130), 10) == [(channel_id, 105)]
+
     def test_the_lowest_height_comes_first_whoever_it_is_of(
         self, db: Database, channel_id: int
     ) -> None:
