@@ -76,6 +76,6 @@ def test_l25_every_account_adds_up_after_all_these_stories(court: RunningCourt) 
         parts = ("won_sat", "lost_sat", "given_up_sat", "open_sat", "agreed_sat")
         total = sum(told[part] for part in parts) + told["closing_fee_sat"]
         assert total == told["capacity_sat"], told
-        assert told["final"] == (row.state is State.FULLY_RESOLVED)
+        assert told["final"] == (row.state == State.FULLY_RESOLVED)
         spent_by_us = [line for line in told["lines"] if line["winner"] == "us"]
         assert all(0 < line["fee_sat"] <= line["value_sat"] for line in spent_by_us)

@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from tests.workers.gateway.serving import serving
 from workers.gateway import heads
 from workers.gateway.app import server_config
+from workers.gateway.limits import BodyLimit
 
 _SECONDS = 0.4
 #: More than both ends of a connection hold back for each other.
@@ -29,6 +30,8 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(heads, "HEAD_SECONDS", _SECONDS)
     monkeypatch.setattr(heads, "TAKING_SECONDS", _SECONDS)
     app = FastAPI()
+    # As in the gateway: whoever goes away amid a body is no error of the application.
+    app.add_middleware(BodyLimit, max_bytes=1_000)
 
     @app.get("/slow")
     def slow() -> str:
