@@ -220,10 +220,10 @@ class KeyRing:
         self, channel: Channel, candidates: tuple[ChannelKeys, ...], sealed: Mapping[str, bytes]
     ) -> tuple[ChannelKeys, ...]:
         """With the key that a splice brought, where it did. All else of the channel goes on."""
-        pubkey = channel.funding_pubkey(Side.LOCAL)
-        if pubkey == channel.local.funding_pubkey:
+        record = _record_of_a_splice(channel)
+        if record is None:
             return candidates
-        opened = self._opened(_funding_record(channel.channel_point, pubkey), sealed)
+        opened = self._opened(record, sealed)
         secret = None if opened is None else Secret(opened)
         return tuple(replace(keys, funding_key=secret) for keys in candidates)
 
@@ -252,13 +252,22 @@ class KeyRing:
         return self._seal.open(name, sealed[name]) if name in sealed else None
 
 
-def _records(channel: Channel) -> tuple[str, str, str]:
-    """Those that tell a channel's keys."""
-    point = channel.channel_point
-    of_funding = _funding_record(point, channel.funding_pubkey(Side.LOCAL))
+def _records(channel: Channel) -> tuple[str, ...]:
+    """Those that tell a channel's keys: two, and one more where a splice brought a key."""
     if channel.key_ref.kind == "lnd":
-        return _root_record(channel.node), _seed_record(point), of_funding
-    return _channel_record(point), _owner_record(point), of_funding
+        records = _root_record(channel.node), _seed_record(channel.channel_point)
+    else:
+        records = _channel_record(channel.channel_point), _owner_record(channel.channel_point)
+    of_a_splice = _record_of_a_splice(channel)
+    return records if of_a_splice is None else (*records, of_a_splice)
+
+
+def _record_of_a_splice(channel: Channel) -> str | None:
+    """Of our key in the present funding, unless the channel was opened with it."""
+    pubkey = channel.funding_pubkey(Side.LOCAL)
+    if pubkey == channel.local.funding_pubkey:
+        return None
+    return _funding_record(channel.channel_point, pubkey)
 
 
 def _channel_record(channel_point: OutPoint) -> str:
