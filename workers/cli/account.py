@@ -64,15 +64,15 @@ def _account_of_node(node: str, as_json: bool, data_dir: Path) -> None:
 def _sums_of_node(total: NodeAccount) -> list[tuple[str, object]]:
     return [
         ("channels", f"{total.channels}, of which {total.final} are final"),
-        ("recovered", _sat(total.recovered_sat)),
-        ("fees we paid", _sat(total.fees_sat)),
-        ("the peers'", _sat(total.lost_sat)),
+        ("recovered", tables.sat(total.recovered_sat)),
+        ("fees we paid", tables.sat(total.fees_sat)),
+        ("the peers'", tables.sat(total.lost_sat)),
         ("given up", _sat_if_any(total.given_up_sat)),
         ("as agreed", _sat_if_any(total.agreed_sat)),
         ("not decided", _sat_if_any(total.open_sat)),
-        ("sum", f"{_sat(total.at_commitment_sat)} on the outputs of the closes"),
+        ("sum", f"{tables.sat(total.at_commitment_sat)} on the outputs of the closes"),
         ("fees of the closes", _sat_if_any(total.closing_fee_sat)),
-        ("capacity", _sat(total.capacity_sat)),
+        ("capacity", tables.sat(total.capacity_sat)),
     ]
 
 
@@ -103,29 +103,28 @@ def _sums(told: AccountView) -> list[tuple[str, object]]:
     return [
         ("account", "final" if told.final else "not final yet"),
         ("closed", told.close_kind and f"{told.close_kind} by {told.closing_txid}"),
-        ("promised", promise and f"{_sat(promise.balance_sat)} balance in our newest commitment"),
+        (
+            "promised",
+            promise and f"{tables.sat(promise.balance_sat)} balance in our newest commitment",
+        ),
         ("in flight", promise and _in_flight(promise.offered_sat, promise.received_sat)),
-        ("won", _sat(told.won_sat)),
+        ("won", tables.sat(told.won_sat)),
         ("as agreed", _sat_if_any(told.agreed_sat)),
-        ("the peer's", _sat(told.lost_sat)),
+        ("the peer's", tables.sat(told.lost_sat)),
         ("given up", _sat_if_any(told.given_up_sat)),
         ("not decided", _sat_if_any(told.open_sat)),
         ("fee of the close", _sat_if_any(told.closing_fee_sat)),
-        ("sum", f"{_sat(told.capacity_sat)}, the capacity"),
-        ("fees we paid", _sat(told.fees_sat)),
-        ("won after fees", _sat(told.net_sat)),
+        ("sum", f"{tables.sat(told.capacity_sat)}, the capacity"),
+        ("fees we paid", tables.sat(told.fees_sat)),
+        ("won after fees", tables.sat(told.net_sat)),
     ]
 
 
 def _in_flight(offered_sat: int, received_sat: int) -> str | None:
     if not offered_sat and not received_sat:
         return None
-    return f"{_sat(offered_sat)} offered, {_sat(received_sat)} received"
-
-
-def _sat(amount: int) -> str:
-    return f"{amount:,} sat".replace(",", " ")
+    return f"{tables.sat(offered_sat)} offered, {tables.sat(received_sat)} received"
 
 
 def _sat_if_any(amount: int) -> str | None:
-    return _sat(amount) if amount else None
+    return tables.sat(amount) if amount else None

@@ -125,7 +125,7 @@ def deadlines(
     )
     if at_risk_sat:
         more = "" if is_all else "more than "
-        print(f"\n{more}{at_risk_sat:,} sat would be lost by waiting".replace(",", " "))
+        print(f"\n{more}{tables.sat(at_risk_sat)} would be lost by waiting")
 
 
 def _pages(conn: Connection, state: State | None, node: str | None, limit: int) -> list[ChannelRow]:

@@ -50,7 +50,7 @@ def _facts(view: ChannelView) -> list[tuple[str, object]]:
         ("channel point", view.channel_point),
         ("node", view.node),
         ("type", view.channel_type),
-        ("capacity", _sat(view.capacity_sat)),
+        ("capacity", tables.sat(view.capacity_sat)),
         ("state", view.state),
         ("path", " > ".join(view.path)),
         ("last look", f"height {view.best_height}" if view.best_height else "none yet"),
@@ -70,7 +70,7 @@ def _facts(view: ChannelView) -> list[tuple[str, object]]:
 
 def _next_look(due: DeadlineView) -> str:
     """When, why, and what waiting beyond it would lose."""
-    at_risk = f" ({_sat(due.value_at_risk_sat)} at risk)" if due.value_at_risk_sat else ""
+    at_risk = f" ({tables.sat(due.value_at_risk_sat)} at risk)" if due.value_at_risk_sat else ""
     return f"height {due.height}: {due.reason}{at_risk}"
 
 
@@ -79,11 +79,7 @@ def _undecided(view: ChannelView) -> str | None:
     undecided = [c for c in view.contracts if c.stage not in ("spent", "resolved")]
     if not undecided:
         return None
-    total = _sat(sum(c.value_sat for c in undecided))
+    total = tables.sat(sum(c.value_sat for c in undecided))
     heights = [c.deadline for c in undecided if c.deadline is not None]
     nearest = f", the nearest deadline at height {min(heights)}" if heights else ""
     return f"{total} in {tables.counted(len(undecided), 'output')}{nearest}"
-
-
-def _sat(value: int) -> str:
-    return f"{value:,} sat".replace(",", " ")

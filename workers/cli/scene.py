@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.cli.glance import Due, Glance, Moving, Raised
-from workers.cli.tables import STATE_COLOURS, counted
+from workers.cli.tables import STATE_COLOURS, counted, number
 
 #: Blocks left at which a deadline with money at risk is shown in yellow, and in red.
 _SOON, _NOW = 36, 12
@@ -52,20 +52,20 @@ def _facts(seen: Glance) -> RenderableType:
     table.add_column()
     table.add_row("height", _height(seen))
     states = (
-        f"[{STATE_COLOURS[state]}]{state}[/] {_number(count)}"
+        f"[{STATE_COLOURS[state]}]{state}[/] {number(count)}"
         for state, count in seen.states.items()
         if count
     )
     table.add_row("channels", "   ".join(states) or "none yet")
     table.add_row("not applied", _unapplied(seen))
-    unsent = (f"{kind} {_number(count)}" for kind, count in seen.outbox.items())
+    unsent = (f"{kind} {number(count)}" for kind, count in seen.outbox.items())
     table.add_row("not carried out", "   ".join(unsent) or "nothing")
     table.add_row("queues", _queues(seen))
     return table
 
 
 def _height(seen: Glance) -> str:
-    height = "no block yet" if seen.height is None else _number(seen.height)
+    height = "no block yet" if seen.height is None else number(seen.height)
     if seen.watcher_leads:
         return f"{height}   [green]a watcher leads[/] (epoch {seen.epoch})"
     return f"{height}   [bold red]no watcher leads: start one[/]"
@@ -75,14 +75,14 @@ def _unapplied(seen: Glance) -> str:
     if not seen.unapplied:
         return "nothing"
     age = f"the oldest for {seen.oldest_unapplied_seconds:.0f} s"
-    return f"{_number(seen.unapplied)} docket entries, {age}"
+    return f"{number(seen.unapplied)} docket entries, {age}"
 
 
 def _queues(seen: Glance) -> str:
     if seen.queues is None:
         return "[red]Redis does not answer[/]: nothing is lost, only late"
-    lengths = "   ".join(f"{name} {_number(length)}" for name, length in seen.queues.items())
-    return f"{lengths}   in hand {_number(seen.in_hand)}"
+    lengths = "   ".join(f"{name} {number(length)}" for name, length in seen.queues.items())
+    return f"{lengths}   in hand {number(seen.in_hand)}"
 
 
 def _alarms(seen: Glance, most: int | None) -> RenderableType:
@@ -100,11 +100,11 @@ def _short(alarm: Raised) -> str:
 def _deadlines(due: Sequence[Due], most: int | None) -> RenderableType:
     rows = (
         (
-            _number(one.height),
-            _number(one.blocks_left),
+            number(one.height),
+            number(one.blocks_left),
             f"[{_urgency(one)}]{'lost by waiting' if one.pressing else 'becomes ready'}[/]",
-            _number(one.count),
-            f"[{_urgency(one)}]{_number(one.value_sat)}[/]",
+            number(one.count),
+            f"[{_urgency(one)}]{number(one.value_sat)}[/]",
         )
         for one in due[:most]
     )
@@ -129,9 +129,9 @@ def _channels(seen: Glance, before: Glance | None, most: int | None) -> Renderab
             escape(one.node),
             f"[{STATE_COLOURS.get(one.state, 'default')}]{one.state}[/]",
             one.close_kind or "-",
-            _number(one.at_risk_sat) if one.at_risk_sat else "-",
-            "-" if one.at_risk_height is None else _number(one.at_risk_height),
-            _number(one.not_applied) if one.not_applied else "-",
+            number(one.at_risk_sat) if one.at_risk_sat else "-",
+            "-" if one.at_risk_height is None else number(one.at_risk_height),
+            number(one.not_applied) if one.not_applied else "-",
         )
         for one in seen.channels[:most]
     )
@@ -174,7 +174,3 @@ def _table(
 def _short_point(point: str) -> str:
     txid, _, vout = point.partition(":")
     return f"{txid[:8]}..{txid[-4:]}:{vout}"
-
-
-def _number(number: int) -> str:
-    return f"{number:,}".replace(",", " ")

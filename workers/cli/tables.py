@@ -82,7 +82,17 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 def counted(count: int, noun: str) -> str:
     """So many of them, in words: 1 channel, 2 channels."""
-    return f"{_cell(count)} {noun}" if count == 1 else f"{_cell(count)} {noun}s"
+    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
+
+
+def sat(amount: int) -> str:
+    """An amount with its unit: 1 000 sat."""
+    return f"{number(amount)} sat"
+
+
+def number(value: int) -> str:
+    """With a space between thousands."""
+    return f"{value:,}".replace(",", " ")
 
 
 def _cell(value: object) -> str:
@@ -94,6 +104,6 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case int():
-            return f"{value:,}".replace(",", " ")
+            return number(value)
         case _:
             return escape(str(value))
