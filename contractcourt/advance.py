@@ -25,8 +25,7 @@ from contractcourt.arbitrator import (
 )
 from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.hearing import Hearing
-from contractcourt.bitcoin.script import p2wsh
-from contractcourt.bolt3.commitment import funding_script
+from contractcourt.bolt3.commitment import funding_script_pubkey
 from contractcourt.case import Case, LocalPoint, RevokedState, State
 from contractcourt.effects import Effect, WatchOutpoint
 from contractcourt.errors import LawError
@@ -66,7 +65,7 @@ def open_case(event: Event) -> Verdict:
     channel = event.channel
     script = Script(b"")
     if channel.known_type:
-        script = p2wsh(funding_script(channel))
+        script = funding_script_pubkey(channel)
     else:
         hearing.alarm(
             AlarmKind.UNKNOWN_CHANNEL_TYPE,

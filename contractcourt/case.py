@@ -208,6 +208,15 @@ class Case(Record, frozen=True):
             funding.funding_outpoint, funding.capacity_sat, funding.funding_pubkeys
         )
 
+    def retired_with(self, changed: Funding) -> tuple[RetiredFunding, ...]:
+        """The old fundings, this one as it is told now where it is one of them."""
+        return tuple(
+            changed.retired(old.capacity_sat, old.replaced_by)
+            if old.funding_outpoint == changed.funding_outpoint
+            else old
+            for old in self.retired_fundings
+        )
+
     @property
     def fundings(self) -> tuple[Funding, ...]:
         """The present one, the new ones that were told, and the old ones.

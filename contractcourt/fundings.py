@@ -20,6 +20,16 @@ class Funding(Record, frozen=True):
     local_commitment: LocalCommitment | None = None
     funding_pubkeys: FundingPubkeys | None = None
 
+    def retired(self, capacity_sat: Satoshi, replaced_by: Txid) -> RetiredFunding:
+        """The same once the splice `replaced_by` is mined."""
+        return RetiredFunding(
+            self.funding_outpoint,
+            capacity_sat,
+            replaced_by,
+            self.local_commitment,
+            self.funding_pubkeys,
+        )
+
 
 class Splice(Record, frozen=True):
     """Transactions that may replace the funding output without closing the channel.

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import MAX_MONEY_SAT, Transaction
-from contractcourt.bolt3.commitment import build_commitment, funding_script
+from contractcourt.bolt3.commitment import build_commitment, funding_script, funding_script_pubkey
 from contractcourt.bolt3.points import parse_point, verify
 from contractcourt.channel import Channel, LocalCommitment, Side
 from contractcourt.errors import LawError, MalformedTransaction
@@ -168,7 +167,7 @@ def _check_funding(channel: Channel, spent: SigningInput) -> Script:
         raise malformed("a commitment spends the funding output and no contract")
     if spent.value_sat != channel.capacity_sat:
         raise malformed("the funding output is worth the channel's capacity")
-    if spent.script_pubkey != p2wsh(script):
+    if spent.script_pubkey != funding_script_pubkey(channel):
         raise SigningRefused(
             RefusalReason.WRONG_SCRIPT, "the funding output does not pay the 2-of-2 of this channel"
         )

@@ -15,9 +15,8 @@ import structlog
 from contractcourt.alarms import AlarmKind
 from contractcourt.arbitrator.offer import on_offer
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.bolt3.commitment import funding_script
+from contractcourt.bolt3.commitment import funding_script_pubkey
 from contractcourt.case import Case
 from contractcourt.channel import Channel
 from contractcourt.effects import PublishCommitment, PublishHtlcTransaction
@@ -74,7 +73,7 @@ def _publish_commitment(
         held.db.run(lambda conn: _is_done(conn, row, case.channel))
         return
     channel = case.channel
-    script = p2wsh(funding_script(channel))
+    script = funding_script_pubkey(channel)
     request = commitment_request(channel, effect.commitment, script)
     stored = _sign_and_store(held, row, channel, request, COMMITMENT)
     if stored is not None:

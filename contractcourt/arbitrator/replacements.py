@@ -70,13 +70,11 @@ def _pubkeys(known: Funding, told: FundingPubkeys | None) -> FundingPubkeys | No
 def _learn_pubkeys(hearing: Hearing, outpoint: OutPoint, told: FundingPubkeys) -> None:
     """Of a funding whose splice was heard before its keys were told."""
     case = hearing.case
+    known = case.funding_at(outpoint)
+    if known is None:
+        return
+    changed = msgspec.structs.replace(known, funding_pubkeys=_pubkeys(known, told))
     if outpoint == case.channel.funding_outpoint:
-        pubkeys = _pubkeys(case.funding, told)
-        hearing.change(channel=msgspec.structs.replace(case.channel, funding_pubkeys=pubkeys))
-    retired = (
-        msgspec.structs.replace(old, funding_pubkeys=_pubkeys(old.funding, told))
-        if old.funding_outpoint == outpoint
-        else old
-        for old in case.retired_fundings
-    )
-    hearing.change(retired_fundings=tuple(retired))
+        hearing.change(channel=case.channel_on(changed))
+    else:
+        hearing.change(retired_fundings=case.retired_with(changed))

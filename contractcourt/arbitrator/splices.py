@@ -8,13 +8,12 @@ from contractcourt.arbitrator.classification import is_replacement
 from contractcourt.arbitrator.depth import depth_of, final_height
 from contractcourt.arbitrator.hearing import Hearing
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.bitcoin.script import p2wsh
 from contractcourt.bitcoin.transaction import Transaction
-from contractcourt.bolt3.commitment import funding_script
+from contractcourt.bolt3.commitment import funding_script_pubkey
 from contractcourt.case import Case
 from contractcourt.effects import UnwatchOutpoint, WatchOutpoint
 from contractcourt.events import SpendConfirmed, SpendUnconfirmed
-from contractcourt.fundings import Funding, RetiredFunding
+from contractcourt.fundings import Funding
 from contractcourt.units import Blocks, Satoshi, Script
 
 #: Until then what leads to a new funding that was spent may be looked for, or be told.
@@ -40,17 +39,11 @@ def hear_splice(hearing: Hearing, event: SpendConfirmed) -> None:
             "send channel.funding_replaced with funding_outpoint",
         )
         return
-    retired = RetiredFunding(
-        case.channel.funding_outpoint,
-        case.channel.capacity_sat,
-        event.txid,
-        case.local_commitment,
-        case.channel.funding_pubkeys,
-    )
+    retired = case.funding.retired(case.channel.capacity_sat, event.txid)
     new = told.funding_outpoint
     output = Transaction.parse(event.tx).outputs[new.vout]
     channel = case.channel.funded_by(new, Satoshi(output.value), told.funding_pubkeys)
-    if channel.known_type and output.script_pubkey != p2wsh(funding_script(channel)):
+    if channel.known_type and output.script_pubkey != funding_script_pubkey(channel):
         hearing.alarm(
             AlarmKind.SPLICE_WITH_OTHER_KEYS,
             f"the funding output {new} of splice {event.txid} does not pay the funding_pubkeys "
@@ -156,13 +149,7 @@ def retire_what_led_here(hearing: Hearing) -> None:
         txids = [one.funding_outpoint.txid for one in retired]
         # Before what its splice led to, in the order in which they follow each other.
         at = txids.index(spend.txid) if spend.txid in txids else len(retired)
-        new = RetiredFunding(
-            old.funding_outpoint,
-            old.capacity_sat,
-            spend.txid,
-            old.local_commitment,
-            old.funding_pubkeys,
-        )
+        new = old.retired(old.capacity_sat, spend.txid)
         hearing.change(
             retired_fundings=(*retired[:at], new, *retired[at:]),
             splice=case.splice.without(old.funding_outpoint),

@@ -126,13 +126,7 @@ def _keep_elsewhere(hearing: Hearing, funding: Funding, commitment: LocalCommitm
     """On a funding that is not mined yet, or that a splice replaced and a reorg may revive."""
     case = hearing.case
     kept = msgspec.structs.replace(funding, local_commitment=commitment)
-    retired = tuple(
-        msgspec.structs.replace(old, local_commitment=commitment)
-        if old.funding_outpoint == funding.funding_outpoint
-        else old
-        for old in case.retired_fundings
-    )
-    hearing.change(splice=case.splice.replacing(kept), retired_fundings=retired)
+    hearing.change(splice=case.splice.replacing(kept), retired_fundings=case.retired_with(kept))
 
 
 def _check_shape(case: Case, commitment: LocalCommitment) -> Funding:

@@ -102,6 +102,11 @@ def funding_script(channel: Channel) -> Script:
     )
 
 
+def funding_script_pubkey(channel: Channel) -> Script:
+    """What stands in the present funding output."""
+    return p2wsh(funding_script(channel))
+
+
 def to_local_script(channel: Channel, keys: CommitmentKeys) -> Script:
     """The witness script of to_local and of second-level outputs."""
     delay = channel.side(keys.owner.other).to_self_delay

@@ -7,7 +7,7 @@ witness script; what stands in the output is its `p2wsh`.
 from __future__ import annotations
 
 from contractcourt.bitcoin.ripemd160 import ripemd160
-from contractcourt.bitcoin.script import Op, build, hash160, multisig_2of2, p2wsh
+from contractcourt.bitcoin.script import Op, build, hash160, multisig_2of2
 from contractcourt.units import PublicKey, Script
 
 #: After this many blocks anybody may spend an anchor.
@@ -17,11 +17,6 @@ ANCHOR_OPEN_AFTER = 16
 def funding_script(first: PublicKey, second: PublicKey) -> Script:
     """The 2-of-2 of both funding keys, in any order (rule B1)."""
     return multisig_2of2(first, second)
-
-
-def funding_script_pubkey(first: PublicKey, second: PublicKey) -> Script:
-    """What stands in the funding output."""
-    return p2wsh(multisig_2of2(first, second))
 
 
 def to_local(revocation: PublicKey, delay: int, delayed: PublicKey) -> Script:

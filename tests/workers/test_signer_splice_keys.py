@@ -8,8 +8,7 @@ import pytest
 from msgspec.structs import replace as with_fields
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.bitcoin.script import p2wsh
-from contractcourt.bolt3.commitment import funding_script
+from contractcourt.bolt3.commitment import funding_script_pubkey
 from contractcourt.channel import Channel, FundingPubkeys, Side
 from contractcourt.errors import InvalidPoint
 from contractcourt.signing import PointRequest, SigningRequest, commitment_request
@@ -50,7 +49,7 @@ def hand(signer: Signer, document: dict[str, str]) -> str:
 
 
 def ours() -> SigningRequest:
-    script = p2wsh(funding_script(CHANNEL))
+    script = funding_script_pubkey(CHANNEL)
     return commitment_request(CHANNEL, SPLICED.local_commitment(), script)
 
 

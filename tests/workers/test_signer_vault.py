@@ -16,7 +16,7 @@ from contractcourt.bitcoin.outpoint import OutPoint
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction
 from contractcourt.bolt3 import points, scripts
-from contractcourt.bolt3.commitment import build_commitment
+from contractcourt.bolt3.commitment import build_commitment, funding_script_pubkey
 from contractcourt.channel import Channel, ChannelSide, KeyRef, LocalCommitment, Side
 from contractcourt.claims import KeyRole
 from contractcourt.signing import (
@@ -411,9 +411,7 @@ def test_an_lnd_channel_is_signed_whichever_way_its_seed_was_made(
     keys = lnd_ring().channel_keys(LND_INDEX)[seed]
     channel = lnd_channel(recording, keys)
     commitment = lnd_commitment(recording, channel, keys)
-    script = scripts.funding_script_pubkey(
-        channel.local.funding_pubkey, channel.remote.funding_pubkey
-    )
+    script = funding_script_pubkey(channel)
     signed = signer.sign(commitment_request(channel, commitment, script))
     assert signed.txid == commitment.txid
     # From now on the seed is known, and points need no commitment to be right.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from contractcourt.bitcoin.outpoint import OutPoint
-from contractcourt.bitcoin.script import p2wpkh
+from contractcourt.bitcoin.script import p2wpkh, p2wsh
 from contractcourt.bitcoin.sighash import SIGHASH_ALL, segwit_v0
 from contractcourt.bitcoin.transaction import Transaction, TxIn, TxOut
 from contractcourt.bolt3 import derivation, points
 from contractcourt.bolt3.closing import build_closing
 from contractcourt.bolt3.commitment import BuiltCommitment, build_commitment
 from contractcourt.bolt3.htlc import build_second_level, remote_sighash
-from contractcourt.bolt3.scripts import funding_script, funding_script_pubkey
+from contractcourt.bolt3.scripts import funding_script
 from contractcourt.channel import (
     ANCHORS_ZERO_FEE_HTLC,
     Channel,
@@ -119,12 +119,11 @@ class SimulatedChannel:
     @property
     def funding_script_pubkey(self) -> Script:
         """What the funding transaction pays."""
-        return funding_script_pubkey(*self._funding_pubkeys())
+        return p2wsh(funding_script(*self._funding_pubkeys()))
 
     def _funding_pubkeys(self) -> tuple[PublicKey, PublicKey]:
-        return public_key(self.funding_secret(self.ours)), public_key(
-            self.funding_secret(self.theirs)
-        )
+        ours, theirs = self.funding_secret(self.ours), self.funding_secret(self.theirs)
+        return public_key(ours), public_key(theirs)
 
     def funding_secret(self, keys: Keys) -> Secret:
         """That side's key in the present funding."""
